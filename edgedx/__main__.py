@@ -1,0 +1,6 @@
+"""python -m edgedx, which torchrun needs."""
+
+from .cli.app import main
+
+if __name__ == "__main__":
+    main()

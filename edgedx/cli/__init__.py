@@ -1,0 +1,1 @@
+"""Thin commands: parse, import inside the function, call one library function, print."""

@@ -1,0 +1,80 @@
+"""The `edgedx` command: registers the others and maps errors to exit codes, once."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from . import devices, recipes
+from .bench import bench
+from .compress import compress
+from .demo import demo
+from .deploy import deploy
+from .doctor import doctor
+from .finetune import finetune
+from .install import install
+from .scan import scan
+
+app = typer.Typer(
+    name="edgedx",
+    help="Fine-tune, shrink, prove and ship medical-image classifiers to small computers. Not a medical device.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for command in (finetune, compress, deploy, bench, scan, install, doctor, demo):
+    app.command()(command)
+app.add_typer(recipes.app, name="recipes")
+app.add_typer(devices.app, name="devices")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__
+
+        typer.echo(f"edgedx {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Fine-tune, shrink, prove and ship medical-image classifiers to small computers. Not a medical device.
+
+    The flow: finetune, compress, deploy, bench, scan. Start with: edgedx demo
+    """
+
+
+def main() -> None:
+    """Entry point: run, and turn an error of our tree into its message and exit code."""
+    from ..core.errors import EdgedxError
+
+    try:
+        app()
+    except EdgedxError as error:
+        typer.echo(f"error: {error.message}", err=True)
+        if error.next_step:
+            typer.echo(f"next:  {error.next_step}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("stopped; nothing is half-written, --resume continues where that makes sense", err=True)
+        sys.exit(130)
+    except ModuleNotFoundError as error:
+        _missing(error)
+
+
+def _missing(error: ModuleNotFoundError) -> None:
+    extras = {"torch": "lab", "torchvision": "lab", "timm": "lab", "onnx": "lab", "accelerate": "lab",
+              "torch_pruning": "lab", "safetensors": "lab", "matplotlib": "lab", "sklearn": "lab"}  # fmt: skip
+    package = (error.name or "").split(".")[0]
+    if package not in extras:
+        raise error
+    typer.echo(f"error: this command needs {package}, which is not installed", err=True)
+    typer.echo(f'next:  pip install "edgedx[{extras[package]}]" (the workstation half; a device needs none of it)', err=True)
+    sys.exit(3)

@@ -1,0 +1,70 @@
+"""edgedx bench."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .common import interval, print_json
+
+
+def bench(
+    models: Annotated[list[str], typer.Argument(help="Checkpoint folders, .edgedx bundles, timm names, in any mix.")],
+    out: Annotated[Path, typer.Option(help="Folder for bench.json and pareto.png.")] = Path("bench"),
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of one inference.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Images in one inference.")] = 1,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds to measure each model.")] = 3.0,
+    size: Annotated[int | None, typer.Option(help="Input side of timm models, pixels; that of the first other model unless given.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Time models on this machine by turns, and set latency against accuracy.
+
+    Example: edgedx bench runs/pneumonia-mnist/teacher runs/pneumonia-mnist/student resnet50
+
+    Preprocessing is timed on a 2048 x 2048 image of 12 bits. timm models carry random weights: latency only.
+    """
+    from ..core.preprocess import PreprocessSpec
+    from ..lab.bench import bench as work
+    from ..lab.bench import contender, write_bench
+
+    own = [name for name in models if Path(name).exists()]
+    spec = contender(own[0], None).spec if own else PreprocessSpec()
+    if size:
+        spec = spec.model_copy(update={"size": (size, size)})
+    rows = work([contender(name, spec) for name in models], threads=threads, batch=batch, seconds=seconds)
+    report = write_bench(rows, out, f"Batch {batch}, {threads} thread(s)")
+    if json:
+        print_json(report)
+        return
+    print_rows(rows)
+    typer.echo(f"batch {batch}, {threads} thread(s), {report['machine']}")
+    typer.echo(f"written   {out / 'bench.json'}, {out / 'pareto.png'}")
+
+
+def print_rows(rows: list[dict[str, Any]]) -> None:
+    """The table of models."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("model", "AUC (95 %)", "sens.", "spec.", "MB", "P50", "P90", "P99 ms", "img/s", "pre ms", "all ms"):
+        table.add_column(title, justify="left" if title == "model" else "right", overflow="fold")
+    for row in rows:
+        times = row["inference"]
+        short = [f"{row[key]['value']:.2f}" if row.get(key) else "-" for key in ("sensitivity", "specificity")]
+        table.add_row(
+            row["name"],
+            interval(row["auc"]),
+            *short,
+            f"{row['megabytes']:.2f}",
+            *(f"{times[key]:.2f}" for key in ("p50_ms", "p90_ms", "p99_ms")),
+            f"{times['images_per_s']:.0f}",
+            f"{row['preprocess']['p50_ms']:.1f}",
+            f"{row['end_to_end']['p50_ms']:.1f}",
+        )
+    console = Console()
+    if console.width < 110 and not console.is_terminal:
+        console = Console(width=120)
+    console.print(table)

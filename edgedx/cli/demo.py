@@ -1,0 +1,58 @@
+"""edgedx demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .bench import print_rows
+from .common import print_json, profile_for, synthetic_note
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for all that it makes.")] = Path("demo"),
+    recipe: Annotated[str | None, typer.Option(help="Recipe; PneumoniaMNIST where it can be had, else phantom.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start over instead of reusing finished stages.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """The whole way in a few minutes: fine-tune, compress --int8, deploy, bench, scan.
+
+    Example: edgedx demo
+
+    Data: PneumoniaMNIST below EDGEDX_DATA or in the cache, else its official download, else generated phantoms.
+    """
+    import shutil
+    import time
+
+    from ..core.recipe import load_recipe
+    from ..core.result import NOT_A_MEDICAL_DEVICE
+    from ..lab.demo import QUICK, demo_recipe, run_demo
+
+    begun = time.monotonic()
+
+    def say(text: str) -> None:
+        typer.echo(f"[{time.monotonic() - begun:4.0f} s] {text}", err=True)
+
+    chosen = load_recipe(recipe, QUICK) if recipe else demo_recipe()
+    if overwrite:
+        shutil.rmtree(out, ignore_errors=True)
+    report = run_demo(chosen, out, profile_for("this"), say)
+    summary, example = _scan(out, Path(report["installed"]), Path(report["inbox"]))
+    report |= {"scan": summary, "example": example, "seconds": round(time.monotonic() - begun)}
+    if json:
+        print_json(report)
+        return
+    typer.echo()
+    print_rows(report["bench"]["rows"])
+    typer.echo(f"batch 1, {chosen.bench.threads} thread(s), {report['bench']['machine']}; intervals are 95 % bootstrap")
+    typer.echo(f"gate      {report['deploy']['gate']['sentence']}")
+    typer.echo(f"variant   {report['deploy']['default']['reason']}")
+    typer.echo(f"picture   {out / 'bench' / 'pareto.png'}")
+    typer.echo(f"scanned   {summary['done']} done, {summary['refused']} refused, {summary['quarantined']} quarantined")
+    chances = ", ".join(f"{name} {chance:.2f}" for name, chance in example["prediction"]["probabilities"].items())
+    typer.echo(f"for one   {example['source']['name']}: {example['prediction']['label']} ({chances})")
+    synthetic_note(chosen.synthetic)
+    typer.echo(NOT_A_MEDICAL_DEVICE)
+    typer.echo(f"done in {report['seconds']} s; next: edgedx scan {report['inbox']} --bundle {report['installed']} --out results")

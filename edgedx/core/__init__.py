@@ -1,0 +1,1 @@
+"""stdlib, numpy, opencv, pydantic, yaml: shared by workstation and device."""

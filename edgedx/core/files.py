@@ -1,0 +1,139 @@
+"""Durable files: written whole or not at all, named by content, never by a stranger."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from .errors import InputOutputError, StorageError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+def storage_error(path: Path, error: OSError) -> InputOutputError:
+    """Translate an `OSError` on `path` into our tree, with the next step."""
+    if error.errno in _FULL:
+        return StorageError(
+            f"no space left while writing {path}", next_step=f"free space on the disk of {path.parent}, then repeat"
+        )
+    if error.errno in _REFUSED:
+        return StorageError(f"cannot write {path}: {error.strerror}", next_step="check the owner and the mount options")
+    if error.errno == errno.ENOENT:
+        return InputOutputError(f"no such file or folder: {path}", next_step="check the path")
+    return InputOutputError(f"{path}: {error.strerror or error}")
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive power loss (fsync of the directory)."""
+    handle = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def atomic_write(path: Path | str, mode: str = "wb", **kwargs: Any) -> Iterator[IO[Any]]:
+    """Open a temporary file beside `path`; on a clean exit it replaces `path` durably.
+
+    The order is write, fsync(file), rename, fsync(folder): after power loss `path` holds the old
+    or the new content in full. On an exception nothing is left behind.
+
+    Raises
+    ------
+    StorageError
+        Disk full, read-only or not permitted.
+    """
+    path = Path(path)
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.", suffix=".tmp")
+        with os.fdopen(handle, mode, **kwargs) as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp gives 0600; results are read by other users
+        os.replace(temporary, path)
+        temporary = ""
+        sync_folder(path.parent)
+    except OSError as error:
+        raise storage_error(path, error) from error
+    finally:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def write_bytes(path: Path | str, data: bytes) -> None:
+    """Write `data` to `path` durably (see `atomic_write`)."""
+    with atomic_write(path) as stream:
+        stream.write(data)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write UTF-8 `text` to `path` durably."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write `value` as indented JSON to `path` durably. NaN is refused: it is not JSON."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path | str) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    InputOutputError
+        Missing or not JSON; names the file and the line.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise storage_error(Path(path), error) from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputOutputError(f"{path} is not JSON: {error}") from error
+
+
+def canonical_json(value: Any) -> bytes:
+    """One byte string for one value: sorted keys, no spaces. What is hashed and signed."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
+
+
+def sha256_bytes(data: bytes) -> str:
+    """SHA-256 of `data` in lower-case hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path | str, chunk: int = 1 << 20) -> str:
+    """SHA-256 of a file's content in lower-case hex, read in pieces of `chunk` bytes."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as stream:
+            while block := stream.read(chunk):
+                digest.update(block)
+    except OSError as error:
+        raise storage_error(Path(path), error) from error
+    return digest.hexdigest()
+
+
+def safe_name(text: str, limit: int = 80) -> str:
+    """`text` reduced to letters, digits, ``.``, ``_`` and ``-``, never empty, never hidden, never a path."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[:limit]
+    return name or "unnamed"

@@ -1,0 +1,180 @@
+"""THE only code from pixel array to network input. Lab training, calibration and the device all call it.
+
+Two steps, so that training can cache the first and augment between them:
+
+    Image --canvas()--> uint8/uint16 at network size --normalise()--> float32 network input
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import Self
+
+from .files import canonical_json, sha256_bytes
+from .image import Image
+
+Canvas = NDArray[np.uint8] | NDArray[np.uint16]
+
+
+class PreprocessSpec(BaseModel):
+    """Preprocessing as data; it travels in the recipe, the checkpoint and the bundle."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: tuple[int, int] = Field((224, 224), description="Height and width of the network input, pixels.")
+    resize: Literal["stretch", "letterbox", "crop"] = Field(
+        "stretch",
+        description="stretch: ignore the aspect ratio; letterbox: keep it, pad with black; crop: keep it, cut the longer side.",
+    )
+    colour: Literal["grey", "rgb"] = Field("grey", description="grey: one input channel; rgb: three.")
+    window: Literal["voi", "fixed", "minmax", "percentile", "none"] = Field(
+        "voi",
+        description="Grey values to light. voi: the header's window, else minmax; fixed: window_range; minmax: the image's own "
+        "extremes; percentile: its 0.5th and 99.5th; none: the full stored range.",
+    )
+    window_range: tuple[float, float] | None = Field(
+        None, description="Lower and upper value for window: fixed, in rescaled units (HU for CT)."
+    )
+    clahe: float = Field(0.0, ge=0, description="Clip limit of contrast-limited equalisation on an 8x8 grid; 0 is off.")
+    bits: Literal[8, 16] = Field(16, description="Depth of the cached canvas, bits; 16 keeps what 12-bit detectors see.")
+    mean: tuple[float, ...] = Field((0.5,), description="Subtracted per channel, on the [0, 1] scale.")
+    std: tuple[float, ...] = Field((0.25,), description="Divided by per channel, on the [0, 1] scale.")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if min(self.size) < 8 or max(self.size) > 4096:
+            raise ValueError("size: each side must be 8 to 4096 pixels")
+        if (self.window == "fixed") != (self.window_range is not None):
+            raise ValueError("window_range: given exactly when window is fixed")
+        if self.window_range and self.window_range[0] >= self.window_range[1]:
+            raise ValueError("window_range: the lower value comes first")
+        if len(self.mean) != self.channels or len(self.std) != self.channels:
+            raise ValueError(f"mean, std: {self.channels} value(s) for colour {self.colour}")
+        if min(self.std) <= 0:
+            raise ValueError("std: must be positive")
+        return self
+
+    @property
+    def channels(self) -> int:
+        """Channels of the network input: 1 or 3."""
+        return 1 if self.colour == "grey" else 3
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        return (self.channels, *self.size)
+
+    def digest(self) -> str:
+        """SHA-256 of the part that decides the canvas; cached canvases carry it."""
+        return sha256_bytes(canonical_json(self.model_dump(mode="json", exclude={"mean", "std"})))
+
+
+def preprocess(image: Image, spec: PreprocessSpec) -> NDArray[np.float32]:
+    """Image to network input, float32 of shape (channels, height, width)."""
+    return normalise(canvas(image, spec), spec)
+
+
+def canvas(image: Image, spec: PreprocessSpec) -> Canvas:
+    """Window, polarity, colour, size and equalisation.
+
+    Returns
+    -------
+    ndarray of shape (H, W) or (H, W, 3), uint8 or uint16 by ``spec.bits``
+    """
+    unit = _colour(_to_unit(image, spec), spec)
+    unit = _resize(unit, spec)
+    peak = (1 << spec.bits) - 1
+    out = np.rint(np.clip(unit, 0.0, 1.0) * peak).astype(np.uint8 if spec.bits == 8 else np.uint16)
+    return _equalise(out, spec.clahe) if spec.clahe > 0 else out
+
+
+def normalise(canvas: Canvas, spec: PreprocessSpec) -> NDArray[np.float32]:
+    """Canvas (or a batch of them, or their float version after augmentation) to network input.
+
+    Parameters
+    ----------
+    canvas : ndarray of shape (..., H, W) for grey, (..., H, W, 3) for rgb
+        On the integer scale of ``spec.bits``; floats from augmentation are on the same scale.
+
+    Returns
+    -------
+    ndarray of shape (..., C, H, W), float32
+    """
+    peak = np.float32((1 << spec.bits) - 1)
+    mean = np.asarray(spec.mean, np.float32) * peak
+    scale = np.float32(1.0) / (np.asarray(spec.std, np.float32) * peak)
+    if spec.colour == "grey":
+        return ((canvas.astype(np.float32) - mean[0]) * scale[0])[..., None, :, :]
+    return np.ascontiguousarray(np.moveaxis((canvas.astype(np.float32) - mean) * scale, -1, -3))
+
+
+def _to_unit(image: Image, spec: PreprocessSpec) -> NDArray[np.float32]:
+    pixels = image.pixels.astype(np.float32)
+    if spec.window == "voi" and image.voi is not None and pixels.ndim == 2:
+        unit = image.voi.apply(pixels)
+    else:
+        low, high = _window_bounds(pixels, image, spec)
+        unit = np.clip((pixels - low) * np.float32(1.0 / max(high - low, 1e-6)), 0.0, 1.0)
+    return (1.0 - unit).astype(np.float32) if image.inverted else unit
+
+
+def _window_bounds(pixels: NDArray[np.float32], image: Image, spec: PreprocessSpec) -> tuple[float, float]:
+    if spec.window_range is not None:
+        return spec.window_range
+    if spec.window == "percentile":
+        low, high = np.percentile(pixels, (0.5, 99.5))
+        return float(low), float(high)
+    # A raster of 8 bits was windowed by whoever wrote it: stretching it again would change its exposure.
+    if spec.window == "none" or image.voi is None and image.value_range == (0.0, 255.0) and spec.window == "voi":
+        return image.value_range
+    return float(pixels.min()), float(pixels.max())
+
+
+def _colour(unit: NDArray[np.float32], spec: PreprocessSpec) -> NDArray[np.float32]:
+    if spec.colour == "grey" and unit.ndim == 3:
+        return np.asarray(cv2.cvtColor(unit, cv2.COLOR_RGB2GRAY), np.float32)
+    if spec.colour == "rgb" and unit.ndim == 2:
+        return np.repeat(unit[:, :, None], 3, axis=2)
+    return unit
+
+
+def _resize(unit: NDArray[np.float32], spec: PreprocessSpec) -> NDArray[np.float32]:
+    height, width = spec.size
+    if spec.resize == "stretch":
+        return _scale(unit, height, width)
+    ratios = (height / unit.shape[0], width / unit.shape[1])
+    ratio = max(ratios) if spec.resize == "crop" else min(ratios)
+    inner = _scale(unit, max(1, round(unit.shape[0] * ratio)), max(1, round(unit.shape[1] * ratio)))
+    if spec.resize == "crop":
+        top, left = (inner.shape[0] - height) // 2, (inner.shape[1] - width) // 2
+        return inner[max(top, 0) : max(top, 0) + height, max(left, 0) : max(left, 0) + width]
+    top, left = (height - inner.shape[0]) // 2, (width - inner.shape[1]) // 2
+    bottom, right = height - inner.shape[0] - top, width - inner.shape[1] - left
+    return np.asarray(cv2.copyMakeBorder(inner, top, bottom, left, right, cv2.BORDER_CONSTANT, value=0), np.float32)
+
+
+def _scale(unit: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    if unit.shape[:2] == (height, width):
+        return unit
+    shrinks = height * width < unit.shape[0] * unit.shape[1]
+    # Area averaging is the one shrink without aliasing in OpenCV; cubic overshoots, hence the clip in canvas().
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(unit, (width, height), interpolation=method), np.float32)
+
+
+def _equalise(out: Canvas, clip_limit: float) -> Canvas:
+    clahe = cv2.createCLAHE(clipLimit=clip_limit, tileGridSize=(8, 8))
+    if out.ndim == 2:
+        return np.asarray(clahe.apply(out), out.dtype)
+    # Equalising channels apart would shift the hue; luminance alone keeps it.
+    lab = out.astype(np.float32) / np.iinfo(out.dtype).max
+    lab = cv2.cvtColor(lab, cv2.COLOR_RGB2LAB)
+    light = clahe.apply(np.rint(lab[..., 0] * (65535 / 100)).astype(np.uint16))
+    lab[..., 0] = light.astype(np.float32) * (100 / 65535)
+    unit = np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1)
+    return np.rint(unit * np.iinfo(out.dtype).max).astype(out.dtype)

@@ -1,0 +1,51 @@
+"""Progress bars with time left, on stderr, so that stdout stays for results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Bar(Protocol):
+    """What the body of `progress` moves."""
+
+    def advance(self, steps: float = 1, note: str = "") -> None:
+        """Move on by `steps`; `note` is shown beside the bar."""
+
+
+@contextmanager
+def progress(description: str, total: float, *, done: float = 0, quiet: bool = False) -> Iterator[Bar]:
+    """A bar over `total` steps, of which `done` are behind us already.
+
+    Nothing is drawn where stderr is not a terminal or `quiet` is set.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as display:
+        task = display.add_task(description, total=total, completed=done, note="")
+
+        class _Bar:
+            def advance(self, steps: float = 1, note: str = "") -> None:
+                display.update(task, advance=steps, **({"note": note} if note else {}))
+
+        yield _Bar()
+
+
+def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
+    """Iterate with a bar."""
+    with progress(description, total) as bar:
+        for item in items:
+            yield item
+            bar.advance()

@@ -1,0 +1,306 @@
+"""The recipe: everything that decides a model, as data. Unknown keys are refused with the nearest known one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from typing_extensions import Self
+
+from .bundle import Accept
+from .errors import RecipeError
+from .files import storage_error
+from .preprocess import PreprocessSpec
+from .shipped import shipped_folder
+from .validation import explain
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Task(_Section):
+    """What is asked of an image."""
+
+    kind: Literal["binary", "multiclass", "multilabel"] = Field(
+        description="binary: two classes, one of them the finding; multiclass: one of several; multilabel: any number of findings."
+    )
+    classes: list[str] = Field(min_length=1, description="Class names in the order of the logits.")
+    positive: str | None = Field(None, description="The finding of a binary task; sensitivity and specificity are of it.")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("classes: a name stands twice")
+        if self.kind == "binary" and (len(self.classes) != 2 or self.positive not in self.classes):
+            raise ValueError("a binary task has two classes, and positive names one of them")
+        if self.kind != "binary" and self.positive is not None:
+            raise ValueError("positive: only for binary tasks")
+        if self.kind == "multiclass" and len(self.classes) < 3:
+            raise ValueError("a multiclass task has three classes or more; for two, use kind: binary")
+        return self
+
+    @property
+    def positive_index(self) -> int:
+        """Index of the positive class; 1 where none is named."""
+        return self.classes.index(self.positive) if self.positive else 1
+
+
+class Data(_Section):
+    """Where the images and labels are, and how they are divided."""
+
+    source: Literal["folders", "csv", "medmnist", "phantom"] = Field(
+        description="folders: one folder a class, optionally below train/val/test; csv: a table of images, raster or DICOM; "
+        "medmnist: an npz of MedMNIST; phantom: generated DICOM files."
+    )
+    path: str | None = Field(None, description="File or folder, relative to EDGEDX_DATA or the working folder; absolute is taken as it is.")
+    download: str | None = Field(None, description="Address of the official file, used only by `edgedx demo` and `edgedx data fetch`.")
+    md5: str | None = Field(None, description="MD5 of the official download, hex.")
+    csv: str = Field("labels.csv", description="Table below path, for source csv.")
+    image_column: str = Field("image", description="Column with the image's path, relative to path.")
+    label_column: str = Field("label", description="Column with the class, or classes joined by '|' for multilabel tasks.")
+    label_columns: list[str] = Field([], description="Multilabel: one 0/1 column per class instead of label_column; empty cells are unknown.")
+    patient_column: str | None = Field("patient_id", description="Column with the patient; null where each image is its own.")
+    split_column: str | None = Field(None, description="Column with train, val or test, where the table gives the split.")
+    subgroup_columns: list[str] = Field([], description="Columns carried along for subgroup results (sex, age, view, device ...).")
+    required_columns: list[str] = Field([], description="Columns that must be filled; rows without are excluded and counted.")
+    fractions: tuple[float, float, float] = Field((0.70, 0.15, 0.15), description="Shares of train, val and test where the source gives no split.")
+    min_side: int = Field(16, ge=1, description="Images with a shorter side are excluded, pixels.")
+    ambiguous_labels: list[str] = Field([], description="Labels that mean the reader was not sure; such rows are excluded and counted.")
+    shared_content: Literal["refuse", "drop-from-train"] = Field(
+        "refuse", description="What to do with the same image in two given splits: refuse the data set, or keep it out of train."
+    )
+    phantom_patients: int = Field(400, ge=12, description="Patients to generate, for source phantom.")
+    seed: int = Field(0, description="Of the split and of the phantoms.")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if abs(sum(self.fractions) - 1.0) > 1e-6 or min(self.fractions) <= 0:
+            raise ValueError("fractions: three positive shares that add up to 1")
+        if self.source != "phantom" and not self.path:
+            raise ValueError(f"path: needed for source {self.source}")
+        return self
+
+
+class Augment(_Section):
+    """Random changes that leave the label as it is. Each is drawn evenly from minus to plus its value."""
+
+    rotation: float = Field(10.0, ge=0, le=180, description="Degrees.")
+    zoom: float = Field(0.1, ge=0, lt=1, description="Share of the size.")
+    shift: float = Field(0.06, ge=0, lt=1, description="Share of the side.")
+    intensity: float = Field(0.2, ge=0, lt=1, description="Contrast and gamma; half of it for brightness.")
+    laterality_matters: bool = Field(True, description="True for anatomy with a left and a right (chest); forbids the horizontal flip.")
+    flip_horizontal: bool = Field(False, description="Mirror half of the images; only where laterality does not matter.")
+    flip_vertical: bool = Field(False, description="Turn half of the images upside down (skin, histology).")
+    mixup: float = Field(0.0, ge=0, description="Alpha of the Beta distribution that mixes pairs of images (Zhang et al. 2018); 0 is off.")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.flip_horizontal and self.laterality_matters:
+            raise ValueError("flip_horizontal: set laterality_matters: false first, if that is true of this anatomy")
+        return self
+
+
+class Model(_Section):
+    """The full model."""
+
+    backbone: str = Field(description="A timm model name.")
+    weights: str = Field("auto", description="auto: packaged weights, else timm's hub; none: from scratch; or a .safetensors or .pth file.")
+    dropout: float = Field(0.2, ge=0, lt=1, description="Before the classifier, probability.")
+    stochastic_depth: float = Field(0.1, ge=0, lt=1, description="Residual blocks skipped in training, probability; where the backbone has them.")
+
+
+class Train(_Section):
+    """How weights are learned."""
+
+    frozen_epochs: int = Field(1, ge=0, description="Phase 1: epochs with a frozen base and a new head; skipped from scratch.")
+    epochs: int = Field(6, ge=1, description="Phase 2: epochs with everything unfrozen.")
+    batch_size: int = Field(64, ge=2, description="Images a step, over all processes.")
+    optimizer: Literal["adamw", "sgd", "rmsprop"] = Field("adamw", description="Update rule.")
+    frozen_learning_rate: float = Field(3e-4, gt=0, description="Of the head in phase 1.")
+    learning_rate: float = Field(1e-3, gt=0, description="Of the head in phase 2; deeper layers get less, see layer_decay.")
+    layer_decay: float = Field(0.95, gt=0, le=1, description="Factor on the learning rate from each stage of the backbone to the one below.")
+    weight_decay: float = Field(0.02, ge=0, description="Decoupled for adamw.")
+    warmup_epochs: float = Field(0.5, ge=0, description="Linear rise of the learning rate; then it falls along a cosine.")
+    label_smoothing: float = Field(0.1, ge=0, lt=1, description="Share of the target spread over all classes.")
+    imbalance: Literal["loss", "sampler", "none"] = Field("loss", description="loss: classes weighted by inverse frequency; sampler: drawn evenly.")
+    ema: float = Field(0.99, ge=0, lt=1, description="Decay of the running mean of weights, which is what is kept; 0 is off.")
+    clip_norm: float = Field(1.0, ge=0, description="Greatest gradient norm; 0 is off.")
+    patience: int = Field(0, ge=0, description="Stop phase 2 after so many epochs without a better val AUC; 0 is off.")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 on a GPU that has it, else fp32.")
+    workers: int = Field(-1, ge=-1, description="Data loading processes; -1: none on CPU, up to 8 on a GPU.")
+    checkpoint_minutes: float = Field(5.0, gt=0, description="Longest time of work that kill -9 can cost; also saved after each epoch.")
+    seed: int = Field(0, description="Of initialisation, order, augmentation and dropout.")
+
+
+class Student(_Section):
+    """The small model that ships."""
+
+    backbone: str = Field("same", description="same: the teacher's own, pruned; or a timm model name.")
+    weights: str = Field("teacher", description="teacher: start from the teacher's (same backbone only); else as model.weights.")
+    macs: float = Field(0.35, gt=0, le=1, description="Share of multiply-accumulates that pruning leaves; 1 is no pruning.")
+    max_layer_pruning: float = Field(0.7, gt=0, lt=1, description="Greatest share of one layer's channels that may go.")
+    round_to: int = Field(8, ge=1, description="Channel counts stay multiples of this, for vector units.")
+    steps: int = Field(3, ge=1, description="Pruning steps, with recovery between.")
+    recovery_epochs: float = Field(0.3, ge=0, description="Distillation epochs after each step but the last.")
+    importance_batches: int = Field(8, ge=1, description="Batches whose gradients rank the channels (Taylor).")
+    temperature: float = Field(4.0, gt=0, description="Of the softened distributions in distillation (Hinton et al. 2015).")
+    distill_weight: float = Field(0.9, ge=0, le=1, description="Share of the teacher's loss; the rest is the labels'.")
+    epochs: int = Field(6, ge=1, description="Distillation epochs of the final student.")
+    learning_rate: float = Field(1e-3, gt=0, description="At the start of distillation.")
+
+
+class Quantize(_Section):
+    """FP32 to INT8, after training."""
+
+    calibration_images: int = Field(512, ge=8, description="Images of the training split that set the ranges.")
+    calibrators: list[Literal["minmax", "percentile", "entropy"]] = Field(
+        ["minmax", "percentile"], min_length=1, description="Ways to set the ranges; all are tried and the best on val is kept."
+    )
+    percentile: float = Field(99.99, gt=50, le=100, description="Of activations, for the percentile calibrator.")
+    keep_float: list[str] = Field([], description="Names of ONNX nodes that stay in float.")
+    max_fused_difference: float = Field(
+        0.01, gt=0, description="Greatest loss of val AUC from float-simulated to fused kernels; more means saturation."
+    )
+
+
+class Gate(_Section):
+    """What must hold for the artifact that ships."""
+
+    max_auc_drop: float = Field(0.02, ge=0, lt=1, description="Greatest loss of val AUC from teacher to shipped artifact.")
+    split: Literal["val", "test"] = Field("val", description="The split that decides; test is for reporting.")
+    points: list[str] = Field(
+        ["youden", "sensitivity-0.95"], min_length=1, description="Operating points to store: youden, sensitivity-X, argmax. The first is used."
+    )
+    golden_images: int = Field(8, ge=1, le=64, description="Validation images, without headers, put into the bundle to prove the device.")
+
+
+class Bench(_Section):
+    """What the student is compared with."""
+
+    full_model: str = Field("resnet50", description="timm model for the latency of a full model at the same input size.")
+    threads: int = Field(1, ge=1, description="CPU threads of one inference.")
+    seconds: float = Field(3.0, gt=0, description="Time to measure each model, after warm-up.")
+
+
+class Recipe(_Section):
+    """A whole way from data set to bundle."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Lower-case letters, digits and hyphens.")
+    title: str = Field(description="One line.")
+    version: str = Field("1", description="Of the models made with it; goes into the bundle.")
+    synthetic: bool = Field(False, description="True where images are generated; figures are then labelled so.")
+    licences: dict[str, str] = Field({}, description="Data and weights to SPDX name or a sentence; goes into the bundle.")
+    task: Task
+    data: Data
+    preprocess: PreprocessSpec = PreprocessSpec()
+    augment: Augment = Augment()
+    model: Model
+    train: Train = Train()
+    student: Student = Student()
+    quantize: Quantize = Quantize()
+    gate: Gate = Gate()
+    accept: Accept = Accept()
+    bench: Bench = Bench()
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.student.backbone != "same" and self.student.weights == "teacher":
+            raise ValueError("student.weights: teacher is possible only with student.backbone: same")
+        return self
+
+
+def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe:
+    """Read a shipped recipe by name, or a YAML file, and apply ``key=value`` overrides.
+
+    Parameters
+    ----------
+    name_or_path : str
+        A name that `list_recipes` gives, or a path that ends in .yaml or .yml.
+    overrides : list of str, optional
+        Like ``train.epochs=3``; the value is read as YAML.
+
+    Raises
+    ------
+    RecipeError
+        Unknown recipe, key or value; names the key and the nearest known one.
+    """
+    path = _find(name_or_path)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise storage_error(path, error) from error
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path} is not YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping of sections", next_step="see `edgedx recipes show phantom`")
+    for override in overrides or []:
+        _set(raw, override)
+    return parse_recipe(raw, str(path))
+
+
+def parse_recipe(raw: dict[str, Any], where: str = "recipe") -> Recipe:
+    """Validate a mapping as a recipe (see `load_recipe` for errors)."""
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError as error:
+        raise RecipeError(
+            explain(error, Recipe, where), next_step="`edgedx recipes show NAME --fields` lists every field, unit and default"
+        ) from error
+
+
+def list_recipes() -> list[str]:
+    """Names of the shipped recipes."""
+    return sorted(path.stem for path in shipped_folder("recipes").glob("*.yaml"))
+
+
+def _find(name_or_path: str) -> Path:
+    path = Path(name_or_path)
+    if path.suffix in {".yaml", ".yml"}:
+        return path
+    if name_or_path not in list_recipes():
+        raise RecipeError(
+            f"no recipe {name_or_path!r}; shipped are {', '.join(list_recipes())}",
+            next_step="choose one of them, or give the path of a .yaml file",
+        )
+    return shipped_folder("recipes") / f"{name_or_path}.yaml"
+
+
+def _set(raw: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"--set {override}: expected key=value", next_step="for example --set train.epochs=3")
+    *sections, last = key.split(".")
+    node: Any = raw
+    for section in sections:
+        node = node.setdefault(section, {})
+        if not isinstance(node, dict):
+            raise RecipeError(f"--set {override}: {section} is not a section")
+    try:
+        node[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"--set {override}: the value is not YAML") from error
+
+
+def fields_table() -> list[tuple[str, str, str, str]]:
+    """Every field of a recipe as (key, type, default, description), for the CLI and the docs."""
+    rows: list[tuple[str, str, str, str]] = []
+
+    def walk(model: type[BaseModel], prefix: str) -> None:
+        for name, info in model.model_fields.items():
+            kind = info.annotation
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                walk(kind, f"{prefix}{name}.")
+                continue
+            default = "required" if info.is_required() else _show(info.get_default(call_default_factory=True))
+            shown = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+            rows.append((prefix + name, shown, default, info.description or ""))
+
+    walk(Recipe, "")
+    return rows
+
+
+def _show(value: Any) -> str:
+    return yaml.safe_dump(list(value) if isinstance(value, tuple) else value, default_flow_style=True).split("\n")[0].strip()

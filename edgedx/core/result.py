@@ -1,0 +1,96 @@
+"""One result per image: what the scanner writes, what a script reads. The schema is versioned."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .files import sha256_bytes
+
+SCHEMA_VERSION = 1
+NOT_A_MEDICAL_DEVICE = "Research software, not a medical device. Not for diagnosis."
+
+
+class Reason(BaseModel):
+    """Why an image was refused or quarantined."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    code: str = Field(description="Stable upper-case code, e.g. MODALITY, BLANK, TRUNCATED, DECODER_CRASH.")
+    message: str = Field(description="One sentence; holds no patient data.")
+
+
+class Source(BaseModel):
+    """Where the image came from and how it was decoded."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(description="Path relative to the inbox.")
+    sha256: str = Field(description="SHA-256 of the file's content.")
+    bytes: int = Field(description="Size of the file.")
+    format: str | None = Field(None, description="dicom, png, jpeg or tiff; null when unknown.")
+    sop_instance_uid: str | None = Field(None, description="(0008,0018), DICOM only.")
+    transfer_syntax: str | None = Field(None, description="Transfer syntax UID, DICOM only.")
+    decoder: str | None = Field(None, description="Library and version that decoded the pixels.")
+
+
+class Prediction(BaseModel):
+    """What the model said, after temperature scaling."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    label: str = Field(description="Class decided for; for several findings, those over their threshold joined by '|'.")
+    probabilities: dict[str, float] = Field(description="Calibrated probability of each class, 0 to 1.")
+    operating_point: str = Field(description="Name of the operating point, e.g. youden.")
+    threshold: dict[str, float] = Field(description="Decision threshold on the probability, by class; empty for argmax.")
+
+
+class Runtime(BaseModel):
+    """What computed the result, and how long it took."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bundle: str = Field(description="SHA-256 of the bundle's manifest.")
+    model: str = Field(description="Name and version of the bundle.")
+    variant: str = Field(description="Which model of the bundle ran: fp32, int8-u8s8 ...")
+    provider: str = Field(description="Execution provider that really ran.")
+    edgedx: str = Field(description="Version of edgedx.")
+    decode_ms: float | None = Field(None, description="Milliseconds to read and decode.")
+    preprocess_ms: float | None = Field(None, description="Milliseconds from pixels to network input.")
+    infer_ms: float | None = Field(None, description="Milliseconds of inference.")
+
+
+class Result(BaseModel):
+    """The JSON beside every image.
+
+    ``done`` was read and answered, ``refused`` was read but is not what the model was made for,
+    ``quarantined`` could not be read.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: int = SCHEMA_VERSION
+    key: str = Field(description="Identity of the result: SHA-256 over file content and bundle digest.")
+    status: Literal["done", "refused", "quarantined"]
+    source: Source
+    prediction: Prediction | None = None
+    reason: Reason | None = None
+    runtime: Runtime
+    sequence: int = Field(description="Order of arrival in the ledger; the wall clock may be wrong.")
+    created: str = Field(description="Wall clock, ISO 8601 UTC; display only.")
+    clock_trusted: bool = Field(description="False when the clock is before this release was made.")
+    disclaimer: str = NOT_A_MEDICAL_DEVICE
+
+
+def result_key(content_sha256: str, bundle_digest: str) -> str:
+    """Identity of a result, so that a replay overwrites and never duplicates.
+
+    Parameters
+    ----------
+    content_sha256 : str
+        SHA-256 of the image file.
+    bundle_digest : str
+        SHA-256 of the bundle's manifest.
+    """
+    return sha256_bytes(f"{content_sha256}:{bundle_digest}".encode())

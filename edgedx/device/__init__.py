@@ -1,0 +1,1 @@
+"""What a clinic's box runs: core + dicom, never torch."""

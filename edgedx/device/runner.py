@@ -1,0 +1,82 @@
+"""One lifecycle for every runtime: activate, infer, deactivate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Self
+
+from ..core.bundle import Bundle
+from ..core.errors import ProviderMissing
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a model returns.
+
+    Attributes
+    ----------
+    logits : ndarray of shape (N, classes), float32
+    features : ndarray of shape (N, features), float32, optional
+        Pooled features, where the model exports them.
+    """
+
+    logits: NDArray[np.float32]
+    features: NDArray[np.float32] | None = None
+
+
+class Runner(Protocol):
+    """Runs one model of a bundle."""
+
+    provider: str
+    """Execution provider that really runs; valid after `activate`."""
+
+    def activate(self) -> None:
+        """Load and warm the model."""
+
+    def infer(self, batch: NDArray[np.float32]) -> Output:
+        """Run a batch of shape (N, C, H, W), float32."""
+        ...
+
+    def deactivate(self) -> None:
+        """Free what `activate` took."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def open_runner(bundle: Bundle, *, variant: str | None = None, threads: int = 0) -> Runner:
+    """Choose the runner for a bundle's variant; it is not yet active.
+
+    Parameters
+    ----------
+    variant : str, optional
+        A name in the manifest; its default variant unless given.
+    threads : int
+        CPU threads; 0 lets the runtime choose.
+
+    Raises
+    ------
+    ProviderMissing
+        The variant is for a runtime that this machine has not. Falling back is the caller's explicit choice.
+    BundleError
+        No such variant.
+    """
+    name = variant or bundle.manifest.default_variant
+    model = bundle.model(name)
+    if bundle.manifest.variants[name].purpose == "tensorrt":
+        cpu = [key for key, value in bundle.manifest.variants.items() if value.purpose == "cpu"]
+        raise ProviderMissing(
+            f"variant {name!r} needs TensorRT, which this version of edgedx does not run yet",
+            next_step=f"name a CPU variant: --variant {cpu[0]}" if cpu else "deploy again with --target cpu",
+        )
+    from .run_onnx import OnnxRunner
+
+    return OnnxRunner(model, threads=threads)

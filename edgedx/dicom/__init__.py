@@ -1,0 +1,1 @@
+"""core + pydicom: files of the clinic to arrays, and back."""

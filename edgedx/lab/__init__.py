@@ -1,0 +1,1 @@
+"""The workstation half: torch lives here and nowhere else."""

@@ -1,0 +1,109 @@
+"""The whole way in minutes: fine-tune, compress, deploy, bench, and scan a folder of DICOM files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core.errors import WeightsMissing
+from ..core.image import Image
+from ..core.profile import DeviceProfile
+from ..core.recipe import Recipe, load_recipe
+from ..device.install import install_bundle
+from ..dicom.make import write_dicom
+from .bench import bench, contender, write_bench
+from .compress import compress
+from .deploy import deploy
+from .download import have_or_fetch
+from .finetune import finetune, open_data
+from .sources import open_source
+
+# Fewer epochs than the recipes have, so that two cores are done in a few minutes.
+QUICK = ["train.epochs=2", "student.epochs=2", "student.recovery_epochs=0.2", "quantize.calibration_images=256"]
+SCANNED = 24
+
+
+def demo_recipe() -> Recipe:
+    """PneumoniaMNIST where it is here or can be had, else the built-in phantoms."""
+    recipe = load_recipe("pneumonia-mnist", QUICK)
+    return recipe if have_or_fetch(recipe) else load_recipe("phantom", QUICK)
+
+
+def run_demo(recipe: Recipe, out: Path, profile: DeviceProfile, say: Callable[[str], None]) -> dict[str, Any]:
+    """Run all stages of `recipe` below `out`; finished ones are not repeated.
+
+    Parameters
+    ----------
+    say : callable
+        Told what happens next, in a few words.
+
+    Returns
+    -------
+    dict
+        Records of the stages, the rows of the bench, and where the inbox and the installed bundle are.
+    """
+    run = out / "run"
+    say(f"1/5 fine-tune {recipe.model.backbone} on {recipe.title}")
+    try:
+        teacher = finetune(recipe, run, resume=True)
+    except WeightsMissing:
+        say("    no pretrained weights here: training from scratch")
+        teacher = finetune(recipe, run, from_scratch=True, resume=True)
+    say(f"2/5 compress for {profile.title}: prune, distil, quantize")
+    compressed = compress(recipe, run, profile, int8=True, resume=True)
+    say("3/5 deploy: gate, bundle, install with golden samples")
+    shipped = deploy(recipe, run, profile)
+    bundle = Path(shipped["metrics"]["bundle"])
+    installed = install_bundle(bundle, out / "device")
+    say("4/5 bench against a full model")
+    rows = bench(
+        [
+            _named(contender(str(run / "teacher"), None), "teacher, FP32"),
+            _named(contender(str(run / "student"), None), "student, FP32"),
+            _named(contender(str(bundle), None), f"student, {shipped['metrics']['default']['variant']} (ships)"),
+            _named(contender(recipe.bench.full_model, recipe.preprocess), f"{recipe.bench.full_model}, FP32 (latency only)"),
+        ],
+        threads=recipe.bench.threads,
+        seconds=recipe.bench.seconds,
+    )
+    report = write_bench(rows, out / "bench", f"{recipe.title}\n{recipe.bench.threads} thread(s), batch 1")
+    say(f"5/5 scan a folder of {SCANNED} DICOM files")
+    inbox = make_inbox(recipe, run, out / "inbox")
+    return {
+        "schema_version": 1,
+        "recipe": recipe.name,
+        "synthetic": recipe.synthetic,
+        "teacher": teacher["metrics"]["test"],
+        "compress": compressed["metrics"],
+        "deploy": shipped["metrics"],
+        "bench": report,
+        "inbox": str(inbox),
+        "installed": str(installed.current),
+    }
+
+
+def _named(one: Any, name: str) -> Any:
+    one.name = name
+    return one
+
+
+def make_inbox(recipe: Recipe, run: Path, folder: Path) -> Path:
+    """A fresh folder of DICOM files of the test split: the phantoms' own, or npz images wrapped as CR."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    test = open_data(recipe, run).subset("test")
+    source = open_source(recipe)
+    rows = {row.name: row for row in source.rows}
+    chosen = np.linspace(0, len(test) - 1, SCANNED).astype(int)
+    for number, name in enumerate(test.names[index] for index in chosen):
+        target = folder / f"image-{number:03d}.dcm"
+        if recipe.data.source == "phantom":
+            shutil.copyfile(Path(source.origin) / name, target)
+        else:
+            image: Image = source.read(rows[name])[0]
+            write_dicom(target, np.asarray(image.pixels), kind="CR", comments="from a public data set", instance_number=number + 1)
+    return folder

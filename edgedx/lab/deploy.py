@@ -1,0 +1,275 @@
+"""Compressed run to bundle: the gate on the artifact that ships, then everything a device needs in one file."""
+
+from __future__ import annotations
+
+import io
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from .. import __version__
+from ..core.bundle import Golden, Manifest, OperatingPoint, Variant, open_bundle, write_bundle
+from ..core.errors import GateRefused, ProfileError
+from ..core.files import canonical_json, sha256_file
+from ..core.image import Image
+from ..core.metrics import auc, bootstrap
+from ..core.preprocess import preprocess
+from ..core.profile import DeviceProfile
+from ..core.recipe import Recipe
+from ..core.timing import interleave
+from ..device.predict import probabilities
+from ..device.run_onnx import OnnxRunner
+from .checkpoint import load_checkpoint
+from .compress import compressed_folder
+from .dataset import Dataset
+from .finetune import open_data
+from .stage import Stage, read_record
+
+Target = Literal["cpu", "jetson", "rtx"]
+
+
+def deploy(
+    recipe: Recipe, run: Path, profile: DeviceProfile, *, force: bool = False, overwrite: bool = False
+) -> dict[str, Any]:
+    """Gate the compressed model of a run and write ``run/bundle/<name>.edgedx``.
+
+    Raises
+    ------
+    GateRefused
+        The artifact lost more than the recipe's budget; nothing is written unless `force`, which is recorded.
+    ProfileError
+        The run was compressed for another target.
+    """
+    folder = compressed_folder(run)
+    compressed = read_record(folder)
+    if compressed["settings"]["profile"] != profile.name:
+        raise ProfileError(
+            f"{folder} was compressed for {compressed['settings']['profile']}, not for {profile.name}",
+            next_step=f"edgedx compress {run} --int8 --device {profile.name} --overwrite",
+        )
+    data = open_data(recipe, run)
+    inputs = {"compressed": compressed["fingerprint"], "teacher": load_checkpoint(run / "teacher").card.sha256}
+    inputs |= {name: sha256_file(folder / entry["file"]) for name, entry in compressed["metrics"]["variants"].items()}
+    settings = recipe.model_dump(mode="json", include={"name", "version", "gate", "accept", "licences", "bench"})
+    stage = Stage(run / "bundle", {**settings, "profile": profile.name, "force": force}, inputs)
+    return stage.run(
+        lambda: _bundle(recipe, run, folder, compressed["metrics"]["variants"], profile, data, stage.folder, force),
+        overwrite=overwrite,
+        resume=True,
+    )
+
+
+def _bundle(
+    recipe: Recipe,
+    run: Path,
+    folder: Path,
+    variants: dict[str, Any],
+    profile: DeviceProfile,
+    data: Dataset,
+    out: Path,
+    force: bool,
+) -> dict[str, Any]:
+    models = {name: (folder / entry["file"]).read_bytes() for name, entry in variants.items()}
+    choice = choose_variant(models, recipe, profile)
+    default = choice["variant"]
+    gate = judge(recipe, run, folder / default, data)
+    if not gate["passed"] and not force:
+        raise GateRefused(gate["sentence"], next_step="train or distil longer, prune less, or ship FP32; --force is recorded")
+    parts = {entry["file"]: models[name] for name, entry in variants.items()}
+    golden, parts["golden.npz"] = _golden(recipe, data, models, variants)
+    parts["recipe.json"] = canonical_json(recipe.model_dump(mode="json"))
+    entry = variants[default]
+    parts["model-card.md"] = _model_card(recipe, default, entry, gate, profile, data).encode()
+    manifest = Manifest(
+        name=recipe.name,
+        version=recipe.version,
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        edgedx=__version__,
+        profile=profile.name,
+        target=profile.target,
+        task=recipe.task.kind,
+        classes=recipe.task.classes,
+        positive=recipe.task.positive,
+        backbone=load_checkpoint(run / "student").card.backbone,
+        preprocess=recipe.preprocess,
+        accept=recipe.accept,
+        temperature=entry["temperature"],
+        operating_points=[OperatingPoint.model_validate(point) for point in entry["operating_points"]],
+        variants={
+            name: Variant(
+                file=value["file"], precision=value["precision"], scheme=value["scheme"], purpose=value["purpose"]
+            )
+            for name, value in variants.items()
+        },
+        default_variant=default,
+        features=_feature_length(models["fp32"], recipe),
+        baseline=_baseline(recipe, data, folder / default, entry["temperature"]),
+        golden=golden,
+        metrics=_flat(entry),
+        gate={"passed": gate["passed"], "forced": force and not gate["passed"], "auc_drop": gate["auc_drop"]["value"],
+              "budget": recipe.gate.max_auc_drop, "split": recipe.gate.split},  # fmt: skip
+        licences=recipe.licences,
+        synthetic=recipe.synthetic,
+        parts={},
+    )
+    path = out / f"{recipe.name}-{recipe.version}-{profile.name}.edgedx"
+    digest = write_bundle(path, manifest, parts)
+    open_bundle(path)  # what was written must be what a device can read
+    return {
+        "bundle": str(path),
+        "bytes": path.stat().st_size,
+        "digest": digest,
+        "default": choice,
+        "gate": gate,
+        "on_the_device": _device_steps(profile, default, path),
+    }
+
+
+def choose_variant(models: dict[str, bytes], recipe: Recipe, profile: DeviceProfile) -> dict[str, Any]:
+    """INT8 where it is measured faster than FP32 on this CPU or the target is not this CPU; else FP32.
+
+    INT8 is not always faster: depthwise and squeeze-excite blocks can lose more in conversions than they win.
+    """
+    int8 = next((name for name in models if name.startswith("int8")), None)
+    if int8 is None:
+        name = "fp32" if profile.target == "cpu" else "fp16"
+        return {"variant": name, "reason": "no INT8 model was made"}
+    if profile.target != "cpu":
+        return {"variant": int8, "reason": f"made for {profile.title}; its latency is not measured here"}
+    image = np.zeros((1, *recipe.preprocess.input_shape), np.float32)
+    with OnnxRunner(models["fp32"], threads=1) as plain, OnnxRunner(models[int8], threads=1) as quantized:
+        times = interleave(
+            {"fp32": lambda: plain.infer(image), int8: lambda: quantized.infer(image)},
+            min_seconds=min(2.0, recipe.bench.seconds),
+            repeats=100,
+            threads=1,
+        )
+    fast, slow = times[int8].p50_ms, times["fp32"].p50_ms
+    name = int8 if fast < slow else "fp32"
+    verb = "faster" if fast < slow else "slower"
+    reason = f"INT8 is {verb} on this CPU: {fast:.2f} ms against {slow:.2f} ms in FP32 (P50, one thread)"
+    return {"variant": name, "reason": reason, "int8_p50_ms": fast, "fp32_p50_ms": slow}
+
+
+def judge(recipe: Recipe, run: Path, variant: Path, data: Dataset) -> dict[str, Any]:
+    """The gate: what the artifact lost against the teacher, on the recipe's split, image by image.
+
+    The logits are those of the ONNX file that ships, through the device's runner.
+    """
+    split = recipe.gate.split
+    part = data.subset(split)
+    with np.load(run / "teacher" / "logits.npz") as full, np.load(variant / "logits.npz") as small:
+        teacher, shipped = full[split], small[split]
+    task = recipe.task
+    drop = bootstrap(
+        lambda rows: auc(part.labels[rows], teacher[rows], task.kind, task.positive_index)
+        - auc(part.labels[rows], shipped[rows], task.kind, task.positive_index),
+        part.patients,
+    )
+    flips = [] if task.kind == "multilabel" else np.flatnonzero(teacher.argmax(1) != shipped.argmax(1)).tolist()
+    budget = recipe.gate.max_auc_drop
+    passed = bool(drop.value <= budget)
+    verb = "within" if passed else "over"
+    return {
+        "passed": passed,
+        "split": split,
+        "auc_drop": drop.to_dict(),
+        "budget": budget,
+        "flips": [part.names[index] for index in flips],
+        "sentence": f"the shipped model loses {drop} AUC against its teacher on {split}, {verb} the budget of {budget}",
+    }
+
+
+def _golden(
+    recipe: Recipe, data: Dataset, models: dict[str, bytes], variants: dict[str, Any]
+) -> tuple[Golden, bytes]:
+    """Images near and far from the decision, as canvases, with the logits that every variant gave here."""
+    val = data.subset("val")
+    chosen = val.take(np.linspace(0, len(val) - 1, min(recipe.gate.golden_images, len(val))).astype(int))
+    images = [np.array(part[0]) for part in chosen.batches(1)]
+    batch = np.stack([preprocess(_golden_image(image), recipe.preprocess) for image in images])
+    arrays: dict[str, np.ndarray] = {f"image_{index}": image for index, image in enumerate(images)}
+    tolerance = {}
+    for name, model in models.items():
+        with OnnxRunner(model, fused=variants[name]["scheme"] != "trt") as runner:
+            logits = runner.infer(batch).logits
+        arrays[f"logits_{name}"] = logits
+        # A few INT8 steps: kernels of other CPUs round otherwise, while saturation is off by whole logits.
+        spread = float(max(logits.std(), 1e-3))
+        tolerance[name] = {"fp32": 1e-3, "fp16": 2e-2, "int8": 0.15}[variants[name]["precision"]] * max(1.0, spread)
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+    return Golden(file="golden.npz", count=len(images), tolerance=tolerance), stream.getvalue()
+
+
+def _golden_image(canvas: np.ndarray) -> Image:
+    return Image.of_array(canvas)
+
+
+def _feature_length(model: bytes, recipe: Recipe) -> int | None:
+    with OnnxRunner(model) as runner:
+        features = runner.infer(np.zeros((1, *recipe.preprocess.input_shape), np.float32)).features
+    return None if features is None else int(features.shape[1])
+
+
+def _baseline(recipe: Recipe, data: Dataset, variant: Path, temperature: float) -> dict[str, list[float]]:
+    """Deciles of scores and of mean brightness on val, which a device compares its days with."""
+    val = data.subset("val")
+    with np.load(variant / "logits.npz") as archive:
+        chance = probabilities(archive["val"], recipe.task.kind, temperature)
+    deciles = np.linspace(0, 100, 11)
+    peak = float((1 << recipe.preprocess.bits) - 1)
+    brightness = np.concatenate([part.reshape(len(part), -1).mean(axis=1) / peak for part in val.batches(256)])
+    found = {"brightness": np.percentile(brightness, deciles).tolist()}
+    for index, name in enumerate(recipe.task.classes):
+        found[f"score:{name}"] = np.percentile(chance[:, index], deciles).tolist()
+    return found
+
+
+def _flat(entry: dict[str, Any]) -> dict[str, float]:
+    flat: dict[str, float] = {}
+    for key, value in entry["test"].items():
+        if isinstance(value, dict) and "value" in value:
+            flat |= {f"test_{key}{tail}": value[name] for tail, name in (("", "value"), ("_low", "low"), ("_high", "high"))}
+        elif isinstance(value, float):
+            flat[f"test_{key}"] = value
+    return {key: value for key, value in flat.items() if value is not None}
+
+
+def _device_steps(profile: DeviceProfile, default: str, path: Path) -> list[str]:
+    if profile.target == "cpu":
+        return [f"edgedx install {path.name} --root DIR", "edgedx scan INBOX --bundle DIR/current --out OUT"]
+    return [
+        f"copy {path.name} to the device",
+        f"build a TensorRT engine there from variant {default} (strongly typed network) or fp16",
+        "this version of edgedx does not build engines yet: --variant fp32 runs on the device's CPU meanwhile",
+    ]
+
+
+def _model_card(
+    recipe: Recipe, default: str, entry: dict[str, Any], gate: dict[str, Any], profile: DeviceProfile, data: Dataset
+) -> str:
+    test = entry["test"]
+    area = test["auc"]
+    counts = {split: len(data.subset(split)) for split in ("train", "val", "test")}
+    lines = [
+        f"# {recipe.title}",
+        "",
+        "Research software, not a medical device. Not for diagnosis.",
+        *(["", "Trained on SYNTHETIC images: its figures say nothing about patients."] if recipe.synthetic else []),
+        "",
+        f"- Classes: {', '.join(recipe.task.classes)} ({recipe.task.kind})",
+        f"- Images: {counts['train']} train, {counts['val']} val, {counts['test']} test; split by patient where known",
+        f"- Made for: {profile.title}; variant {default}",
+        f"- Test AUC: {area['value']:.3f} (95 % interval {area['low']:.3f} to {area['high']:.3f})",
+        f"- Gate: {gate['sentence']}",
+        f"- Accepts: modality {', '.join(recipe.accept.modality) or 'any'}; others are refused",
+        "- Limits: judged on the data set above alone; thresholds were chosen on its validation split and should be",
+        "  checked on images of the clinic that will use it.",
+        f"- The bundle holds {recipe.gate.golden_images} validation images, without headers, to prove the device.",
+        *(f"- Licence of {what}: {licence}" for what, licence in recipe.licences.items()),
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,104 @@
+"""Batches for training: drawn, augmented and normalised the same way on any number of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from ..core.preprocess import PreprocessSpec, normalise
+from ..core.recipe import Augment, Task
+from .augment import augment
+from .dataset import Dataset
+from .tasks import class_weights, targets_of
+
+Item = tuple[int, int]  # (epoch, position): the epoch travels with the index, so that workers need no state
+
+
+class Views(TorchDataset[tuple[Tensor, Tensor]]):
+    """Augmented views of a data set; a view depends on (seed, epoch, position) alone."""
+
+    def __init__(self, data: Dataset, task: Task, spec: PreprocessSpec, options: Augment, seed: int) -> None:
+        self.data, self.spec, self.options, self.seed = data, spec, options, seed
+        self.targets = targets_of(data.labels, task)
+
+    def __getitem__(self, item: Item) -> tuple[Tensor, Tensor]:
+        epoch, position = item
+        rng = np.random.default_rng((self.seed, epoch, position))
+        view = augment(self.data.canvases[self.data.rows[position]], self.options, rng)
+        return torch.from_numpy(normalise(view, self.spec)), torch.from_numpy(self.targets[position])
+
+
+class Feed:
+    """Endless batches from any step on, the same for the same seed.
+
+    Parameters
+    ----------
+    batch_size : int
+        Over all processes; each takes its share of every batch.
+    sampler : bool
+        Draw classes evenly instead of once per epoch each.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        task: Task,
+        spec: PreprocessSpec,
+        options: Augment,
+        *,
+        batch_size: int,
+        sampler: bool,
+        seed: int,
+        workers: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.views = Views(data, task, spec, options, seed)
+        self.batch_size = min(batch_size, len(data))
+        self.steps_per_epoch = len(data) // self.batch_size
+        self.seed, self.workers, self.rank, self.world = seed, workers, rank, world
+        self.chances: np.ndarray | None = None
+        if sampler:
+            targets = np.nan_to_num(targets_of(data.labels, task))
+            chances = (targets * class_weights(data, task)).sum(axis=1) + (targets.sum(axis=1) == 0)
+            self.chances = chances / chances.sum()
+
+    def _order(self, epoch: int) -> np.ndarray:
+        rng = np.random.default_rng((self.seed, epoch, 0x0D))
+        count = len(self.views.data)
+        if self.chances is not None:
+            return rng.choice(count, count, p=self.chances)
+        return rng.permutation(count)
+
+    def _batches(self, start: int, stop: int) -> Iterator[list[Item]]:
+        order, known = np.empty(0, int), -1
+        for step in range(start, stop):
+            epoch, place = divmod(step, self.steps_per_epoch)
+            if epoch != known:
+                order, known = self._order(epoch), epoch
+            batch = order[place * self.batch_size : (place + 1) * self.batch_size]
+            yield [(epoch, int(position)) for position in batch[self.rank :: self.world]]
+
+    def batches(self, start: int, stop: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images (n, C, H, W) float32 and targets (n, K) float32 of steps `start` to `stop`."""
+        loader = DataLoader(
+            self.views,
+            batch_sampler=list(self._batches(start, stop)),
+            num_workers=self.workers,
+            pin_memory=torch.cuda.is_available(),
+            prefetch_factor=4 if self.workers else None,
+        )
+        yield from loader
+
+
+def mix(images: Tensor, targets: Tensor, alpha: float, seed: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Mixup (Zhang et al. 2018): each image with a random other of the batch, labels alike."""
+    rng = np.random.default_rng(seed)
+    share = float(rng.beta(alpha, alpha))
+    partner = torch.from_numpy(rng.permutation(len(images))).to(images.device)
+    return images * share + images[partner] * (1 - share), targets * share + targets[partner] * (1 - share)

@@ -1,0 +1,212 @@
+"""Where images and labels come from: each source lists rows in its native layout, and reads one image."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ..core.errors import DataError
+from ..core.files import sha256_bytes, storage_error
+from ..core.image import Image
+from ..core.recipe import Recipe
+
+SPLITS = ("train", "val", "test")
+SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom", ".bmp", ""}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image as the source lists it.
+
+    Attributes
+    ----------
+    name : str
+        Path relative to the source, or ``split/index`` in an npz.
+    label : tuple of float
+        Class index (one value), or 0/1/NaN per class for multilabel tasks. Empty where missing.
+    patient : str
+        Empty where the source names none: each image is then its own patient.
+    split : str
+        Empty where edgedx is to choose.
+    problem : str
+        Why the row cannot be used; such rows are counted and listed, never dropped in silence.
+    """
+
+    name: str
+    label: tuple[float, ...]
+    patient: str = ""
+    split: str = ""
+    subgroups: dict[str, str] = field(default_factory=dict)
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Rows, and how to read one: returns the image and the SHA-256 of its content."""
+
+    rows: list[Row]
+    read: Callable[[Row], tuple[Image, str]]
+    origin: str
+    """What was read, for the record; a path as the user gave it."""
+
+
+def open_source(recipe: Recipe) -> Source:
+    """List a recipe's data set.
+
+    Raises
+    ------
+    DataError
+        The source is missing, or its table lacks a column.
+    """
+    openers = {"folders": _folders, "csv": _csv, "medmnist": _medmnist, "phantom": _phantom}
+    source = openers[recipe.data.source](recipe)
+    if not source.rows:
+        raise DataError(f"{source.origin}: no images found", next_step="check data.path and data.source of the recipe")
+    return source
+
+
+def cache_folder() -> Path:
+    """Folder for downloads and phantoms: EDGEDX_CACHE, else ``~/.cache/edgedx``."""
+    return Path(os.environ.get("EDGEDX_CACHE") or Path.home() / ".cache" / "edgedx")
+
+
+def locate(path: str) -> Path:
+    """Find a recipe's data: below EDGEDX_DATA, the working folder or the cache, in this order.
+
+    Raises
+    ------
+    DataError
+        None of them has it; names all that were tried.
+    """
+    bases = [Path(os.environ["EDGEDX_DATA"])] if os.environ.get("EDGEDX_DATA") else []
+    tried = [base / path for base in [*bases, Path.cwd(), cache_folder()]]
+    for candidate in tried:
+        if candidate.exists():
+            return candidate
+    raise DataError(
+        f"data set {path!r} not found; tried {', '.join(str(candidate) for candidate in tried)}",
+        next_step="set EDGEDX_DATA to the folder that holds it, or --set data.path=/where/it/is",
+    )
+
+
+def _from_files(root: Path, rows: list[Row], origin: str) -> Source:
+    def read(row: Row) -> tuple[Image, str]:
+        from ..dicom.open import open_image
+
+        path = root / row.name
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise storage_error(path, error) from error
+        return open_image(content).image, sha256_bytes(content)
+
+    return Source(rows, read, origin)
+
+
+def _folders(recipe: Recipe) -> Source:
+    root = locate(str(recipe.data.path))
+    split_given = any((root / split).is_dir() for split in SPLITS)
+    rows = []
+    for split in SPLITS if split_given else ("",):
+        for index, name in enumerate(recipe.task.classes):
+            for path in sorted((root / split / name).rglob("*")):
+                if path.is_file() and path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
+                    rows.append(Row(path.relative_to(root).as_posix(), (float(index),), split=split))
+    return _from_files(root, rows, str(recipe.data.path))
+
+
+def _csv(recipe: Recipe) -> Source:
+    data = recipe.data
+    root = locate(str(data.path))
+    table = root / data.csv
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            entries, columns = list(reader), list(reader.fieldnames or [])
+    except OSError as error:
+        raise storage_error(table, error) from error
+    labels = data.label_columns or [data.label_column]
+    needed = [data.image_column, *labels, *data.subgroup_columns, *data.required_columns]
+    needed += [column for column in (data.patient_column, data.split_column) if column]
+    if missing := [column for column in needed if column not in columns]:
+        raise DataError(
+            f"{table}: no column {missing[0]!r}; it has {', '.join(columns)}",
+            next_step="name the right one in the recipe's data section (patient_column: null where there is none)",
+        )
+    return _from_files(root, [_csv_row(recipe, entry) for entry in entries], str(data.path))
+
+
+def _csv_row(recipe: Recipe, entry: dict[str, str]) -> Row:
+    data = recipe.data
+    label, problem = _label(recipe, entry)
+    name = (entry[data.image_column] or "").strip()
+    if not name:
+        problem = "no image named"
+    elif Path(name).is_absolute() or ".." in Path(name).parts:
+        problem = "path leaves the data set"
+    if empty := [column for column in data.required_columns if not (entry[column] or "").strip()]:
+        problem = problem or f"incomplete metadata: {empty[0]}"
+    patient = (entry[data.patient_column] or "").strip() if data.patient_column else ""
+    if data.patient_column and not patient:
+        problem = problem or f"incomplete metadata: {data.patient_column}"
+    split = (entry[data.split_column] or "").strip() if data.split_column else ""
+    if data.split_column and split not in SPLITS:
+        problem = problem or f"split {split!r} is none of {', '.join(SPLITS)}"
+    return Row(name, label, patient, split, {c: (entry[c] or "").strip() for c in data.subgroup_columns}, problem)
+
+
+def _label(recipe: Recipe, entry: dict[str, str]) -> tuple[tuple[float, ...], str]:
+    task, data = recipe.task, recipe.data
+    if data.label_columns:
+        cells = [(entry[column] or "").strip() for column in data.label_columns]
+        if bad := [cell for cell in cells if cell not in {"", "0", "1", "0.0", "1.0"}]:
+            return (), f"label {bad[0]!r} is not 0, 1 or empty"
+        return tuple(float(cell) if cell else float("nan") for cell in cells), "" if any(cells) else "missing label"
+    text = (entry[data.label_column] or "").strip()
+    if not text:
+        return (), "missing label"
+    if text in data.ambiguous_labels:
+        return (), "ambiguous label"
+    names = text.split("|") if task.kind == "multilabel" else [text]
+    if unknown := [name for name in names if name not in task.classes and name != "none"]:
+        return (), f"label {unknown[0]!r} is no class of the recipe"
+    if task.kind == "multilabel":
+        return tuple(float(name in names) for name in task.classes), ""
+    return (float(task.classes.index(text)),), ""
+
+
+def _medmnist(recipe: Recipe) -> Source:
+    path = locate(str(recipe.data.path))
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for split in SPLITS for key in (f"{split}_images", f"{split}_labels")}
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path} is not a MedMNIST npz: {error}") from error
+    rows = []
+    for split in SPLITS:
+        labels = arrays[f"{split}_labels"].reshape(len(arrays[f"{split}_images"]), -1)
+        rows += [Row(f"{split}/{index}", tuple(map(float, label)), split=split) for index, label in enumerate(labels)]
+
+    def read(row: Row) -> tuple[Image, str]:
+        split, index = row.name.split("/")
+        pixels = arrays[f"{split}_images"][int(index)]
+        return Image.of_array(pixels), hashlib.sha256(pixels.tobytes()).hexdigest()
+
+    return Source(rows, read, str(recipe.data.path))
+
+
+def _phantom(recipe: Recipe) -> Source:
+    from ..dicom.phantom import write_phantoms
+
+    patients, seed = recipe.data.phantom_patients, recipe.data.seed
+    root = cache_folder() / f"phantom-{patients}-{seed}"
+    if not (root / "labels.csv").exists():  # written last, so a killed run starts over
+        write_phantoms(root, patients=patients, seed=seed)
+    table = recipe.data.model_copy(update={"source": "csv", "path": str(root), "csv": "labels.csv"})
+    return _csv(recipe.model_copy(update={"data": table}))

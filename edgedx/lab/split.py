@@ -1,0 +1,110 @@
+"""Patients to train, val and test; and the check that nothing leaks from one to another."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.errors import DataError
+from ..core.files import sha256_bytes
+from ..core.recipe import Task
+from .sources import SPLITS, Row
+
+
+@dataclass(frozen=True)
+class Case:
+    """A readable row with what was learned by reading it."""
+
+    row: Row
+    sha256: str
+    height: int
+    width: int
+    index: int
+    """Position of its canvas in the cache."""
+
+    @property
+    def patient(self) -> str:
+        """The patient, or the image's own name where the source names none."""
+        return self.row.patient or self.row.name
+
+
+def assign(cases: Sequence[Case], fractions: tuple[float, float, float], seed: int) -> list[str]:
+    """A split for each case: the source's own, else patients drawn by stratum.
+
+    Patients are ordered by a hash of seed and name, so that the same patient keeps its place when others are added.
+    A patient's stratum is its rarest label.
+    """
+    if all(case.row.split for case in cases):
+        return [case.row.split for case in cases]
+    if any(case.row.split for case in cases):
+        raise DataError("some images name a split and others do not", next_step="fill the split column, or leave it out")
+    common = Counter(case.row.label for case in cases)
+    patients: dict[str, list[Case]] = defaultdict(list)
+    for case in cases:
+        patients[case.patient].append(case)
+    strata: dict[tuple[float, ...], list[str]] = defaultdict(list)
+    for patient, own in patients.items():
+        strata[min((case.row.label for case in own), key=lambda label: (common[label], label))].append(patient)
+    chosen: dict[str, str] = {}
+    limits = np.cumsum(fractions)
+    for members in strata.values():
+        members.sort(key=lambda patient: sha256_bytes(f"{seed}:{patient}".encode()))
+        sizes = np.array([len(patients[patient]) for patient in members])
+        middle = (np.cumsum(sizes) - sizes / 2) / sizes.sum()  # a patient goes where its middle image falls
+        for patient, place in zip(members, np.searchsorted(limits[:2], middle, side="right"), strict=True):
+            chosen[patient] = SPLITS[place]
+    return [chosen[case.patient] for case in cases]
+
+
+def shared_patients(cases: Sequence[Case], splits: Sequence[str]) -> list[str]:
+    """Patients that stand in more than one split."""
+    seen: dict[str, set[str]] = defaultdict(set)
+    for case, split in zip(cases, splits, strict=True):
+        seen[case.patient].add(split)
+    return sorted(patient for patient, where in seen.items() if len(where) > 1)
+
+
+def shared_contents(cases: Sequence[Case], splits: Sequence[str]) -> dict[str, list[int]]:
+    """Content hash to the positions of the cases that share it across splits."""
+    seen: dict[str, list[int]] = defaultdict(list)
+    for position, case in enumerate(cases):
+        seen[case.sha256].append(position)
+    return {digest: own for digest, own in seen.items() if len({splits[position] for position in own}) > 1}
+
+
+def check_classes(cases: Sequence[Case], splits: Sequence[str], task: Task) -> list[str]:
+    """Refuse empty classes and one-class splits; return warnings about small classes.
+
+    Raises
+    ------
+    DataError
+        A class has no image, or a split lacks one.
+    """
+    counts = {split: np.zeros(len(task.classes), int) for split in SPLITS}
+    for case, split in zip(cases, splits, strict=True):
+        label = np.array(case.row.label)
+        if task.kind == "multilabel":
+            counts[split] += label == 1
+        else:
+            counts[split][int(label[0])] += 1
+    total = np.sum(list(counts.values()), axis=0)
+    for index, name in enumerate(task.classes):
+        if total[index] == 0:
+            raise DataError(
+                f"class {name!r} has no usable image",
+                next_step="check the spelling in task.classes, and the list of excluded images in data/excluded.csv",
+            )
+        for split in SPLITS:
+            if counts[split][index] == 0:
+                raise DataError(
+                    f"class {name!r} has no image in {split}: AUC and thresholds cannot be computed there",
+                    next_step="add patients of this class, or change data.fractions or data.seed",
+                )
+    return [
+        f"class {name!r} has {count} images; below 5,000 a class expect wide intervals and judge with care"
+        for name, count in zip(task.classes, total, strict=True)
+        if count < 5000
+    ]
