@@ -76,5 +76,7 @@ def _missing(error: ModuleNotFoundError) -> None:
     if package not in extras:
         raise error
     typer.echo(f"error: this command needs {package}, which is not installed", err=True)
-    typer.echo(f'next:  pip install "edgedx[{extras[package]}]" (the workstation half; a device needs none of it)', err=True)
+    typer.echo(
+        f'next:  pip install "edgedx[{extras[package]}]" (the workstation half; a device needs none of it)', err=True
+    )
     sys.exit(3)

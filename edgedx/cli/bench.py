@@ -16,7 +16,9 @@ def bench(
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of one inference.")] = 1,
     batch: Annotated[int, typer.Option(min=1, help="Images in one inference.")] = 1,
     seconds: Annotated[float, typer.Option(min=0.1, help="Seconds to measure each model.")] = 3.0,
-    size: Annotated[int | None, typer.Option(help="Input side of timm models, pixels; that of the first other model unless given.")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Input side of timm models, pixels; that of the first other model unless given.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Time models on this machine by turns, and set latency against accuracy.

@@ -13,8 +13,12 @@ from .common import interval, keep_recipe, print_json, print_recipe, profile_for
 def compress(
     run: Annotated[Path, typer.Argument(help="Run folder, or its teacher: runs/NAME or runs/NAME/teacher.")],
     int8: Annotated[bool, typer.Option("--int8/--no-int8", help="Quantize to INT8 by the device's scheme.")] = False,
-    device: Annotated[str, typer.Option(help="Device profile (`edgedx devices list`), or this for this machine.")] = "this",
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Override, e.g. student.macs=0.5; repeatable.")] = None,
+    device: Annotated[
+        str, typer.Option(help="Device profile (`edgedx devices list`), or this for this machine.")
+    ] = "this",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Override, e.g. student.macs=0.5; repeatable.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue what was interrupted.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the effective recipe and stop.")] = False,
@@ -40,7 +44,9 @@ def compress(
     student, variants = record["student"], record["metrics"]["variants"]
     share = student["macs"] / student["teacher_macs"]
     typer.echo(f"device    {profile.name}: {profile.title}")
-    typer.echo(f"student   {share:.0%} of the teacher's multiply-accumulates, test AUC {interval(student['test']['auc'])}")
+    typer.echo(
+        f"student   {share:.0%} of the teacher's multiply-accumulates, test AUC {interval(student['test']['auc'])}"
+    )
     for name, entry in variants.items():
         typer.echo(f"{name:<9} {entry['bytes'] / 1e6:.2f} MB, test AUC {interval(entry['test']['auc'])}")
     if "quantization" in record["metrics"]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,8 +13,12 @@ from .common import print_json, profile_for, synthetic_note
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for all that it makes.")] = Path("demo"),
-    recipe: Annotated[str | None, typer.Option(help="Recipe; PneumoniaMNIST where it can be had, else phantom.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Start over instead of reusing finished stages.")] = False,
+    recipe: Annotated[
+        str | None, typer.Option(help="Recipe; PneumoniaMNIST where it can be had, else phantom.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start over instead of reusing finished stages.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """The whole way in a few minutes: fine-tune, compress --int8, deploy, bench, scan.
@@ -55,4 +59,22 @@ def demo(
     typer.echo(f"for one   {example['source']['name']}: {example['prediction']['label']} ({chances})")
     synthetic_note(chosen.synthetic)
     typer.echo(NOT_A_MEDICAL_DEVICE)
-    typer.echo(f"done in {report['seconds']} s; next: edgedx scan {report['inbox']} --bundle {report['installed']} --out results")
+    again = f"edgedx scan {report['inbox']} --bundle {report['installed']} --out results --once"
+    typer.echo(f"done in {report['seconds']} s; next: {again}")
+
+
+def _scan(out: Path, bundle: Path, inbox: Path) -> tuple[dict[str, int], dict[str, Any]]:
+    """Scan the demo's folder afresh; returns the counts and one result."""
+    import json
+    import shutil
+
+    from ..device.install import open_any
+    from ..device.scanner import Options, open_scanner
+
+    results = out / "results"
+    shutil.rmtree(results, ignore_errors=True)
+    with open_scanner(inbox, open_any(bundle), results, options=Options(settle=0.2)) as scanner:
+        counts = scanner.run_once()
+        first = next(item for item in scanner.journal.items() if item.status == "done")
+        example = json.loads(scanner.publisher.path_of(first.key).read_text(encoding="utf-8"))
+    return counts, example

@@ -12,8 +12,12 @@ from .common import print_json, run_of, run_recipe, synthetic_note
 
 def deploy(
     run: Annotated[Path, typer.Argument(help="Run folder with a compressed model.")],
-    target: Annotated[str, typer.Option(help="cpu or jetson; must be that of the device it was compressed for.")] = "cpu",
-    force: Annotated[bool, typer.Option("--force", help="Ship although the gate said no; the bundle records it.")] = False,
+    target: Annotated[
+        str, typer.Option(help="cpu or jetson; must be that of the device it was compressed for.")
+    ] = "cpu",
+    force: Annotated[
+        bool, typer.Option("--force", help="Ship although the gate said no; the bundle records it.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the stage's record as JSON.")] = False,
 ) -> None:

@@ -46,7 +46,7 @@ def show_device(
     name: Annotated[str, typer.Argument(help="Name of a shipped profile, or path of a .yaml file.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show one profile, with what each field means and where its figure comes from.
+    """Show one profile with meaning and source of each field.
 
     Example: edgedx devices show orin-nano-8gb
     """
@@ -63,7 +63,9 @@ def show_device(
     table = Table("field", "value", "meaning", "source", box=None, pad_edge=False)
     for key, value, meaning in _rows(profile):
         if key != "sources":
-            table.add_row(Text(key), Text(value), Text(meaning), Text(profile.sources.get(key, "")))
+            # A source may stand for a whole section, such as quantization.
+            source = profile.sources.get(key) or profile.sources.get(key.partition(".")[0], "")
+            table.add_row(Text(key), Text(value), Text(meaning), Text(source))
     Console().print(table)
 
 

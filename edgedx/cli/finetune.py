@@ -14,7 +14,9 @@ def finetune(
     recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe (`edgedx recipes list`) or a .yaml file.")],
     run: Annotated[Path | None, typer.Option(help="Run folder; runs/RECIPE unless given.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Override, e.g. train.epochs=3; repeatable.")] = None,
-    weights: Annotated[str | None, typer.Option(help="Pretrained weights: auto, none, a .safetensors or .pth file.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Pretrained weights: auto, none, a .safetensors or .pth file.")
+    ] = None,
     from_scratch: Annotated[bool, typer.Option("--from-scratch", help="Random weights, for comparison.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run that was interrupted.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
@@ -54,7 +56,9 @@ def _print(record: dict, run: Path, synthetic: bool) -> None:  # type: ignore[ty
     data, metrics = record["data"], record["metrics"]
     excluded = sum(data["excluded"].values())
     typer.echo(f"data      {data['images']} images of {data['patients']} patients; {excluded} excluded", nl=False)
-    typer.echo(f" ({', '.join(f'{reason}: {count}' for reason, count in data['excluded'].items())})" if excluded else "")
+    typer.echo(
+        f" ({', '.join(f'{reason}: {count}' for reason, count in data['excluded'].items())})" if excluded else ""
+    )
     for warning in data["warnings"]:
         typer.echo(f"warning: {warning}", err=True)
     typer.echo(f"weights   {metrics['weights_from']}")

@@ -44,7 +44,9 @@ class Variant(_Strict):
 
     file: str = Field(description="Name of the part.")
     precision: Literal["fp32", "fp16", "int8"]
-    scheme: Literal["float", "u8s8", "s8s8", "trt"] = Field(description="Quantization scheme; float when there is none.")
+    scheme: Literal["float", "u8s8", "s8s8", "trt"] = Field(
+        description="Quantization scheme; float when there is none."
+    )
     purpose: Literal["cpu", "tensorrt"] = Field(description="Which runtime it was made for.")
 
 
@@ -52,7 +54,9 @@ class OperatingPoint(_Strict):
     """Decision thresholds chosen on the validation split, on calibrated probabilities."""
 
     name: str = Field(description="youden, sensitivity-0.95 ...")
-    threshold: dict[str, float] = Field(description="By class: positive when the probability reaches it; empty for argmax.")
+    threshold: dict[str, float] = Field(
+        description="By class: positive when the probability reaches it; empty for argmax."
+    )
     sensitivity: float | None = Field(None, description="On the validation split, where the point is of one class.")
     specificity: float | None = Field(None, description="On the validation split, where the point is of one class.")
 
@@ -89,8 +93,12 @@ class Manifest(_Strict):
     backbone: str
     preprocess: PreprocessSpec
     accept: Accept = Accept()
-    temperature: float = Field(gt=0, description="Logits are divided by it; fitted on val logits of the default variant.")
-    operating_points: list[OperatingPoint] = Field(min_length=1, description="The first is used unless another is named.")
+    temperature: float = Field(
+        gt=0, description="Logits are divided by it; fitted on val logits of the default variant."
+    )
+    operating_points: list[OperatingPoint] = Field(
+        min_length=1, description="The first is used unless another is named."
+    )
     variants: dict[str, Variant] = Field(min_length=1)
     default_variant: str = Field(description="The variant that was judged and will serve on the profile's runtime.")
     features: int | None = Field(None, description="Length of the second output, the pooled feature vector.")
@@ -125,7 +133,8 @@ class Bundle:
         name = variant or self.manifest.default_variant
         if name not in self.manifest.variants:
             raise BundleError(
-                f"{self.path}: no variant {name!r}", next_step=f"choose one of {', '.join(sorted(self.manifest.variants))}"
+                f"{self.path}: no variant {name!r}",
+                next_step=f"choose one of {', '.join(sorted(self.manifest.variants))}",
             )
         return self.read(self.manifest.variants[name].file)
 

@@ -50,7 +50,8 @@ def auc(labels: ArrayLike, probability: ArrayLike, task: str, positive: int = 1)
     truth, chance = np.asarray(labels), np.asarray(probability)
     if task == "binary":
         return roc_auc(truth == positive, chance[:, positive])
-    return float(np.nanmean(class_aucs(truth, chance, task)))
+    known = [value for value in class_aucs(truth, chance, task) if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
 
 
 def class_aucs(labels: ArrayLike, probability: ArrayLike, task: str) -> list[float]:

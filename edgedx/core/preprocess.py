@@ -41,7 +41,9 @@ class PreprocessSpec(BaseModel):
         None, description="Lower and upper value for window: fixed, in rescaled units (HU for CT)."
     )
     clahe: float = Field(0.0, ge=0, description="Clip limit of contrast-limited equalisation on an 8x8 grid; 0 is off.")
-    bits: Literal[8, 16] = Field(16, description="Depth of the cached canvas, bits; 16 keeps what 12-bit detectors see.")
+    bits: Literal[8, 16] = Field(
+        16, description="Depth of the cached canvas, bits; 16 keeps what 12-bit detectors see."
+    )
     mean: tuple[float, ...] = Field((0.5,), description="Subtracted per channel, on the [0, 1] scale.")
     std: tuple[float, ...] = Field((0.25,), description="Divided by per channel, on the [0, 1] scale.")
 

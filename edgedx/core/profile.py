@@ -46,7 +46,7 @@ class Cpu(_Section):
     cores: int | None = Field(None, ge=1, description="Physical cores; null where the profile covers many processors.")
     features: list[Feature] = Field(
         [],
-        description="INT8 features in the words of /proc/cpuinfo; in a generic profile one kind of VNNI stands for all.",
+        description="INT8 features in the words of /proc/cpuinfo; in generic profiles one kind of VNNI stands for all.",
     )
 
 

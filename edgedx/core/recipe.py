@@ -28,7 +28,9 @@ class Task(_Section):
         description="binary: two classes, one of them the finding; multiclass: one of several; multilabel: any number of findings."
     )
     classes: list[str] = Field(min_length=1, description="Class names in the order of the logits.")
-    positive: str | None = Field(None, description="The finding of a binary task; sensitivity and specificity are of it.")
+    positive: str | None = Field(
+        None, description="The finding of a binary task; sensitivity and specificity are of it."
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -55,22 +57,43 @@ class Data(_Section):
         description="folders: one folder a class, optionally below train/val/test; csv: a table of images, raster or DICOM; "
         "medmnist: an npz of MedMNIST; phantom: generated DICOM files."
     )
-    path: str | None = Field(None, description="File or folder, relative to EDGEDX_DATA or the working folder; absolute is taken as it is.")
-    download: str | None = Field(None, description="Address of the official file, used only by `edgedx demo` and `edgedx data fetch`.")
+    path: str | None = Field(
+        None, description="File or folder, relative to EDGEDX_DATA or the working folder; absolute is taken as it is."
+    )
+    download: str | None = Field(
+        None, description="Address of the official file, used only by `edgedx demo` and `edgedx data fetch`."
+    )
     md5: str | None = Field(None, description="MD5 of the official download, hex.")
     csv: str = Field("labels.csv", description="Table below path, for source csv.")
     image_column: str = Field("image", description="Column with the image's path, relative to path.")
-    label_column: str = Field("label", description="Column with the class, or classes joined by '|' for multilabel tasks.")
-    label_columns: list[str] = Field([], description="Multilabel: one 0/1 column per class instead of label_column; empty cells are unknown.")
-    patient_column: str | None = Field("patient_id", description="Column with the patient; null where each image is its own.")
-    split_column: str | None = Field(None, description="Column with train, val or test, where the table gives the split.")
-    subgroup_columns: list[str] = Field([], description="Columns carried along for subgroup results (sex, age, view, device ...).")
-    required_columns: list[str] = Field([], description="Columns that must be filled; rows without are excluded and counted.")
-    fractions: tuple[float, float, float] = Field((0.70, 0.15, 0.15), description="Shares of train, val and test where the source gives no split.")
+    label_column: str = Field(
+        "label", description="Column with the class, or classes joined by '|' for multilabel tasks."
+    )
+    label_columns: list[str] = Field(
+        [], description="Multilabel: one 0/1 column per class instead of label_column; empty cells are unknown."
+    )
+    patient_column: str | None = Field(
+        "patient_id", description="Column with the patient; null where each image is its own."
+    )
+    split_column: str | None = Field(
+        None, description="Column with train, val or test, where the table gives the split."
+    )
+    subgroup_columns: list[str] = Field(
+        [], description="Columns carried along for subgroup results (sex, age, view, device ...)."
+    )
+    required_columns: list[str] = Field(
+        [], description="Columns that must be filled; rows without are excluded and counted."
+    )
+    fractions: tuple[float, float, float] = Field(
+        (0.70, 0.15, 0.15), description="Shares of train, val and test where the source gives no split."
+    )
     min_side: int = Field(16, ge=1, description="Images with a shorter side are excluded, pixels.")
-    ambiguous_labels: list[str] = Field([], description="Labels that mean the reader was not sure; such rows are excluded and counted.")
+    ambiguous_labels: list[str] = Field(
+        [], description="Labels that mean the reader was not sure; such rows are excluded and counted."
+    )
     shared_content: Literal["refuse", "drop-from-train"] = Field(
-        "refuse", description="What to do with the same image in two given splits: refuse the data set, or keep it out of train."
+        "refuse",
+        description="What to do with the same image in two given splits: refuse the data set, or keep it out of train.",
     )
     phantom_patients: int = Field(400, ge=12, description="Patients to generate, for source phantom.")
     seed: int = Field(0, description="Of the split and of the phantoms.")
@@ -91,10 +114,18 @@ class Augment(_Section):
     zoom: float = Field(0.1, ge=0, lt=1, description="Share of the size.")
     shift: float = Field(0.06, ge=0, lt=1, description="Share of the side.")
     intensity: float = Field(0.2, ge=0, lt=1, description="Contrast and gamma; half of it for brightness.")
-    laterality_matters: bool = Field(True, description="True for anatomy with a left and a right (chest); forbids the horizontal flip.")
-    flip_horizontal: bool = Field(False, description="Mirror half of the images; only where laterality does not matter.")
+    laterality_matters: bool = Field(
+        True, description="True for anatomy with a left and a right (chest); forbids the horizontal flip."
+    )
+    flip_horizontal: bool = Field(
+        False, description="Mirror half of the images; only where laterality does not matter."
+    )
     flip_vertical: bool = Field(False, description="Turn half of the images upside down (skin, histology).")
-    mixup: float = Field(0.0, ge=0, description="Alpha of the Beta distribution that mixes pairs of images (Zhang et al. 2018); 0 is off.")
+    mixup: float = Field(
+        0.0,
+        ge=0,
+        description="Alpha of the Beta distribution that mixes pairs of images (Zhang et al. 2018); 0 is off.",
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -107,31 +138,52 @@ class Model(_Section):
     """The full model."""
 
     backbone: str = Field(description="A timm model name.")
-    weights: str = Field("auto", description="auto: packaged weights, else timm's hub; none: from scratch; or a .safetensors or .pth file.")
+    weights: str = Field(
+        "auto",
+        description="auto: packaged weights, else timm's hub; none: from scratch; or a .safetensors or .pth file.",
+    )
     dropout: float = Field(0.2, ge=0, lt=1, description="Before the classifier, probability.")
-    stochastic_depth: float = Field(0.1, ge=0, lt=1, description="Residual blocks skipped in training, probability; where the backbone has them.")
+    stochastic_depth: float = Field(
+        0.1, ge=0, lt=1, description="Residual blocks skipped in training, probability; where the backbone has them."
+    )
 
 
 class Train(_Section):
     """How weights are learned."""
 
-    frozen_epochs: int = Field(1, ge=0, description="Phase 1: epochs with a frozen base and a new head; skipped from scratch.")
+    frozen_epochs: int = Field(
+        1, ge=0, description="Phase 1: epochs with a frozen base and a new head; skipped from scratch."
+    )
     epochs: int = Field(6, ge=1, description="Phase 2: epochs with everything unfrozen.")
     batch_size: int = Field(64, ge=2, description="Images a step, over all processes.")
     optimizer: Literal["adamw", "sgd", "rmsprop"] = Field("adamw", description="Update rule.")
     frozen_learning_rate: float = Field(3e-4, gt=0, description="Of the head in phase 1.")
-    learning_rate: float = Field(1e-3, gt=0, description="Of the head in phase 2; deeper layers get less, see layer_decay.")
-    layer_decay: float = Field(0.95, gt=0, le=1, description="Factor on the learning rate from each stage of the backbone to the one below.")
+    learning_rate: float = Field(
+        1e-3, gt=0, description="Of the head in phase 2; deeper layers get less, see layer_decay."
+    )
+    layer_decay: float = Field(
+        0.95, gt=0, le=1, description="Factor on the learning rate from each stage of the backbone to the one below."
+    )
     weight_decay: float = Field(0.02, ge=0, description="Decoupled for adamw.")
-    warmup_epochs: float = Field(0.5, ge=0, description="Linear rise of the learning rate; then it falls along a cosine.")
+    warmup_epochs: float = Field(
+        0.5, ge=0, description="Linear rise of the learning rate; then it falls along a cosine."
+    )
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="Share of the target spread over all classes.")
-    imbalance: Literal["loss", "sampler", "none"] = Field("loss", description="loss: classes weighted by inverse frequency; sampler: drawn evenly.")
-    ema: float = Field(0.99, ge=0, lt=1, description="Decay of the running mean of weights, which is what is kept; 0 is off.")
+    imbalance: Literal["loss", "sampler", "none"] = Field(
+        "loss", description="loss: classes weighted by inverse frequency; sampler: drawn evenly."
+    )
+    ema: float = Field(
+        0.99, ge=0, lt=1, description="Decay of the running mean of weights, which is what is kept; 0 is off."
+    )
     clip_norm: float = Field(1.0, ge=0, description="Greatest gradient norm; 0 is off.")
     patience: int = Field(0, ge=0, description="Stop phase 2 after so many epochs without a better val AUC; 0 is off.")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 on a GPU that has it, else fp32.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="auto: bf16 on a GPU that has it, else fp32."
+    )
     workers: int = Field(-1, ge=-1, description="Data loading processes; -1: none on CPU, up to 8 on a GPU.")
-    checkpoint_minutes: float = Field(5.0, gt=0, description="Longest time of work that kill -9 can cost; also saved after each epoch.")
+    checkpoint_minutes: float = Field(
+        5.0, gt=0, description="Longest time of work that kill -9 can cost; also saved after each epoch."
+    )
     seed: int = Field(0, description="Of initialisation, order, augmentation and dropout.")
 
 
@@ -139,14 +191,20 @@ class Student(_Section):
     """The small model that ships."""
 
     backbone: str = Field("same", description="same: the teacher's own, pruned; or a timm model name.")
-    weights: str = Field("teacher", description="teacher: start from the teacher's (same backbone only); else as model.weights.")
-    macs: float = Field(0.35, gt=0, le=1, description="Share of multiply-accumulates that pruning leaves; 1 is no pruning.")
+    weights: str = Field(
+        "teacher", description="teacher: start from the teacher's (same backbone only); else as model.weights."
+    )
+    macs: float = Field(
+        0.35, gt=0, le=1, description="Share of multiply-accumulates that pruning leaves; 1 is no pruning."
+    )
     max_layer_pruning: float = Field(0.7, gt=0, lt=1, description="Greatest share of one layer's channels that may go.")
     round_to: int = Field(8, ge=1, description="Channel counts stay multiples of this, for vector units.")
     steps: int = Field(3, ge=1, description="Pruning steps, with recovery between.")
     recovery_epochs: float = Field(0.3, ge=0, description="Distillation epochs after each step but the last.")
     importance_batches: int = Field(8, ge=1, description="Batches whose gradients rank the channels (Taylor).")
-    temperature: float = Field(4.0, gt=0, description="Of the softened distributions in distillation (Hinton et al. 2015).")
+    temperature: float = Field(
+        4.0, gt=0, description="Of the softened distributions in distillation (Hinton et al. 2015)."
+    )
     distill_weight: float = Field(0.9, ge=0, le=1, description="Share of the teacher's loss; the rest is the labels'.")
     epochs: int = Field(6, ge=1, description="Distillation epochs of the final student.")
     learning_rate: float = Field(1e-3, gt=0, description="At the start of distillation.")
@@ -157,9 +215,14 @@ class Quantize(_Section):
 
     calibration_images: int = Field(512, ge=8, description="Images of the training split that set the ranges.")
     calibrators: list[Literal["minmax", "percentile", "entropy"]] = Field(
-        ["minmax", "percentile"], min_length=1, description="Ways to set the ranges; all are tried and the best on val is kept."
+        ["minmax", "percentile"],
+        min_length=1,
+        description="Ways to set the ranges; all are tried and the best on val is kept.",
     )
     percentile: float = Field(99.99, gt=50, le=100, description="Of activations, for the percentile calibrator.")
+    float_stem: int = Field(
+        1, ge=0, description="First convolutions that stay in float: cheap, and where most of the INT8 noise enters."
+    )
     keep_float: list[str] = Field([], description="Names of ONNX nodes that stay in float.")
     max_fused_difference: float = Field(
         0.01, gt=0, description="Greatest loss of val AUC from float-simulated to fused kernels; more means saturation."
@@ -169,18 +232,26 @@ class Quantize(_Section):
 class Gate(_Section):
     """What must hold for the artifact that ships."""
 
-    max_auc_drop: float = Field(0.02, ge=0, lt=1, description="Greatest loss of val AUC from teacher to shipped artifact.")
+    max_auc_drop: float = Field(
+        0.02, ge=0, lt=1, description="Greatest loss of val AUC from teacher to shipped artifact."
+    )
     split: Literal["val", "test"] = Field("val", description="The split that decides; test is for reporting.")
     points: list[str] = Field(
-        ["youden", "sensitivity-0.95"], min_length=1, description="Operating points to store: youden, sensitivity-X, argmax. The first is used."
+        ["youden", "sensitivity-0.95"],
+        min_length=1,
+        description="Operating points to store: youden, sensitivity-X, argmax. The first is used.",
     )
-    golden_images: int = Field(8, ge=1, le=64, description="Validation images, without headers, put into the bundle to prove the device.")
+    golden_images: int = Field(
+        8, ge=1, le=64, description="Validation images, without headers, put into the bundle to prove the device."
+    )
 
 
 class Bench(_Section):
     """What the student is compared with."""
 
-    full_model: str = Field("resnet50", description="timm model for the latency of a full model at the same input size.")
+    full_model: str = Field(
+        "resnet50", description="timm model for the latency of a full model at the same input size."
+    )
     threads: int = Field(1, ge=1, description="CPU threads of one inference.")
     seconds: float = Field(3.0, gt=0, description="Time to measure each model, after warm-up.")
 
@@ -192,7 +263,9 @@ class Recipe(_Section):
     title: str = Field(description="One line.")
     version: str = Field("1", description="Of the models made with it; goes into the bundle.")
     synthetic: bool = Field(False, description="True where images are generated; figures are then labelled so.")
-    licences: dict[str, str] = Field({}, description="Data and weights to SPDX name or a sentence; goes into the bundle.")
+    licences: dict[str, str] = Field(
+        {}, description="Data and weights to SPDX name or a sentence; goes into the bundle."
+    )
     task: Task
     data: Data
     preprocess: PreprocessSpec = PreprocessSpec()
@@ -209,6 +282,9 @@ class Recipe(_Section):
     def _agree(self) -> Self:
         if self.student.backbone != "same" and self.student.weights == "teacher":
             raise ValueError("student.weights: teacher is possible only with student.backbone: same")
+        columns = self.data.label_columns
+        if columns and (self.task.kind != "multilabel" or len(columns) != len(self.task.classes)):
+            raise ValueError("data.label_columns: one for each class, and only for multilabel tasks")
         return self
 
 
@@ -232,7 +308,7 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise storage_error(path, error) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} is not YAML: {error}") from error
     if not isinstance(raw, dict):
         raise RecipeError(f"{path}: a recipe is a mapping of sections", next_step="see `edgedx recipes show phantom`")
@@ -247,7 +323,8 @@ def parse_recipe(raw: dict[str, Any], where: str = "recipe") -> Recipe:
         return Recipe.model_validate(raw)
     except ValidationError as error:
         raise RecipeError(
-            explain(error, Recipe, where), next_step="`edgedx recipes show NAME --fields` lists every field, unit and default"
+            explain(error, Recipe, where),
+            next_step="`edgedx recipes show NAME --fields` lists every field, unit and default",
         ) from error
 
 
@@ -303,4 +380,8 @@ def fields_table() -> list[tuple[str, str, str, str]]:
 
 
 def _show(value: Any) -> str:
-    return yaml.safe_dump(list(value) if isinstance(value, tuple) else value, default_flow_style=True).split("\n")[0].strip()
+    return (
+        yaml.safe_dump(list(value) if isinstance(value, tuple) else value, default_flow_style=True)
+        .split("\n")[0]
+        .strip()
+    )

@@ -43,7 +43,9 @@ class Prediction(BaseModel):
     label: str = Field(description="Class decided for; for several findings, those over their threshold joined by '|'.")
     probabilities: dict[str, float] = Field(description="Calibrated probability of each class, 0 to 1.")
     operating_point: str = Field(description="Name of the operating point, e.g. youden.")
-    threshold: dict[str, float] = Field(description="Decision threshold on the probability, by class; empty for argmax.")
+    threshold: dict[str, float] = Field(
+        description="Decision threshold on the probability, by class; empty for argmax."
+    )
 
 
 class Runtime(BaseModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import types
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -90,7 +90,7 @@ def _resolve(location: Iterable[int | str], root: type[BaseModel]) -> tuple[str,
             continue
         models = _models(annotation)
         field = next((found for holder in models if (found := _fields(holder).get(part)) is not None), None)
-        branch = next((holder for holder in models if holder.__name__ == part), None)
+        branch = next((holder for holder in models if part in _tags(holder)), None)
         if field is not None:
             annotation = field
         elif branch is not None and len(models) > 1:
@@ -107,6 +107,12 @@ def _resolve(location: Iterable[int | str], root: type[BaseModel]) -> tuple[str,
 def _fields(model: type[BaseModel]) -> dict[str, Any]:
     """Keys that a file may use for `model` (the alias, where there is one) and their annotations."""
     return {info.alias or name: info.annotation for name, info in model.model_fields.items()}
+
+
+def _tags(model: type[BaseModel]) -> set[str]:
+    """What pydantic calls this branch of a union: its class, or the value of the field that discriminates."""
+    kinds = [annotation for annotation in _fields(model).values() if get_origin(annotation) is Literal]
+    return {model.__name__, *(str(value) for kind in kinds for value in get_args(kind))}
 
 
 def _branches(annotation: Any) -> list[Any]:

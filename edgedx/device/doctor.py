@@ -192,7 +192,7 @@ def _accelerator(hardware: Hardware, software: Software, profile: DeviceProfile 
         how = "sudo apt install python3-libnvinfer, and make the environment with --system-site-packages"
     else:
         name, found = "TensorRT for RTX", software.tensorrt_rtx
-        how = "pip install 'edgedx[tensorrt]'"
+        how = "pip install tensorrt_rtx_cu13_bindings onnxruntime-ep-nv-tensorrt-rtx-cu13"
     if found is None:
         yield Finding(name, "not installed: models run on the CPU, only when asked to", "missing", how)
     else:

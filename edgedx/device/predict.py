@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..core.bundle import Bundle, Manifest, OperatingPoint
 from ..core.errors import UsageError
 from ..core.image import Image
-from ..core.preprocess import preprocess
+from ..core.preprocess import Canvas, canvas, normalise
 from ..core.result import Prediction
 from .runner import Runner
 
@@ -57,15 +57,16 @@ class Predictor:
     def predict(self, images: Sequence[Image]) -> list[Answer]:
         """Predict a batch of images."""
         start = time.perf_counter()
-        batch = np.stack([preprocess(image, self.manifest.preprocess) for image in images])
-        middle = time.perf_counter()
-        logits = self.runner.infer(batch).logits
-        end = time.perf_counter()
-        count = len(images)
-        return [
-            Answer(decide(self.manifest, self.point, row), row, 1e3 * (middle - start) / count, 1e3 * (end - middle) / count)
-            for row in logits
-        ]
+        canvases = np.stack([canvas(image, self.manifest.preprocess) for image in images])
+        spent = 1e3 * (time.perf_counter() - start) / len(images)
+        return [replace(answer, preprocess_ms=spent) for answer in self.predict_canvases(canvases)]
+
+    def predict_canvases(self, canvases: Canvas) -> list[Answer]:
+        """Predict canvases of shape (N, H, W) or (N, H, W, 3), as the decoder process returns them."""
+        start = time.perf_counter()
+        logits = self.runner.infer(normalise(canvases, self.manifest.preprocess)).logits
+        spent = 1e3 * (time.perf_counter() - start) / len(logits)
+        return [Answer(decide(self.manifest, self.point, row), row, 0.0, spent) for row in logits]
 
 
 def choose_point(manifest: Manifest, name: str | None) -> OperatingPoint:

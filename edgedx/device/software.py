@@ -50,6 +50,7 @@ EXTRAS = {
             ("torchvision", "torchvision"),
             ("timm", "timm"),
             ("torch-pruning", "torch_pruning"),
+            ("accelerate", "accelerate"),
             ("onnx", "onnx"),
             ("onnxscript", "onnxscript"),
             ("scikit-learn", "sklearn"),

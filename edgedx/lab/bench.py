@@ -63,19 +63,27 @@ def contender(target: str, spec: PreprocessSpec | None, classes: int = 2) -> Con
 
         metrics = json.loads((path / "metrics.json").read_text()) if (path / "metrics.json").is_file() else {}
         name = f"{found.card.role} {found.card.backbone} FP32"
-        return Contender(name, export_onnx(found.model, found.card.preprocess), found.card.preprocess, metrics.get("test", {}))
+        return Contender(
+            name, export_onnx(found.model, found.card.preprocess), found.card.preprocess, metrics.get("test", {})
+        )
     if path.is_file() and path.suffix == ".edgedx":
         bundle = open_bundle(path)
         manifest = bundle.manifest
         figures = {
-            key: {end: manifest.metrics.get(f"test_{key}{tail}") for end, tail in (("value", ""), ("low", "_low"), ("high", "_high"))}
+            key: {
+                end: manifest.metrics.get(f"test_{key}{tail}")
+                for end, tail in (("value", ""), ("low", "_low"), ("high", "_high"))
+            }
             for key in ("auc", "sensitivity", "specificity")
             if f"test_{key}" in manifest.metrics
         }
         name = f"{manifest.name} {manifest.default_variant}"
         return Contender(name, bundle.model(), manifest.preprocess, figures, path)
     if path.exists() or "/" in target:
-        raise UsageError(f"{target} is neither a checkpoint folder nor a bundle", next_step="give runs/NAME/teacher, a .edgedx file or a timm name")
+        raise UsageError(
+            f"{target} is neither a checkpoint folder nor a bundle",
+            next_step="give runs/NAME/teacher, a .edgedx file or a timm name",
+        )
     spec = spec or PreprocessSpec()
     return Contender(f"{target} FP32 (latency only)", export_onnx(build_model(target, classes, spec), spec), spec, {})
 
@@ -119,10 +127,14 @@ def bench(
         if len(inference) < len(contenders):
             raise UsageError("the same model is named twice")
         limits = {"min_seconds": seconds * len(contenders), "max_seconds": 4 * seconds * len(contenders)}
-        times = interleave(inference, batch=batch, threads=threads, provider="CPUExecutionProvider", repeats=100, **limits)
+        times = interleave(
+            inference, batch=batch, threads=threads, provider="CPUExecutionProvider", repeats=100, **limits
+        )
         for one, part in zip(contenders, parts, strict=True):
             stages = interleave(part, threads=threads, repeats=30, min_seconds=0.5, provider="CPUExecutionProvider")
-            rows.append(_row(one, times[one.name].model_dump(), {key: value.model_dump() for key, value in stages.items()}))
+            rows.append(
+                _row(one, times[one.name].model_dump(), {key: value.model_dump() for key, value in stages.items()})
+            )
     return rows
 
 

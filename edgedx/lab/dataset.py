@@ -132,28 +132,30 @@ def _build(recipe: Recipe, source: Source, folder: Path) -> dict[str, Any]:
         "excluded": dict(Counter(reason for _, reason in excluded).most_common()),
         "warnings": warnings,
         "digest": sha256_bytes(
-            canonical_json([[c.row.name, c.sha256, list(map(str, c.row.label)), c.patient, s] for c, s in zip(cases, splits, strict=True)])
+            canonical_json(
+                [
+                    [c.row.name, c.sha256, list(map(str, c.row.label)), c.patient, s]
+                    for c, s in zip(cases, splits, strict=True)
+                ]
+            )
         ),
     }
     write_json(folder / SUMMARY, summary)
     return summary
 
 
-def _decode(
-    recipe: Recipe, source: Source, rows: list[Row], path: Path, excluded: list[tuple[str, str]]
-) -> list[Case]:
+def _decode(recipe: Recipe, source: Source, rows: list[Row], path: Path, excluded: list[tuple[str, str]]) -> list[Case]:
     spec = recipe.preprocess
     shape = (len(rows), *spec.size) if spec.channels == 1 else (len(rows), *spec.size, 3)
-    store = np.lib.format.open_memmap(
-        path, mode="w+", dtype=np.uint8 if spec.bits == 8 else np.uint16, shape=shape
-    )
+    store = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8 if spec.bits == 8 else np.uint16, shape=shape)
 
     def one(item: tuple[int, Row]) -> Case | str:
         index, row = item
         try:
             image, digest = source.read(row)
         except EdgedxError as error:
-            return f"unreadable: {getattr(error, 'code', 'file')}"
+            code = getattr(error, "code", "file")
+            return "blank" if code == "BLANK" else f"unreadable: {code}"
         height, width = image.pixels.shape[:2]
         if min(height, width) < recipe.data.min_side:
             return "too small"
@@ -183,7 +185,7 @@ def _drop_duplicates(cases: list[Case], excluded: list[tuple[str, str]]) -> list
     contradicted = set()
     for case in cases:
         known = first.setdefault((case.sha256, case.row.split), case)
-        if known.row.label != case.row.label:
+        if known.label_key != case.label_key:
             contradicted.add(case.sha256)
     kept = []
     for case in cases:
@@ -244,7 +246,16 @@ def _write_tables(
 ) -> None:
     columns = recipe.data.subgroup_columns
     lines = [
-        [case.row.name, json.dumps(case.row.label), case.patient, split, case.sha256, case.height, case.width, case.index]
+        [
+            case.row.name,
+            json.dumps(case.row.label),
+            case.patient,
+            split,
+            case.sha256,
+            case.height,
+            case.width,
+            case.index,
+        ]
         + [case.row.subgroups.get(column, "") for column in columns]
         for case, split in zip(cases, splits, strict=True)
     ]
@@ -272,22 +283,31 @@ def load_dataset(folder: Path, task: str, spec: PreprocessSpec) -> Dataset:
         with (folder / MANIFEST).open(newline="", encoding="utf-8") as stream:
             entries = list(csv.DictReader(stream))
         canvases = np.load(folder / CANVASES, mmap_mode="r", allow_pickle=False)
-        digest = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))["digest"]
+        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        # json writes NaN, which is how an unknown label of a multilabel task looks
+        labels = np.array([json.loads(entry["label"]) for entry in entries], np.float64)
+        rows = np.array([int(entry["canvas"]) for entry in entries], np.int64)
+        if len(rows) != summary["images"]:
+            raise ValueError(f"{MANIFEST} has {len(rows)} of {summary['images']} images")
     except OSError as error:
         raise storage_error(folder, error) from error
-    except (ValueError, KeyError) as error:
-        raise DataError(f"{folder} is damaged: {error}", next_step="delete it; it is made again from the source") from error
-    if canvases.shape[1:3] != spec.size:
-        raise DataError(f"{folder}: canvases are {canvases.shape[1:3]}, the recipe wants {spec.size}")
-    # json writes NaN, which is how an unknown label of a multilabel task looks
-    labels = np.array([json.loads(entry["label"]) for entry in entries], np.float64)
+    except (ValueError, TypeError, KeyError) as error:
+        raise DataError(
+            f"{folder} is damaged: {error}", next_step="delete it; it is made again from the source"
+        ) from error
+    shape, dtype = spec.size if spec.channels == 1 else (*spec.size, 3), f"uint{spec.bits}"
+    if canvases.shape[1:] != shape or canvases.dtype != dtype:
+        raise DataError(
+            f"{folder}: canvases are {canvases.shape[1:]} {canvases.dtype}, the recipe wants {shape} {dtype}",
+            next_step="make the data set again with --overwrite",
+        )
     return Dataset(
         names=[entry["image"] for entry in entries],
         patients=[entry["patient_id"] for entry in entries],
         labels=labels if task == "multilabel" else labels[:, 0].astype(np.int64),
         splits=[entry["split"] for entry in entries],
         canvases=canvases,
-        rows=np.array([int(entry["canvas"]) for entry in entries], np.int64),
+        rows=rows,
         subgroups=[{key: entry[key] for key in entry if key not in _FIXED} for entry in entries],
-        digest=digest,
+        digest=summary["digest"],
     )

@@ -65,7 +65,9 @@ def run_demo(recipe: Recipe, out: Path, profile: DeviceProfile, say: Callable[[s
             _named(contender(str(run / "teacher"), None), "teacher, FP32"),
             _named(contender(str(run / "student"), None), "student, FP32"),
             _named(contender(str(bundle), None), f"student, {shipped['metrics']['default']['variant']} (ships)"),
-            _named(contender(recipe.bench.full_model, recipe.preprocess), f"{recipe.bench.full_model}, FP32 (latency only)"),
+            _named(
+                contender(recipe.bench.full_model, recipe.preprocess), f"{recipe.bench.full_model}, FP32 (latency only)"
+            ),
         ],
         threads=recipe.bench.threads,
         seconds=recipe.bench.seconds,
@@ -105,5 +107,11 @@ def make_inbox(recipe: Recipe, run: Path, folder: Path) -> Path:
             shutil.copyfile(Path(source.origin) / name, target)
         else:
             image: Image = source.read(rows[name])[0]
-            write_dicom(target, np.asarray(image.pixels), kind="CR", comments="from a public data set", instance_number=number + 1)
+            write_dicom(
+                target,
+                np.asarray(image.pixels),
+                kind="CR",
+                comments="from a public data set",
+                instance_number=number + 1,
+            )
     return folder

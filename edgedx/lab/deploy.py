@@ -14,7 +14,7 @@ from ..core.bundle import Golden, Manifest, OperatingPoint, Variant, open_bundle
 from ..core.errors import GateRefused, ProfileError
 from ..core.files import canonical_json, sha256_file
 from ..core.image import Image
-from ..core.metrics import auc, bootstrap
+from ..core.metrics import bootstrap
 from ..core.preprocess import preprocess
 from ..core.profile import DeviceProfile
 from ..core.recipe import Recipe
@@ -24,6 +24,7 @@ from ..device.run_onnx import OnnxRunner
 from .checkpoint import load_checkpoint
 from .compress import compressed_folder
 from .dataset import Dataset
+from .evaluate import auc_of_logits
 from .finetune import open_data
 from .stage import Stage, read_record
 
@@ -76,7 +77,9 @@ def _bundle(
     default = choice["variant"]
     gate = judge(recipe, run, folder / default, data)
     if not gate["passed"] and not force:
-        raise GateRefused(gate["sentence"], next_step="train or distil longer, prune less, or ship FP32; --force is recorded")
+        raise GateRefused(
+            gate["sentence"], next_step="train or distil longer, prune less, or ship FP32; --force is recorded"
+        )
     parts = {entry["file"]: models[name] for name, entry in variants.items()}
     golden, parts["golden.npz"] = _golden(recipe, data, models, variants)
     parts["recipe.json"] = canonical_json(recipe.model_dump(mode="json"))
@@ -108,8 +111,13 @@ def _bundle(
         baseline=_baseline(recipe, data, folder / default, entry["temperature"]),
         golden=golden,
         metrics=_flat(entry),
-        gate={"passed": gate["passed"], "forced": force and not gate["passed"], "auc_drop": gate["auc_drop"]["value"],
-              "budget": recipe.gate.max_auc_drop, "split": recipe.gate.split},  # fmt: skip
+        gate={
+            "passed": gate["passed"],
+            "forced": force and not gate["passed"],
+            "auc_drop": gate["auc_drop"]["value"],
+            "budget": recipe.gate.max_auc_drop,
+            "split": recipe.gate.split,
+        },  # fmt: skip
         licences=recipe.licences,
         synthetic=recipe.synthetic,
         parts={},
@@ -164,8 +172,10 @@ def judge(recipe: Recipe, run: Path, variant: Path, data: Dataset) -> dict[str, 
         teacher, shipped = full[split], small[split]
     task = recipe.task
     drop = bootstrap(
-        lambda rows: auc(part.labels[rows], teacher[rows], task.kind, task.positive_index)
-        - auc(part.labels[rows], shipped[rows], task.kind, task.positive_index),
+        lambda rows: (
+            auc_of_logits(task, teacher[rows], part.labels[rows])
+            - auc_of_logits(task, shipped[rows], part.labels[rows])
+        ),
         part.patients,
     )
     flips = [] if task.kind == "multilabel" else np.flatnonzero(teacher.argmax(1) != shipped.argmax(1)).tolist()
@@ -182,9 +192,7 @@ def judge(recipe: Recipe, run: Path, variant: Path, data: Dataset) -> dict[str, 
     }
 
 
-def _golden(
-    recipe: Recipe, data: Dataset, models: dict[str, bytes], variants: dict[str, Any]
-) -> tuple[Golden, bytes]:
+def _golden(recipe: Recipe, data: Dataset, models: dict[str, bytes], variants: dict[str, Any]) -> tuple[Golden, bytes]:
     """Images near and far from the decision, as canvases, with the logits that every variant gave here."""
     val = data.subset("val")
     chosen = val.take(np.linspace(0, len(val) - 1, min(recipe.gate.golden_images, len(val))).astype(int))
@@ -232,7 +240,9 @@ def _flat(entry: dict[str, Any]) -> dict[str, float]:
     flat: dict[str, float] = {}
     for key, value in entry["test"].items():
         if isinstance(value, dict) and "value" in value:
-            flat |= {f"test_{key}{tail}": value[name] for tail, name in (("", "value"), ("_low", "low"), ("_high", "high"))}
+            flat |= {
+                f"test_{key}{tail}": value[name] for tail, name in (("", "value"), ("_low", "low"), ("_high", "high"))
+            }
         elif isinstance(value, float):
             flat[f"test_{key}"] = value
     return {key: value for key, value in flat.items() if value is not None}

@@ -22,7 +22,14 @@ from ..core.recipe import Recipe, Task
 from ..device.predict import probabilities
 
 
-def operating_points(recipe: Recipe, logits: np.ndarray, labels: np.ndarray, temperature: float) -> list[OperatingPoint]:
+def auc_of_logits(task: Task, logits: np.ndarray, labels: np.ndarray) -> float:
+    """AUC of a task from raw logits of shape (N, K). One logit alone does not rank cases; probabilities do."""
+    return auc(labels, probabilities(logits, task.kind, 1.0), task.kind, task.positive_index)
+
+
+def operating_points(
+    recipe: Recipe, logits: np.ndarray, labels: np.ndarray, temperature: float
+) -> list[OperatingPoint]:
     """Thresholds on calibrated probabilities, chosen on val as the recipe's ``gate.points`` say.
 
     Parameters
@@ -102,7 +109,9 @@ def summary(
             ).to_dict()
     else:
         areas = class_aucs(labels, chance, task.kind)
-        figures["class_auc"] = {name: None if np.isnan(area) else area for name, area in zip(task.classes, areas, strict=True)}
+        figures["class_auc"] = {
+            name: None if np.isnan(area) else area for name, area in zip(task.classes, areas, strict=True)
+        }
     if task.kind == "multiclass":
         called = chance.argmax(axis=1)
         figures["class_sensitivity"] = {

@@ -126,7 +126,9 @@ def finish(
     temperature = fit_temperature(logits["val"], val.labels, recipe.task.kind)
     points = operating_points(recipe, logits["val"], val.labels, temperature)
     metrics = {
-        split: summary(recipe.task, values, data.subset(split).labels, data.subset(split).patients, temperature, points[0])
+        split: summary(
+            recipe.task, values, data.subset(split).labels, data.subset(split).patients, temperature, points[0]
+        )
         for split, values in logits.items()
     }
     card = ModelCard(
@@ -178,4 +180,3 @@ def write_history(folder: Path, history: list[dict[str, Any]]) -> None:
     from .plots import learning_curves
 
     learning_curves(history, folder / "learning-curves.png")
-

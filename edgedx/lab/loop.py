@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..core.metrics import auc
 from ..core.preprocess import PreprocessSpec, normalise
 from ..core.progress import progress
 from ..core.recipe import Recipe, Train
 from .checkpoint import load_state, pack_optimizer, save_state, unpack_optimizer
 from .dataset import Dataset
+from .evaluate import auc_of_logits
 from .feed import Feed, mix
 from .tasks import TrainingTask
 from .teacher import classifier
@@ -243,7 +243,7 @@ class _Fit:
         if self.accelerator.is_main_process:
             judged = self.average.module if self.average is not None else self.model
             logits = predict(judged, self.val, self.recipe.preprocess, self.device)
-            score = [auc(self.val.labels, logits, self.recipe.task.kind, self.recipe.task.positive_index)]
+            score = [auc_of_logits(self.recipe.task, logits, self.val.labels)]
         broadcast_object_list(score)
         return score[0]
 
@@ -345,7 +345,7 @@ def _workers(options: Train) -> int:
 
 
 def _keep_freed_memory() -> None:
-    """Tell glibc to keep freed memory: each step frees and takes the same gigabyte, and page faults cost a fifth of it."""
+    """Tell glibc to keep freed memory: each step takes the same gigabyte again, and its page faults cost a fifth."""
     if platform.libc_ver()[0] == "glibc":
         trim_threshold, mmap_max = -1, -4
         libc = ctypes.CDLL(None)

@@ -74,7 +74,9 @@ def pareto(rows: Sequence[dict[str, Any]], path: Path, title: str) -> None:
             value = floor
             axis.axvline(row["p50_ms"], color=colour, linewidth=1, linestyle="--")
         label = f"{row['name']}\n{row['p50_ms']:.2f} ms, {row['megabytes']:.1f} MB"
-        axis.annotate(label, (row["p50_ms"], value), xytext=(7, 5), textcoords="offset points", fontsize=7.5, color=_INK)
+        axis.annotate(
+            label, (row["p50_ms"], value), xytext=(7, 5), textcoords="offset points", fontsize=7.5, color=_INK
+        )
     axis.set_xscale("log")
     axis.margins(x=0.25)
     axis.set(xlabel="latency P50, ms (logarithmic)", ylabel="AUC on test, 95 % interval", title=title)

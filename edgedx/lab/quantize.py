@@ -16,11 +16,11 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
 from ..core.errors import GateRefused
-from ..core.metrics import auc
 from ..core.preprocess import PreprocessSpec, normalise
 from ..core.progress import progress
 from ..core.recipe import Recipe
 from .dataset import Dataset
+from .evaluate import auc_of_logits
 from .export import run_onnx
 
 Scheme = Literal["u8s8", "s8s8", "trt"]
@@ -103,10 +103,7 @@ def check_fused(best: Candidate, val: Dataset, recipe: Recipe, scheme: Scheme) -
     GateRefused
         Val AUC falls from simulated to fused: the integer kernels saturate.
     """
-    task = recipe.task
-    fused, simulated = (
-        auc(val.labels, logits, task.kind, task.positive_index) for logits in (best.fused, best.simulated)
-    )
+    fused, simulated = (auc_of_logits(recipe.task, logits, val.labels) for logits in (best.fused, best.simulated))
     if scheme != "trt" and simulated - fused > recipe.quantize.max_fused_difference:
         raise GateRefused(
             f"INT8 kernels of this CPU lose accuracy: val AUC {simulated:.4f} computed in float, {fused:.4f} by the "
@@ -120,6 +117,8 @@ def _quantize(
     exported: bytes, calibration: Dataset, recipe: Recipe, scheme: Scheme, calibrator: str, reduced: bool
 ) -> bytes:
     trt = scheme == "trt"
+    graph = onnx.load_from_string(exported)
+    weighted = [node.name for node in graph.graph.node if node.op_type in {"Conv", "Gemm", "MatMul"}]
     extra: dict[str, Any] = {
         "ActivationSymmetric": scheme != "u8s8",
         "WeightSymmetric": True,
@@ -138,7 +137,7 @@ def _quantize(
     with tempfile.TemporaryDirectory() as folder, chatter:
         target = Path(folder) / "int8.onnx"
         quantize_static(
-            onnx.load_from_string(exported),
+            graph,
             str(target),
             _Reader(calibration, recipe.preprocess),
             quant_format=QuantFormat.QDQ,
@@ -147,7 +146,7 @@ def _quantize(
             per_channel=True,
             reduce_range=reduced,
             calibrate_method=_METHODS[calibrator],
-            nodes_to_exclude=list(recipe.quantize.keep_float),
+            nodes_to_exclude=[*weighted[: recipe.quantize.float_stem], *recipe.quantize.keep_float],
             op_types_to_quantize=["Conv", "Gemm", "MatMul", "Add", "GlobalAveragePool", "AveragePool", "MaxPool"],
             extra_options=extra,
         )

@@ -5,18 +5,24 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..core.errors import DataError
 from ..core.files import sha256_bytes, storage_error
 from ..core.image import Image
-from ..core.recipe import Recipe
+from ..core.recipe import Recipe, Task
 
 SPLITS = ("train", "val", "test")
+# What numpy raises for a file that is cut, flipped, pickled, or no npz at all.
+_NPZ_ERRORS = (OSError, EOFError, ValueError, TypeError, AttributeError, KeyError, zipfile.BadZipFile, zlib.error)
 SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom", ".bmp", ""}
 
 
@@ -131,6 +137,8 @@ def _csv(recipe: Recipe) -> Source:
             entries, columns = list(reader), list(reader.fieldnames or [])
     except OSError as error:
         raise storage_error(table, error) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{table} is not a CSV table: {error}", next_step="save it as CSV in UTF-8") from error
     labels = data.label_columns or [data.label_column]
     needed = [data.image_column, *labels, *data.subgroup_columns, *data.required_columns]
     needed += [column for column in (data.patient_column, data.split_column) if column]
@@ -174,7 +182,8 @@ def _label(recipe: Recipe, entry: dict[str, str]) -> tuple[tuple[float, ...], st
     if text in data.ambiguous_labels:
         return (), "ambiguous label"
     names = text.split("|") if task.kind == "multilabel" else [text]
-    if unknown := [name for name in names if name not in task.classes and name != "none"]:
+    known = {*task.classes, "none"} if task.kind == "multilabel" else set(task.classes)
+    if unknown := [name for name in names if name not in known]:
         return (), f"label {unknown[0]!r} is no class of the recipe"
     if task.kind == "multilabel":
         return tuple(float(name in names) for name in task.classes), ""
@@ -186,12 +195,20 @@ def _medmnist(recipe: Recipe) -> Source:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: archive[key] for split in SPLITS for key in (f"{split}_images", f"{split}_labels")}
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path} is not a MedMNIST npz: {error}") from error
-    rows = []
-    for split in SPLITS:
-        labels = arrays[f"{split}_labels"].reshape(len(arrays[f"{split}_images"]), -1)
-        rows += [Row(f"{split}/{index}", tuple(map(float, label)), split=split) for index, label in enumerate(labels)]
+        labels = {split: arrays[f"{split}_labels"].reshape(len(arrays[f"{split}_images"]), -1) for split in SPLITS}
+    except _NPZ_ERRORS as error:
+        raise DataError(f"{path} is not a MedMNIST npz: {error}", next_step="fetch it again") from error
+    width = len(recipe.task.classes) if recipe.task.kind == "multilabel" else 1
+    if (found := labels["train"].shape[1]) != width:
+        raise DataError(
+            f"{path} has {found} label(s) for each image, the recipe's task {width}",
+            next_step="check task.kind and task.classes of the recipe",
+        )
+    rows = [
+        Row(f"{split}/{index}", tuple(map(float, label)), split=split, problem=_npz_problem(recipe.task, label))
+        for split in SPLITS
+        for index, label in enumerate(labels[split])
+    ]
 
     def read(row: Row) -> tuple[Image, str]:
         split, index = row.name.split("/")
@@ -199,6 +216,12 @@ def _medmnist(recipe: Recipe) -> Source:
         return Image.of_array(pixels), hashlib.sha256(pixels.tobytes()).hexdigest()
 
     return Source(rows, read, str(recipe.data.path))
+
+
+def _npz_problem(task: Task, label: NDArray[Any]) -> str:
+    known = range(2) if task.kind == "multilabel" else range(len(task.classes))
+    bad = [value for value in label if value not in known]
+    return f"label '{bad[0]:g}' is no class of the recipe" if bad else ""
 
 
 def _phantom(recipe: Recipe) -> Source:

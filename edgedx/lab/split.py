@@ -30,6 +30,11 @@ class Case:
         """The patient, or the image's own name where the source names none."""
         return self.row.patient or self.row.name
 
+    @property
+    def label_key(self) -> tuple[float, ...]:
+        """The label in a form that can be compared: NaN (unknown) does not equal itself, so it is -1 here."""
+        return tuple(-1.0 if np.isnan(value) else value for value in self.row.label)
+
 
 def assign(cases: Sequence[Case], fractions: tuple[float, float, float], seed: int) -> list[str]:
     """A split for each case: the source's own, else patients drawn by stratum.
@@ -40,14 +45,16 @@ def assign(cases: Sequence[Case], fractions: tuple[float, float, float], seed: i
     if all(case.row.split for case in cases):
         return [case.row.split for case in cases]
     if any(case.row.split for case in cases):
-        raise DataError("some images name a split and others do not", next_step="fill the split column, or leave it out")
-    common = Counter(case.row.label for case in cases)
+        raise DataError(
+            "some images name a split and others do not", next_step="fill the split column, or leave it out"
+        )
+    common = Counter(case.label_key for case in cases)
     patients: dict[str, list[Case]] = defaultdict(list)
     for case in cases:
         patients[case.patient].append(case)
     strata: dict[tuple[float, ...], list[str]] = defaultdict(list)
     for patient, own in patients.items():
-        strata[min((case.row.label for case in own), key=lambda label: (common[label], label))].append(patient)
+        strata[min((case.label_key for case in own), key=lambda label: (common[label], label))].append(patient)
     chosen: dict[str, str] = {}
     limits = np.cumsum(fractions)
     for members in strata.values():

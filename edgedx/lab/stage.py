@@ -108,7 +108,9 @@ class Stage:
                         f"{self.folder} was begun with other settings or data, so it cannot be resumed",
                         next_step="give the settings of then, or start over with --overwrite",
                     )
-                raise AlreadyExists(f"{self.folder} holds an unfinished run of other settings", next_step="use --overwrite")
+                raise AlreadyExists(
+                    f"{self.folder} holds an unfinished run of other settings", next_step="use --overwrite"
+                )
             if not resume:
                 raise UsageError(
                     f"{self.folder} holds an unfinished run", next_step="continue it with --resume, or use --overwrite"

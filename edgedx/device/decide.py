@@ -1,0 +1,88 @@
+"""The scanner's next-step rules: facts in, actions out, no input or output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from ..core.bundle import Accept
+from ..core.result import Reason
+from .journal import Stat
+
+MAX_ATTEMPTS = 3
+BACK_OFF_SECONDS = (1.0, 5.0)
+"""Wait before the second and the third attempt."""
+
+_IGNORED_PARTS = {"@eaDir", ".stversions", ".snapshot", "lost+found"}
+_IGNORED_ENDS = (".part", ".partial", ".tmp", ".crdownload", ".filepart")
+
+# Read, and not what the model was made for: a result. Any other code means that the file could not be read.
+REFUSED_CODES = frozenset(
+    {"MULTI_FRAME", "DICOMDIR", "REPORT", "RADIOTHERAPY", "SEGMENTATION", "PRESENTATION", "WAVEFORM", "DOCUMENT"}
+    | {"NO_PIXELS", "BLANK"}
+)
+# The decoder process died or was stopped: another attempt may succeed.
+RETRIED_CODES = frozenset({"DECODER_CRASH", "DECODER_TIMEOUT", "DECODER_MEMORY"})
+
+
+def ignored(name: str) -> bool:
+    """Whether a path relative to the inbox is none of ours: hidden, partial, or a server's own."""
+    parts = PurePosixPath(name).parts
+    return any(part.startswith(".") or part in _IGNORED_PARTS for part in parts) or parts[-1].lower().endswith(
+        _IGNORED_ENDS
+    )
+
+
+@dataclass
+class Gate:
+    """Lets a file through when its size, time and inode have not changed for `settle` seconds.
+
+    A writer may still be at work on anything younger, and network shares announce nothing. Time is monotonic.
+    """
+
+    settle: float
+    _seen: dict[str, tuple[Stat, float]] = field(default_factory=dict)
+
+    def settled(self, listing: Mapping[str, Stat], now: float) -> list[str]:
+        """Names in `listing` that have settled; call it with every new listing."""
+        # Names that vanished are forgotten: a deletion is none of our business, and memory stays flat.
+        self._seen = {name: seen for name, seen in self._seen.items() if name in listing}
+        ready = []
+        for name, stat in listing.items():
+            before = self._seen.get(name)
+            if before is None or before[0] != stat:
+                self._seen[name] = (stat, now)
+            elif now - before[1] >= self.settle:
+                ready.append(name)
+        return ready
+
+
+def after_failure(code: str, attempts: int) -> tuple[str, float]:
+    """What to do with a file that gave no image.
+
+    Returns
+    -------
+    (str, float)
+        ``refused``, ``quarantined`` or ``retry``, and the seconds to wait before a retry.
+    """
+    if code in REFUSED_CODES:
+        return "refused", 0.0
+    if code in RETRIED_CODES and attempts < MAX_ATTEMPTS:
+        return "retry", BACK_OFF_SECONDS[min(attempts, len(BACK_OFF_SECONDS)) - 1]
+    return "quarantined", 0.0
+
+
+def acceptable(accept: Accept, meta: Mapping[str, str], height: int, width: int) -> Reason | None:
+    """Why an image is not what the model was made for, or None.
+
+    Raster files carry no modality: where the bundle asks for one, they pass, as the folder's owner chose them.
+    """
+    modality, part = meta.get("Modality", ""), meta.get("BodyPartExamined", "")
+    if accept.modality and modality and modality not in accept.modality:
+        return Reason(code="MODALITY", message=f"the model reads {', '.join(accept.modality)}, not {modality}")
+    if accept.body_part and part and part not in accept.body_part:
+        return Reason(code="BODY_PART", message=f"the model reads {', '.join(accept.body_part)}, not {part}")
+    if min(height, width) < accept.min_side:
+        return Reason(code="TOO_SMALL", message=f"{height} x {width} pixels; the least side is {accept.min_side}")
+    return None

@@ -1,0 +1,49 @@
+"""Golden samples: does this very machine compute what the workstation computed?"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+
+from ..core.bundle import Bundle
+from ..core.errors import BundleError, GateRefused
+from ..core.image import Image
+from ..core.preprocess import preprocess
+from .runner import Runner
+
+
+def check_golden(bundle: Bundle, runner: Runner, variant: str | None = None) -> float:
+    """Run the bundle's samples through preprocessing and `runner`, and compare logits.
+
+    Returns
+    -------
+    float
+        Greatest absolute difference.
+
+    Raises
+    ------
+    GateRefused
+        It is over the variant's tolerance, or a logit is not a number.
+    BundleError
+        The samples are malformed.
+    """
+    manifest = bundle.manifest
+    name = variant or manifest.default_variant
+    try:
+        with np.load(io.BytesIO(bundle.read(manifest.golden.file)), allow_pickle=False) as archive:
+            images = [archive[f"image_{index}"] for index in range(manifest.golden.count)]
+            expected = archive[f"logits_{name}"]
+        tolerance = manifest.golden.tolerance[name]
+        batch = np.stack([preprocess(Image.of_array(image), manifest.preprocess) for image in images])
+    except (KeyError, ValueError, OSError, TypeError) as error:
+        raise BundleError(f"{bundle.path}: golden samples are malformed: {error}") from error
+    found = runner.infer(batch).logits
+    difference = float(np.abs(found - expected).max()) if found.shape == expected.shape else float("nan")
+    if not difference <= tolerance:  # also refuses NaN
+        raise GateRefused(
+            f"{bundle.path}: this machine computes other values than the workstation did: logits of {name} differ by "
+            f"{difference:.3g}, allowed {tolerance:.3g}. INT8 kernels of x86 CPUs without VNNI can saturate",
+            next_step="see `edgedx doctor`; compress for this device's profile, or run --variant fp32",
+        )
+    return difference

@@ -1,0 +1,182 @@
+"""The whole way by the command line, on a tiny data set: finetune, compress, deploy, install, bench, scan."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edgedx.core.bundle import open_bundle
+
+RECIPE = """
+name: tiny
+title: a tiny task
+task: {kind: binary, classes: [dark, bright], positive: bright}
+data: {source: medmnist, path: tiny.npz, patient_column: null}
+preprocess: {size: [32, 32], window: none, bits: 8}
+model: {backbone: mobilenetv2_035, weights: none, dropout: 0.0, stochastic_depth: 0.0}
+train: {frozen_epochs: 0, epochs: 6, batch_size: 32, learning_rate: 0.003}
+student: {macs: 0.7, epochs: 3, steps: 1, round_to: 4}
+quantize: {calibration_images: 64, calibrators: [minmax]}
+gate: {max_auc_drop: 0.2, golden_images: 4}
+"""
+
+
+def _images(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 2
+    images = rng.normal(100, 20, (count, 32, 32))
+    images[labels == 1, 8:20, 8:20] += 60
+    return images.clip(0, 255).astype(np.uint8), labels[:, None]
+
+
+def edgedx(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user would, in `folder`."""
+    environment = {**os.environ, "EDGEDX_DATA": str(folder), "OMP_NUM_THREADS": "2", "COLUMNS": "140"}
+    command = [sys.executable, "-m", "edgedx", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with everything up to the bundle."""
+    path = tmp_path_factory.mktemp("flow")
+    arrays = {}
+    for seed, (split, count) in enumerate((("train", 256), ("val", 96), ("test", 96))):
+        arrays[f"{split}_images"], arrays[f"{split}_labels"] = _images(count, seed)
+    np.savez(path / "tiny.npz", **arrays)
+    (path / "tiny.yaml").write_text(RECIPE)
+    for arguments in (
+        ("finetune", "tiny.yaml"),
+        ("compress", "runs/tiny", "--int8", "--device", "x86-avx2"),
+        ("deploy", "runs/tiny", "--target", "cpu"),
+    ):
+        done = edgedx(path, *arguments)
+        assert done.returncode == 0, done.stderr
+    return path
+
+
+def _bundle(folder: Path) -> Path:
+    return next((folder / "runs" / "tiny" / "bundle").glob("*.edgedx"))
+
+
+def test_every_stage_leaves_its_record(folder: Path) -> None:
+    for stage in ("data", "teacher", "student", "int8", "bundle"):
+        record = json.loads((folder / "runs" / "tiny" / stage / "stage.json").read_text())
+        assert record["schema_version"] == 1
+        assert record["versions"]["edgedx"]
+        assert record["wall_seconds"] >= 0
+
+
+def test_the_bundle_is_whole_and_names_no_path_of_this_machine(folder: Path) -> None:
+    bundle = open_bundle(_bundle(folder))
+    assert {"fp32", "int8-u8s8"} <= set(bundle.manifest.variants)
+    assert bundle.manifest.gate["passed"] is True
+    for name in bundle.names():
+        assert str(folder).encode() not in bundle.read(name)
+        assert b"site-packages" not in bundle.read(name)
+
+
+def test_commands_repeat_nothing_when_nothing_changed(folder: Path) -> None:
+    done = edgedx(folder, "compress", "runs/tiny/teacher", "--int8", "--device", "x86-avx2", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["reused"] is True
+
+
+def test_other_settings_do_not_replace_a_result_unasked(folder: Path) -> None:
+    done = edgedx(folder, "finetune", "tiny.yaml", "--set", "train.epochs=1")
+    assert done.returncode == 2
+    assert "--overwrite" in done.stderr
+
+
+def test_a_bundle_for_another_target_is_refused(folder: Path) -> None:
+    done = edgedx(folder, "deploy", "runs/tiny", "--target", "jetson")
+    assert done.returncode == 2
+    assert "x86-avx2" in done.stderr
+
+
+def test_a_gate_that_says_no_exits_with_1_and_writes_no_bundle(folder: Path) -> None:
+    import shutil
+
+    import yaml
+
+    shutil.copytree(folder / "runs" / "tiny", folder / "runs" / "strict")
+    shutil.rmtree(folder / "runs" / "strict" / "bundle")
+    logits = folder / "runs" / "strict" / "int8"
+    for variant in logits.glob("*/logits.npz"):  # an artifact that answers at random
+        rng = np.random.default_rng(0)
+        np.savez(variant, val=rng.normal(size=(96, 2)), test=rng.normal(size=(96, 2)))
+    recipe = yaml.safe_load((folder / "runs" / "strict" / "recipe.yaml").read_text())
+    recipe["gate"]["max_auc_drop"] = 0.01
+    (folder / "runs" / "strict" / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    refused = edgedx(folder, "deploy", "runs/strict", "--target", "cpu")
+    assert refused.returncode == 1, refused.stderr
+    assert "over the budget" in refused.stderr
+    assert not list((folder / "runs" / "strict" / "bundle").glob("*.edgedx"))
+    forced = edgedx(folder, "deploy", "runs/strict", "--target", "cpu", "--force")
+    assert forced.returncode == 0, forced.stderr
+    bundle = open_bundle(next((folder / "runs" / "strict" / "bundle").glob("*.edgedx")))
+    assert bundle.manifest.gate["forced"] is True
+
+
+def test_install_then_scan_answers_every_input(folder: Path) -> None:
+    done = edgedx(folder, "install", str(_bundle(folder)), "--root", "device")
+    assert done.returncode == 0, done.stderr
+    inbox = folder / "inbox"
+    inbox.mkdir()
+    images, labels = _images(20, 9)
+    for number, image in enumerate(images):
+        cv2.imwrite(str(inbox / f"{number:02d}.png"), image)
+    (inbox / "notes.txt").write_text("not an image")
+    done = edgedx(folder, "scan", "inbox", "--bundle", "device/current", "--out", "out", "--once", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["read_now"] == {"done": 20, "refused": 0, "quarantined": 1}
+    results = [json.loads(path.read_text()) for path in (folder / "out" / "results").glob("*.json")]
+    right = [
+        result["prediction"]["label"] == ("dark", "bright")[int(labels[int(result["source"]["name"][:2]), 0])]
+        for result in results
+        if result["status"] == "done"
+    ]
+    assert sum(right) >= 17  # the model learned an easy task, and the device computes what the lab computed
+
+
+def test_bench_sets_models_side_by_side(folder: Path) -> None:
+    names = ["runs/tiny/teacher", str(_bundle(folder)), "resnet18"]
+    done = edgedx(folder, "bench", *names, "--seconds", "0.2", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    assert [bool(row["auc"]) for row in rows] == [True, True, False]
+    assert rows[2]["input"] == [1, 32, 32]
+    assert (folder / "bench" / "pareto.png").stat().st_size > 5000
+
+
+def test_a_jetson_bundle_carries_a_typed_fp16_and_a_symmetric_int8_graph(folder: Path) -> None:
+    import shutil
+
+    import onnx
+
+    shutil.copytree(folder / "runs" / "tiny", folder / "runs" / "orin")
+    for stage in ("int8", "bundle"):
+        shutil.rmtree(folder / "runs" / "orin" / stage)
+    for arguments in (
+        ("compress", "runs/orin", "--int8", "--device", "orin-nano-8gb"),
+        ("deploy", "runs/orin", "--target", "jetson"),
+    ):
+        done = edgedx(folder, *arguments)
+        assert done.returncode == 0, done.stderr
+    assert "TensorRT" in done.stdout
+    bundle = open_bundle(next((folder / "runs" / "orin" / "bundle").glob("*.edgedx")))
+    half = onnx.load_from_string(bundle.model("fp16"))
+    assert onnx.TensorProto.FLOAT16 in {tensor.data_type for tensor in half.graph.initializer}
+    int8 = onnx.load_from_string(bundle.model("int8-trt"))
+    zeros = {t.name: onnx.numpy_helper.to_array(t) for t in int8.graph.initializer if t.name.endswith("zero_point")}
+    assert zeros and all(value.dtype == np.int8 and not value.any() for value in zeros.values())
+    scanned = edgedx(folder, "scan", str(folder), "--bundle", str(bundle.path), "--out", "/tmp/never", "--once")
+    assert scanned.returncode == 3  # no TensorRT here: said, not replaced in silence
+    assert "--variant fp32" in scanned.stderr
