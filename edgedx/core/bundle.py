@@ -20,7 +20,6 @@ from .errors import BundleError
 from .files import canonical_json, read_json, sha256_bytes, storage_error, write_bytes
 from .preprocess import PreprocessSpec
 
-SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
 MAX_BUNDLE_BYTES = 2 << 30
 MAX_PARTS = 64
@@ -80,7 +79,7 @@ class Accept(_Strict):
 class Manifest(_Strict):
     """manifest.json: everything but the weights."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     name: str
     version: str = Field(description="Version of the model, chosen by who made the bundle.")
     created: str = Field(description="Wall clock of the workstation, ISO 8601 UTC.")

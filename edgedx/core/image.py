@@ -28,14 +28,14 @@ class VoiWindow:
         """Map rescaled `pixels` to [0, 1] (equations C.11-2 and C.11-3 of the standard)."""
         if self.function == "SIGMOID":
             exponent = np.clip(-4.0 * (pixels - self.center) / self.width, -60.0, 60.0)
-            return (1.0 / (1.0 + np.exp(exponent))).astype(np.float32)
+            return np.asarray(1.0 / (1.0 + np.exp(exponent)), np.float32)
         if self.function == "LINEAR_EXACT":
             unit = (pixels - self.center) / self.width + 0.5
         elif self.width <= 1.0:  # the LINEAR formula divides by width - 1; the standard makes this a threshold
             unit = (pixels > self.center - 0.5).astype(np.float32)
         else:
             unit = (pixels - (self.center - 0.5)) / (self.width - 1.0) + 0.5
-        return np.clip(unit, 0.0, 1.0).astype(np.float32)
+        return np.asarray(np.clip(unit, 0.0, 1.0), np.float32)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ Two steps, so that training can cache the first and augment between them:
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -18,7 +18,8 @@ from typing_extensions import Self
 from .files import canonical_json, sha256_bytes
 from .image import Image
 
-Canvas = NDArray[np.uint8] | NDArray[np.uint16]
+Canvas = NDArray[Any]
+"""Shape (..., H, W) or (..., H, W, 3), uint8 or uint16 by ``PreprocessSpec.bits``."""
 
 
 class PreprocessSpec(BaseModel):
@@ -111,7 +112,7 @@ def normalise(canvas: Canvas, spec: PreprocessSpec) -> NDArray[np.float32]:
     mean = np.asarray(spec.mean, np.float32) * peak
     scale = np.float32(1.0) / (np.asarray(spec.std, np.float32) * peak)
     if spec.colour == "grey":
-        return ((canvas.astype(np.float32) - mean[0]) * scale[0])[..., None, :, :]
+        return np.asarray((canvas.astype(np.float32) - mean[0]) * scale[0], np.float32)[..., None, :, :]
     return np.ascontiguousarray(np.moveaxis((canvas.astype(np.float32) - mean) * scale, -1, -3))
 
 
@@ -122,7 +123,7 @@ def _to_unit(image: Image, spec: PreprocessSpec) -> NDArray[np.float32]:
     else:
         low, high = _window_bounds(pixels, image, spec)
         unit = np.clip((pixels - low) * np.float32(1.0 / max(high - low, 1e-6)), 0.0, 1.0)
-    return (1.0 - unit).astype(np.float32) if image.inverted else unit
+    return np.asarray(1.0 - unit, np.float32) if image.inverted else np.asarray(unit, np.float32)
 
 
 def _window_bounds(pixels: NDArray[np.float32], image: Image, spec: PreprocessSpec) -> tuple[float, float]:
@@ -174,9 +175,9 @@ def _equalise(out: Canvas, clip_limit: float) -> Canvas:
     if out.ndim == 2:
         return np.asarray(clahe.apply(out), out.dtype)
     # Equalising channels apart would shift the hue; luminance alone keeps it.
-    lab = out.astype(np.float32) / np.iinfo(out.dtype).max
-    lab = cv2.cvtColor(lab, cv2.COLOR_RGB2LAB)
+    unit = out.astype(np.float32) / np.iinfo(out.dtype).max
+    lab = np.asarray(cv2.cvtColor(unit, cv2.COLOR_RGB2LAB), np.float32)
     light = clahe.apply(np.rint(lab[..., 0] * (65535 / 100)).astype(np.uint16))
     lab[..., 0] = light.astype(np.float32) * (100 / 65535)
-    unit = np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), 0, 1)
-    return np.rint(unit * np.iinfo(out.dtype).max).astype(out.dtype)
+    back = np.clip(np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), np.float32), 0, 1)
+    return np.rint(back * np.iinfo(out.dtype).max).astype(out.dtype)

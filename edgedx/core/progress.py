@@ -33,12 +33,15 @@ def progress(description: str, total: float, *, done: float = 0, quiet: bool = F
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as display:
-        task = display.add_task(description, total=total, completed=done, note="")
+    hidden = quiet or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as display:
+        task = display.add_task(description, total=total, completed=int(done), note="")
 
         class _Bar:
             def advance(self, steps: float = 1, note: str = "") -> None:
-                display.update(task, advance=steps, **({"note": note} if note else {}))
+                display.update(task, advance=steps)
+                if note:
+                    display.update(task, note=note)
 
         yield _Bar()
 

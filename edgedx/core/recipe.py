@@ -157,7 +157,7 @@ class Train(_Section):
     epochs: int = Field(6, ge=1, description="Phase 2: epochs with everything unfrozen.")
     batch_size: int = Field(64, ge=2, description="Images a step, over all processes.")
     optimizer: Literal["adamw", "sgd", "rmsprop"] = Field("adamw", description="Update rule.")
-    frozen_learning_rate: float = Field(3e-4, gt=0, description="Of the head in phase 1.")
+    frozen_learning_rate: float = Field(3e-3, gt=0, description="Of the head in phase 1.")
     learning_rate: float = Field(
         1e-3, gt=0, description="Of the head in phase 2; deeper layers get less, see layer_decay."
     )
@@ -380,8 +380,5 @@ def fields_table() -> list[tuple[str, str, str, str]]:
 
 
 def _show(value: Any) -> str:
-    return (
-        yaml.safe_dump(list(value) if isinstance(value, tuple) else value, default_flow_style=True)
-        .split("\n")[0]
-        .strip()
-    )
+    plain = list(value) if isinstance(value, tuple) else value
+    return str(yaml.safe_dump(plain, default_flow_style=True)).split("\n")[0].strip()

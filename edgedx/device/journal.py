@@ -88,7 +88,7 @@ class Journal:
     def known(self, name: str, stat: Stat) -> bool:
         """Whether this very version of a file was received before, so that it need not be hashed again."""
         row = self._db.execute("SELECT bytes, mtime_ns, inode FROM paths WHERE name = ?", (name,)).fetchone()
-        return row == (stat.bytes, stat.mtime_ns, stat.inode)
+        return bool(row == (stat.bytes, stat.mtime_ns, stat.inode))
 
     def receive(self, name: str, stat: Stat, sha256: str, key: str) -> bool:
         """Record a file; False when the same content was received before, under whatever name."""

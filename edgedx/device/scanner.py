@@ -243,7 +243,7 @@ class Scanner:
         manifest = self.bundle.manifest
         return Result(
             key=item.key,
-            status=status,  # type: ignore[arg-type]  # one of the three by construction, checked by pydantic
+            status=status,  # one of the three by construction, checked by pydantic
             source=Source(
                 name=name,
                 sha256=item.sha256,

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -27,7 +27,7 @@ class ModelCard(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    schema_version: int = 1
+    schema_version: Literal[1] = 1
     backbone: str = Field(description="timm name.")
     task: Task
     preprocess: PreprocessSpec
@@ -87,7 +87,10 @@ def load_checkpoint(folder: Path | str) -> Checkpoint:
         from .prune import replay
 
         replay(model, card.pruning, card.preprocess)
-    model.load_state_dict(load_file(folder / WEIGHTS))
+    try:
+        model.load_state_dict(load_file(folder / WEIGHTS))
+    except RuntimeError as error:
+        raise CheckpointError(f"{folder}: {WEIGHTS} does not fit the model that {CARD} describes") from error
     return Checkpoint(model.eval(), card)
 
 

@@ -64,9 +64,8 @@ def compress(
         {**settings, "seed": recipe.train.seed},
         {"data": data.digest, "student": student.card.sha256, "teacher": teacher.card.sha256},
     )
-    # Quantizing takes a minute and starts from finished inputs: an interrupted one is simply done again.
     record = stage.run(
-        lambda: _compile(recipe, student, data, profile, stage.folder, int8), overwrite=overwrite, resume=True
+        lambda: _compile(recipe, student, data, profile, stage.folder, int8), overwrite=overwrite, restartable=True
     )
     return {**record, "student": student_record["metrics"]}
 

@@ -58,7 +58,7 @@ def deploy(
     return stage.run(
         lambda: _bundle(recipe, run, folder, compressed["metrics"]["variants"], profile, data, stage.folder, force),
         overwrite=overwrite,
-        resume=True,
+        restartable=True,
     )
 
 

@@ -115,6 +115,7 @@ def summary(
     if task.kind == "multiclass":
         called = chance.argmax(axis=1)
         figures["class_sensitivity"] = {
-            name: float((called[labels == index] == index).mean()) for index, name in enumerate(task.classes)
+            name: float((called[labels == index] == index).mean()) if (labels == index).any() else None
+            for index, name in enumerate(task.classes)
         }
     return figures

@@ -26,8 +26,7 @@ def data_stage(recipe: Recipe, run: Path, *, overwrite: bool = False) -> dict[st
     """Read the recipe's data set into ``run/data``; its digest is the input of all later stages."""
     settings = recipe.model_dump(mode="json", include={"task", "data", "synthetic"})
     stage = Stage(run / "data", {**settings, "canvas": recipe.preprocess.digest()}, {})
-    # build_dataset swaps the folder in whole, so there is never half of it to resume.
-    return stage.run(lambda: build_dataset(recipe, run / "data"), overwrite=overwrite, resume=True)
+    return stage.run(lambda: build_dataset(recipe, run / "data"), overwrite=overwrite, restartable=True)
 
 
 def open_data(recipe: Recipe, run: Path) -> Dataset:

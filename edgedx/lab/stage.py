@@ -51,7 +51,12 @@ class Stage:
         return found if found.get("fingerprint") == self.fingerprint else None
 
     def run(
-        self, work: Callable[[], dict[str, Any]], *, overwrite: bool = False, resume: bool = False
+        self,
+        work: Callable[[], dict[str, Any]],
+        *,
+        overwrite: bool = False,
+        resume: bool = False,
+        restartable: bool = False,
     ) -> dict[str, Any]:
         """Do `work` unless it is done; write and return the record.
 
@@ -63,6 +68,8 @@ class Stage:
             Do it again, or replace the output of another recipe.
         resume : bool
             Continue what was interrupted.
+        restartable : bool
+            The work is short and starts from finished inputs: an interrupted run is simply done again.
 
         Raises
         ------
@@ -74,8 +81,10 @@ class Stage:
         done = self.record()
         if done is not None and not overwrite:
             return {**done, "reused": True}
-        self._check_folder(overwrite, resume)
-        write_json(self.folder / ".begun.json", {"fingerprint": self.fingerprint})
+        begun = self.folder / ".begun.json"
+        self._check_folder(begun, overwrite, resume, restartable)
+        write_json(begun, {"fingerprint": self.fingerprint})
+        (self.folder / RECORD).unlink(missing_ok=True)  # killed while overwriting, the folder must not look finished
         start = time.monotonic()
         metrics = work()
         record = {
@@ -91,17 +100,18 @@ class Stage:
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
         write_json(self.folder / RECORD, record)
-        (self.folder / ".begun.json").unlink(missing_ok=True)
+        begun.unlink(missing_ok=True)
         return {**record, "reused": False}
 
-    def _check_folder(self, overwrite: bool, resume: bool) -> None:
+    def _check_folder(self, begun: Path, overwrite: bool, resume: bool, restartable: bool) -> None:
         if (self.folder / RECORD).is_file() and not overwrite:
             raise AlreadyExists(
                 f"{self.folder} holds the result of other settings or inputs",
                 next_step="name another --run, or repeat with --overwrite",
             )
-        begun = self.folder / ".begun.json"
-        if begun.is_file() and not overwrite:
+        # Refused before it wrote anything (a leak, no weights), a run leaves nothing that could be resumed or lost.
+        left = begun.is_file() and any(path != begun for path in self.folder.iterdir())
+        if left and not (overwrite or restartable):
             if read_json(begun)["fingerprint"] != self.fingerprint:
                 if resume:
                     raise UsageError(

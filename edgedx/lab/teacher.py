@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 from typing import Any
 
 import timm
@@ -44,15 +43,16 @@ def build_model(
             next_step=f"tested backbones are {', '.join(TESTED)}",
         )
     options: dict[str, Any] = {"num_classes": classes, "in_chans": spec.channels, "drop_rate": dropout}
-    accepted = inspect.signature(timm.model_entrypoint(backbone)).parameters
     for name, value in (("drop_path_rate", stochastic_depth), ("img_size", spec.size)):
-        options[name] = value
         try:
-            model = timm.create_model(backbone, **options)
+            timm.create_model(backbone, **options, **{name: value})
+            options[name] = value
         except TypeError:  # this family has no such argument
-            del options[name]
-    assert accepted is not None
+            continue
     model = timm.create_model(backbone, **options).eval()
+    # timm starts some heads with weights of +-1/sqrt(classes): with two classes, logits of 30 before the first step.
+    nn.init.normal_(classifier(model).weight, std=0.01)  # type: ignore[arg-type]
+    nn.init.zeros_(classifier(model).bias)  # type: ignore[arg-type]
     try:
         with torch.no_grad():
             model(torch.zeros(1, *spec.input_shape))

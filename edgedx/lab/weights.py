@@ -61,8 +61,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
     except OSError as error:
         raise storage_error(path, error) from error
     except Exception as error:  # safetensors and torch raise their own, unrelated classes
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise CheckpointError(
-            f"{path} is not a weights file that is safe to read: {str(error).splitlines()[0]}",
+            f"{path} is not a weights file that is safe to read: {reason}",
             next_step="convert it to .safetensors where you trust it",
         ) from error
     for key in ("state_dict", "model"):

@@ -63,7 +63,9 @@ def test_a_table_maps_its_entries_and_its_ends_reach_on() -> None:
 
 
 def test_a_table_may_begin_below_zero() -> None:
-    assert _apply(VoiTable(-2, np.array([0.1, 0.2, 0.3], np.float32)), -2, -1, 0).tolist() == pytest.approx([0.1, 0.2, 0.3])
+    assert _apply(VoiTable(-2, np.array([0.1, 0.2, 0.3], np.float32)), -2, -1, 0).tolist() == pytest.approx(
+        [0.1, 0.2, 0.3]
+    )
 
 
 @pytest.mark.parametrize("window", [VoiWindow(5, 9), VoiWindow(5, 9, "SIGMOID"), VoiWindow(5, 9, "LINEAR_EXACT")])

@@ -155,7 +155,9 @@ def test_certainty_belongs_to_the_last_bin() -> None:
 
 def test_brier_of_two_classes_is_twice_scikit_learns() -> None:
     truth, score = _cases()
-    assert brier(truth.astype(int), np.stack([1 - score, score], 1)) == pytest.approx(2 * brier_score_loss(truth, score))
+    assert brier(truth.astype(int), np.stack([1 - score, score], 1)) == pytest.approx(
+        2 * brier_score_loss(truth, score)
+    )
 
 
 def test_brier_is_between_certainly_right_and_certainly_wrong() -> None:

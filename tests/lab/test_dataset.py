@@ -203,7 +203,9 @@ def test_every_exclusion_is_counted_and_listed(folder: Path, tmp_path: Path) -> 
 
 
 def test_identical_images_with_unknown_labels_do_not_contradict_each_other(folder: Path, tmp_path: Path) -> None:
-    entries = [{**entry, "a": str(index % 2), "b": str(index % 3 % 2)} for index, entry in enumerate(tiny.write_set(folder))]
+    entries = [
+        {**entry, "a": str(index % 2), "b": str(index % 3 % 2)} for index, entry in enumerate(tiny.write_set(folder))
+    ]
     for name in ("once.png", "twice.png"):
         tiny.write_picture(folder / name, tiny.picture(9001))
         entries.append({"image": name, "label": "", "patient_id": "q", "sex": "F", "a": "1", "b": ""})

@@ -69,7 +69,14 @@ def _folder_recipe(root: Path) -> Recipe:
 
 
 def test_a_folder_is_a_class(tmp_path: Path) -> None:
-    for name in ("dark/1.png", "dark/deeper/2.PNG", "bright/3.png", "other/4.png", "bright/.hidden.png", "bright/notes.txt"):
+    for name in (
+        "dark/1.png",
+        "dark/deeper/2.PNG",
+        "bright/3.png",
+        "other/4.png",
+        "bright/.hidden.png",
+        "bright/notes.txt",
+    ):
         tiny.write_picture(tmp_path / "set" / name.replace(".txt", ".png"), tiny.picture(len(name)))
     shutil.move(tmp_path / "set/bright/notes.png", tmp_path / "set/bright/notes.txt")
     rows = open_source(_folder_recipe(tmp_path / "set")).rows
@@ -129,7 +136,9 @@ def test_an_image_comes_with_the_hash_of_its_file(folder: Path) -> None:
 )
 def test_a_row_that_cannot_be_used_says_why(tmp_path: Path, entry: dict[str, str], problem: str) -> None:
     data = {"ambiguous_labels": ["unsure"], "required_columns": ["age"], "split_column": "split"}
-    bad, good = _table(tmp_path / "set", {"age": "40", "split": "val", **entry}, {"age": "40", "split": "val"}, data=data)
+    bad, good = _table(
+        tmp_path / "set", {"age": "40", "split": "val", **entry}, {"age": "40", "split": "val"}, data=data
+    )
     assert bad.problem == problem
     assert good.problem == ""
 
@@ -273,9 +282,10 @@ def test_a_damaged_npz_is_refused(tmp_path: Path, write: Any) -> None:
 
 
 def test_phantoms_are_made_once_into_the_cache(tmp_path: Path) -> None:
-    recipe = tiny.recipe(data={"source": "phantom", "phantom_patients": 12}, task={
-        "kind": "binary", "classes": ["normal", "opacity"], "positive": "opacity"
-    })
+    recipe = tiny.recipe(
+        data={"source": "phantom", "phantom_patients": 12},
+        task={"kind": "binary", "classes": ["normal", "opacity"], "positive": "opacity"},
+    )
     source = open_source(recipe)
     assert len({row.patient for row in source.rows}) == 12
     image, _ = source.read(source.rows[0])

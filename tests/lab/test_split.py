@@ -75,7 +75,9 @@ def test_most_patients_keep_their_place_when_others_are_added() -> None:
 
 def test_a_patient_with_both_labels_counts_by_the_rarer() -> None:
     """Else all images of a rare finding could come to stand in one split."""
-    cases = [_case(f"{index}-{label}", label, f"p{index}") for index in range(200) for label in (0.0, 0.0, float(index < 20))]
+    cases = [
+        _case(f"{index}-{label}", label, f"p{index}") for index in range(200) for label in (0.0, 0.0, float(index < 20))
+    ]
     splits = assign(cases, FRACTIONS, 0)
     sick = Counter(split for case, split in zip(cases, splits, strict=True) if case.row.label == (1.0,))
     assert sick == {"train": 14, "val": 3, "test": 3}

@@ -72,7 +72,9 @@ def write_set(folder: Path, patients: int = 30, per_patient: int = 2) -> list[En
         for shot in range(per_patient):
             name = f"images/p{patient:03d}-{shot}.png"
             write_picture(folder / name, picture(patient * 100 + shot, bright=patient % 2 == 1))
-            entries.append({"image": name, "label": CLASSES[patient % 2], "patient_id": f"p{patient:03d}", "sex": "FM"[shot % 2]})
+            entries.append(
+                {"image": name, "label": CLASSES[patient % 2], "patient_id": f"p{patient:03d}", "sex": "FM"[shot % 2]}
+            )
     write_table(folder, entries)
     return entries
 
