@@ -209,7 +209,7 @@ def _body_coordinates(height: int, width: int, rng: np.random.Generator) -> tupl
 def _attenuation(body: _Body, x: _Plane, y: _Plane, heart_scale: float, rng: np.random.Generator) -> _Plane:
     """Sum of what the ray crosses, about 0 (air beside the patient) to 1.3 (spine, heart)."""
     ax = np.abs(x)
-    thorax = _edge(1.0 - (ax / 0.98) ** 4 - (np.abs(y - 0.25) / 1.55) ** 4, 0.06)
+    thorax = _edge(1.0 - ((ax / 0.98) ** 2) ** 2 - (((y - 0.25) / 1.55) ** 2) ** 2, 0.06)
     lungs = _lungs(body, x, ax, y)
     total = thorax * np.float32(0.62 * body.tissue) + thorax * np.float32(0.22) * y  # the belly is thicker
     total -= lungs * np.float32(0.40)
@@ -233,7 +233,8 @@ def _mediastinum(body: _Body, x: _Plane, y: _Plane, heart_scale: float) -> _Plan
     heart = 1.0 - ((x - 0.10) / (0.30 * size)) ** 2 - ((y - 0.30) / (0.27 * size)) ** 2
     aorta = 1.0 - ((x - 0.10) / 0.09) ** 2 - ((y + 0.34) / 0.10) ** 2
     column = np.exp(-((x / 0.12) ** 2)) * (0.26 + 0.03 * np.cos(y * 38.0))  # vertebrae
-    return 0.24 * _edge(heart, 0.16) + 0.12 * _edge(aorta, 0.25) + column
+    # Heart and spine do not simply add: a detector saturates behind both.
+    return np.maximum(0.26 * _edge(heart, 0.16), column) + 0.06 * _edge(heart, 0.3) + 0.10 * _edge(aorta, 0.25)
 
 
 def _bones(body: _Body, ax: _Plane, y: _Plane) -> _Plane:

@@ -1,0 +1,105 @@
+"""The scanner: peak resident memory, images a second, and the same with a process started per file.
+
+    python benchmarks/scan.py BUNDLE [--images 400] [--per-file 8]
+
+Writes PNG-like DICOM files (CR, 512 x 512, 12 bit) into a temporary inbox. Memory is the scanner's and its decoder
+child's together, sampled every 20 ms by psutil; shared pages count twice, so the sum is an upper bound.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from edgedx.core.files import write_json
+from edgedx.dicom.make import write_dicom
+from edgedx.lab.stage import machine
+
+
+def fill(folder: Path, count: int, seed: int = 0) -> None:
+    """Write `count` different images."""
+    rng = np.random.default_rng(seed)
+    for number in range(count):
+        pixels = rng.integers(0, 4096, (512, 512), dtype=np.uint16)
+        write_dicom(folder / f"{number:05d}.dcm", pixels, kind="CR", bits_stored=12, instance_number=number + 1)
+
+
+def scan(bundle: Path, inbox: Path, out: Path) -> tuple[float, dict[str, float]]:
+    """Run `edgedx scan --once`; returns seconds and peak memory of its processes in MB."""
+    command = [
+        sys.executable,
+        "-m",
+        "edgedx",
+        "scan",
+        inbox,
+        "--bundle",
+        bundle,
+        "--out",
+        out,
+        "--once",
+        "--settle",
+        "0.1",
+    ]
+    begun = time.perf_counter()
+    process = psutil.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    peak = {"scanner": 0.0, "decoder": 0.0, "sum": 0.0}
+    while process.poll() is None:
+        try:
+            own = process.memory_info().rss / 1e6
+            child = sum(one.memory_info().rss for one in process.children()) / 1e6
+        except psutil.Error:
+            continue
+        for name, value in (("scanner", own), ("decoder", child), ("sum", own + child)):
+            peak[name] = max(peak[name], value)
+        time.sleep(0.02)
+    assert process.returncode == 0, process.returncode
+    return time.perf_counter() - begun, peak
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--images", type=int, default=400)
+    parser.add_argument("--per-file", type=int, default=8)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        base = Path(name)
+        (base / "inbox").mkdir()
+        fill(base / "inbox", options.images)
+        seconds, peak = scan(options.bundle, base / "inbox", base / "out")
+        single = []
+        for number in range(options.per_file):
+            inbox = base / f"inbox-{number}"
+            inbox.mkdir()
+            fill(inbox, 1, seed=number + 1)
+            single.append(scan(options.bundle, inbox, base / f"out-{number}")[0])
+    together, alone = options.images / seconds, options.per_file / sum(single)
+    report = {
+        "schema_version": 1,
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": machine(),
+        "images": options.images,
+        "peak_mb": peak,
+        "images_per_s": together,
+        "images_per_s_one_process_each": alone,
+        "ratio": together / alone,
+    }
+    write_json(Path(__file__).parent / "results" / "scan.json", report)
+    print(
+        f"peak      scanner {peak['scanner']:.0f} MB, decoder {peak['decoder']:.0f} MB, together {peak['sum']:.0f} MB"
+    )
+    print(
+        f"speed     {together:.1f} images/s; {alone:.2f} images/s with a process for each; ratio {together / alone:.1f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
