@@ -30,9 +30,8 @@ def main() -> None:
                 times[name].append(time.perf_counter() - begun)
     ratios = [one / other for one, other in zip(times["help"], times["imports"], strict=True)]
     for name, values in times.items():
-        print(
-            f"{name:<8} median {1e3 * statistics.median(values):.0f} ms, {1e3 * min(values):.0f} to {1e3 * max(values):.0f}"
-        )
+        low, middle, high = (1e3 * value for value in (min(values), statistics.median(values), max(values)))
+        print(f"{name:<8} median {middle:.0f} ms, {low:.0f} to {high:.0f}")
     print(f"ratio    median {statistics.median(ratios):.2f}, {min(ratios):.2f} to {max(ratios):.2f} ({machine()})")
 
 

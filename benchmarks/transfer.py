@@ -4,8 +4,8 @@
 
 Both runs see the same number of images; make them with
 
-    edgedx finetune pneumonia-mnist --run runs/benchmark/seed-0
-    edgedx finetune pneumonia-mnist --run runs/scratch/seed-0 --from-scratch
+    edgedx finetune pneumonia-mnist --out runs/benchmark/seed-0
+    edgedx finetune pneumonia-mnist --out runs/scratch/seed-0 --from-scratch
 """
 
 from __future__ import annotations
@@ -53,9 +53,8 @@ def main() -> None:
     print("epoch     " + "  ".join(f"{number + 1:>6}" for number in range(max(len(transfer), len(scratch)))))
     for name, values in (("transfer", transfer), ("scratch", scratch)):
         print(f"{name:<9} " + "  ".join(f"{value:.4f}" for value in values))
-    print(
-        f"scratch reaches its best ({goal:.4f}) after {own} epochs, transfer after {reached}; test AUC {report['test_auc']}"
-    )
+    print(f"scratch reaches its best ({goal:.4f}) after {own} epochs, transfer after {reached}")
+    print(f"test AUC  {report['test_auc']}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from .common import RUNS, interval, keep_recipe, print_json, print_recipe, synth
 
 def finetune(
     recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe (`edgedx recipes list`) or a .yaml file.")],
-    run: Annotated[Path | None, typer.Option(help="Run folder; runs/RECIPE unless given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; runs/RECIPE unless given.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Override, e.g. train.epochs=3; repeatable.")] = None,
     weights: Annotated[
         str | None, typer.Option(help="Pretrained weights: auto, none, a .safetensors or .pth file.")
@@ -41,7 +41,7 @@ def finetune(
         return
     from ..lab.finetune import finetune as work
 
-    run = run or RUNS / chosen.name
+    run = out or RUNS / chosen.name
     record = work(chosen, run, from_scratch=from_scratch, resume=resume, overwrite=overwrite)
     if not record:  # a process beside the main one
         return

@@ -154,9 +154,7 @@ class DeviceProfile(_Section):
         return self
 
 
-def quantization_for(
-    target: Target, arch: Arch, features: Collection[str], *, has_int8: bool = True
-) -> Quantization:
+def quantization_for(target: Target, arch: Arch, features: Collection[str], *, has_int8: bool = True) -> Quantization:
     """Scheme that a device's kernels compute rightly (table "Schemes by target" of docs/compression.md).
 
     Parameters

@@ -12,7 +12,12 @@ from .journal import Stat
 
 MAX_ATTEMPTS = 3
 BACK_OFF_SECONDS = (1.0, 5.0)
-"""Wait before the second and the third attempt."""
+"""Wait before the second and the third attempt at a file that ended the decoder."""
+DAMAGED_ATTEMPTS = 2
+ABSENT_SECONDS = 30.0
+"""Wait before looking again for a received file that is not in the inbox."""
+UNREADABLE_SECONDS = (1.0, 5.0, 60.0)
+"""Wait after the first, second, and each further failure to open a file."""
 
 _IGNORED_PARTS = {"@eaDir", ".stversions", ".snapshot", "lost+found"}
 _IGNORED_ENDS = (".part", ".partial", ".tmp", ".crdownload", ".filepart")
@@ -22,6 +27,11 @@ REFUSED_CODES = frozenset(
     {"MULTI_FRAME", "DICOMDIR", "REPORT", "RADIOTHERAPY", "SEGMENTATION", "PRESENTATION", "WAVEFORM", "DOCUMENT"}
     | {"NO_PIXELS", "BLANK"}
 )
+# Defined Terms of (0008,0060), PS3.3 C.7.3.1.1.1, that a clinic sees; only these are repeated in a message.
+_MODALITIES = frozenset(
+    "AR BMD CR CT DG DX ECG ES GM IO IVOCT IVUS LS MG MR NM OCT OP OT PT PX RF RG SC SM TG US XA XC".split()
+)
+
 # The decoder process died or was stopped: another attempt may succeed.
 RETRIED_CODES = frozenset({"DECODER_CRASH", "DECODER_TIMEOUT", "DECODER_MEMORY"})
 
@@ -38,28 +48,54 @@ def ignored(name: str) -> bool:
 class Gate:
     """Lets a file through when its size, time and inode have not changed for `settle` seconds.
 
-    A writer may still be at work on anything younger, and network shares announce nothing. Time is monotonic.
+    A writer may still be at work on anything younger, and network shares announce nothing. Time is monotonic. A file
+    is let through until `dismiss`, and again when it changed.
     """
 
     settle: float
     _seen: dict[str, tuple[Stat, float]] = field(default_factory=dict)
+    _dismissed: set[str] = field(default_factory=set)
 
     def settled(self, listing: Mapping[str, Stat], now: float) -> list[str]:
         """Names in `listing` that have settled; call it with every new listing."""
         # Names that vanished are forgotten: a deletion is none of our business, and memory stays flat.
         self._seen = {name: seen for name, seen in self._seen.items() if name in listing}
+        self._dismissed &= self._seen.keys()
         ready = []
         for name, stat in listing.items():
             before = self._seen.get(name)
             if before is None or before[0] != stat:
+                self.reopen(name)
                 self._seen[name] = (stat, now)
-            elif now - before[1] >= self.settle:
+            elif name not in self._dismissed and now - before[1] >= self.settle:
                 ready.append(name)
         return ready
 
+    def dismiss(self, name: str) -> None:
+        """What was to be done about this version of the file is done."""
+        self._dismissed.add(name)
 
-def after_failure(code: str, attempts: int) -> tuple[str, float]:
+    def reopen(self, name: str) -> None:
+        """Look at a file as if it were new."""
+        self._seen.pop(name, None)
+        self._dismissed.discard(name)
+
+    def waiting(self) -> set[str]:
+        """Names of the last listing that were not dismissed."""
+        return self._seen.keys() - self._dismissed
+
+
+def after_failure(code: str, attempts: int, settle: float) -> tuple[str, float]:
     """What to do with a file that gave no image.
+
+    Parameters
+    ----------
+    code : str
+        Of the `ImageError`.
+    attempts : int
+        How often it was tried, this time included.
+    settle : float
+        Seconds of the stability gate.
 
     Returns
     -------
@@ -68,9 +104,18 @@ def after_failure(code: str, attempts: int) -> tuple[str, float]:
     """
     if code in REFUSED_CODES:
         return "refused", 0.0
-    if code in RETRIED_CODES and attempts < MAX_ATTEMPTS:
-        return "retry", BACK_OFF_SECONDS[min(attempts, len(BACK_OFF_SECONDS)) - 1]
+    if code in RETRIED_CODES:
+        if attempts < MAX_ATTEMPTS:
+            return "retry", BACK_OFF_SECONDS[min(attempts, len(BACK_OFF_SECONDS)) - 1]
+    elif attempts < DAMAGED_ATTEMPTS:
+        # The same bytes fail the same way; but a writer that had only paused has gone on by then, and is not disturbed.
+        return "retry", settle
     return "quarantined", 0.0
+
+
+def interrupted_too_often(attempts: int) -> bool:
+    """Whether a file that was claimed when an earlier scanner died has had all its attempts."""
+    return attempts >= MAX_ATTEMPTS
 
 
 def acceptable(accept: Accept, meta: Mapping[str, str], height: int, width: int) -> Reason | None:
@@ -80,9 +125,11 @@ def acceptable(accept: Accept, meta: Mapping[str, str], height: int, width: int)
     """
     modality, part = meta.get("Modality", ""), meta.get("BodyPartExamined", "")
     if accept.modality and modality and modality not in accept.modality:
-        return Reason(code="MODALITY", message=f"the model reads {', '.join(accept.modality)}, not {modality}")
+        found = modality if modality in _MODALITIES else "another modality"
+        return Reason(code="MODALITY", message=f"the model reads {', '.join(accept.modality)}; this is {found}")
     if accept.body_part and part and part not in accept.body_part:
-        return Reason(code="BODY_PART", message=f"the model reads {', '.join(accept.body_part)}, not {part}")
+        # The value is not repeated: a header's free text may hold anything, a name too.
+        return Reason(code="BODY_PART", message=f"the model reads {', '.join(accept.body_part)}; this is another part")
     if min(height, width) < accept.min_side:
         return Reason(code="TOO_SMALL", message=f"{height} x {width} pixels; the least side is {accept.min_side}")
     return None

@@ -7,7 +7,6 @@ parent's memory stays flat. Messages are a 4-byte length, JSON, and the canvas' 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import selectors
@@ -18,14 +17,20 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from ..core.errors import ImageError
+from ..core.errors import ImageError, InputOutputError, MissingError
+from ..core.files import sha256_bytes
 from ..core.preprocess import Canvas, PreprocessSpec
 
 _MAX_MESSAGE = 256 << 20
+_START_SECONDS = 120.0  # a small board that reads Python from an SD card
+_DEATH_SECONDS = 5.0
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
+_BROKEN = (BrokenPipeError, EOFError, ValueError, TypeError, KeyError, struct.error)
 
 
 class FileChanged(Exception):
@@ -88,6 +93,30 @@ class Decoder:
         self._child: subprocess.Popen[bytes] | None = None
         self._served = 0
 
+    def warm(self) -> None:
+        """Make sure that a child waits for work. Call it before a file is claimed: its failure is no file's fault.
+
+        Raises
+        ------
+        MissingError
+            The child does not start.
+        """
+        if self._child is not None and self._child.poll() is None:
+            return
+        self._bury()
+        try:
+            self._child = self._spawn()
+            header, _ = self._message(time.monotonic() + _START_SECONDS)
+            if header.get("ready") is not True:
+                raise ValueError("no greeting")
+        except (OSError, TimeoutError, *_BROKEN) as error:
+            self.close()
+            raise MissingError(
+                f"the decoder process does not start ({type(error).__name__})",
+                next_step=f"run `edgedx doctor`; is there memory for it? It may take {self._memory_mb} MiB",
+            ) from error
+        self._served = 0
+
     def decode(self, path: Path, sha256: str) -> DecodedCanvas:
         """Read, decode and preprocess a file whose content must have this hash.
 
@@ -97,32 +126,29 @@ class Decoder:
             With a code of `dicom.refusals.Code`, or DECODER_CRASH, DECODER_TIMEOUT, DECODER_MEMORY.
         FileChanged
             The content is another now, or the file is gone.
+        MissingError
+            See `warm`.
         """
-        child = self._start()
-        request = json.dumps({"path": str(path), "sha256": sha256}).encode()
+        self.warm()
         deadline = time.monotonic() + self._seconds
         try:
-            assert child.stdin is not None and child.stdout is not None
-            child.stdin.write(struct.pack(">I", len(request)) + request)
-            child.stdin.flush()
-            header = json.loads(self._receive(child, self._length(child, deadline), deadline))
-            pixels = self._receive(child, int(header.get("bytes", 0)), deadline)
+            self._send({"path": str(path.absolute()), "sha256": sha256})
+            header, pixels = self._message(deadline)
+            answer = None if "code" in header or "changed" in header else _parse(header, pixels, self._spec)
+            code, message = str(header.get("code", "")), str(header.get("message", ""))
         except TimeoutError:
             self.close()
             raise ImageError("DECODER_TIMEOUT", f"decoding took longer than {self._seconds:.0f} s") from None
-        except (BrokenPipeError, EOFError, ValueError, struct.error):
-            code = self._bury()
-            raise ImageError("DECODER_CRASH", f"the decoder process died ({code})") from None
+        except _BROKEN:
+            raise ImageError("DECODER_CRASH", f"the decoder process died ({self._bury()})") from None
         self._served += 1
-        if self._served >= self._lifetime or header.get("code") == "DECODER_MEMORY":
+        if self._served >= self._lifetime or code == "DECODER_MEMORY":
             self.close()
-        if header.get("changed"):
+        if "changed" in header:
             raise FileChanged
-        if "code" in header:
-            raise ImageError(header["code"], header["message"])
-        array = np.frombuffer(pixels, header.pop("dtype")).reshape(header.pop("shape"))
-        header.pop("bytes")
-        return DecodedCanvas(canvas=array, **header)
+        if answer is None:
+            raise ImageError(code, message)
+        return answer
 
     def close(self) -> None:
         """End the child, whatever it is doing."""
@@ -135,25 +161,23 @@ class Decoder:
         """Process id of the child, where one is alive."""
         return None if self._child is None else self._child.pid
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        if self._child is not None and self._child.poll() is None:
-            return self._child
-        if self._child is not None:
-            self._bury()
+    def _spawn(self) -> subprocess.Popen[bytes]:
         # Threads of BLAS and OpenCV would count against the memory limit and slow inference beside them.
-        environment = {key: value for key, value in os.environ.items() if key in {"PATH", "LANG", "PYTHONPATH", "HOME"}}
+        environment = {key: value for key, value in os.environ.items() if key in {"PATH", "LANG", "LC_ALL", "HOME"}}
         environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        environment["PYTHONPATH"] = os.pathsep.join(
+            os.path.abspath(entry) for entry in (_PACKAGE_ROOT, *sys.path) if entry
+        )
         settings = json.dumps({"spec": self._spec.model_dump(mode="json"), "memory_mb": self._memory_mb})
-        self._child = subprocess.Popen(
+        return subprocess.Popen(
             [*self._command, settings],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # decoders print parts of headers there
             env=environment,
+            cwd="/",  # `python -m` imports from the working folder first, and that may be the inbox
             start_new_session=True,  # Ctrl-C is for the scanner, which finishes its batch
         )
-        self._served = 0
-        return self._child
 
     def _bury(self) -> str:
         child, self._child = self._child, None
@@ -163,18 +187,32 @@ class Decoder:
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
-        code = child.wait()
+        try:
+            # It closed its pipe, but need not have died of it.
+            code = child.wait(_DEATH_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            code = child.wait()
         return f"signal {-code}" if code < 0 else f"exit {code}"
 
-    def _length(self, child: subprocess.Popen[bytes], deadline: float) -> int:
-        (length,) = struct.unpack(">I", self._receive(child, 4, deadline))
-        return int(length)
+    def _send(self, request: dict[str, str]) -> None:
+        assert self._child is not None and self._child.stdin is not None
+        data = json.dumps(request).encode()
+        self._child.stdin.write(struct.pack(">I", len(data)) + data)
+        self._child.stdin.flush()
 
-    def _receive(self, child: subprocess.Popen[bytes], count: int, deadline: float) -> bytes:
+    def _message(self, deadline: float) -> tuple[dict[str, Any], bytes]:
+        (length,) = struct.unpack(">I", self._receive(4, deadline))
+        header = json.loads(self._receive(length, deadline))
+        if not isinstance(header, dict):
+            raise ValueError("not an object")
+        return header, self._receive(int(header.get("bytes", 0)), deadline)
+
+    def _receive(self, count: int, deadline: float) -> bytes:
         if not 0 <= count <= _MAX_MESSAGE:
             raise ValueError("message too large")
-        assert child.stdout is not None
-        data, handle = bytearray(), child.stdout.fileno()
+        assert self._child is not None and self._child.stdout is not None
+        data, handle = bytearray(), self._child.stdout.fileno()
         with selectors.DefaultSelector() as selector:
             selector.register(handle, selectors.EVENT_READ)
             while len(data) < count:
@@ -187,51 +225,78 @@ class Decoder:
         return bytes(data)
 
 
+def _parse(header: dict[str, Any], pixels: bytes, spec: PreprocessSpec) -> DecodedCanvas:
+    """The child has read hostile input: what it says is checked, too."""
+    shape = spec.size if spec.channels == 1 else (*spec.size, spec.channels)
+    array = np.frombuffer(pixels, np.uint8 if spec.bits == 8 else np.uint16).reshape(shape)
+    facts = {key: value for key, value in header.items() if key != "bytes"}
+    return DecodedCanvas(canvas=array, **facts)
+
+
 def serve(settings: dict[str, Any]) -> None:
     """The child's loop: requests from stdin, answers to what was stdout, until the parent goes away."""
-    import resource
-
-    limit = int(settings["memory_mb"]) << 20
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _confine(int(settings["memory_mb"]) << 20)
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a native library prints must not reach the protocol
     import cv2
 
+    from ..dicom import read  # noqa: F401  # now, so that the first file is as quick as the others
+
     cv2.setNumThreads(1)
     spec = PreprocessSpec.model_validate(settings["spec"])
     requests = sys.stdin.buffer
+    _answer(out, {"ready": True})
     while len(size := requests.read(4)) == 4:
         request = json.loads(requests.read(struct.unpack(">I", size)[0]))
-        header, pixels = _answer(Path(request["path"]), request["sha256"], spec)
-        data = json.dumps(header).encode()
-        out.write(struct.pack(">I", len(data)) + data + pixels)
-        out.flush()
+        _answer(out, *_decode(Path(request["path"]), request["sha256"], spec))
 
 
-def _answer(path: Path, sha256: str, spec: PreprocessSpec) -> tuple[dict[str, Any], bytes]:
+def _confine(memory: int) -> None:
+    """Little memory, no core dump, first in line for the kernel, and no life after the parent."""
+    import ctypes
+    import resource
+    import signal
+
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would hold pixels and names
+    for number in (signal.SIGINT, signal.SIGTERM):  # a service manager sends them to all; the parent decides
+        signal.signal(number, signal.SIG_IGN)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _answer(out: IO[bytes], header: dict[str, Any], pixels: bytes = b"") -> None:
+    data = json.dumps({**header, "bytes": len(pixels)}).encode()
+    out.write(struct.pack(">I", len(data)) + data + pixels)
+    out.flush()
+
+
+def _decode(path: Path, sha256: str, spec: PreprocessSpec) -> tuple[dict[str, Any], bytes]:
     from ..core.preprocess import canvas
     from ..dicom.open import open_image
+    from ..dicom.refusals import MAX_DECODED_BYTES
+    from ..dicom.source import read_bytes
 
     begun = time.perf_counter()
     try:
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != sha256:
+        content = read_bytes(path, MAX_DECODED_BYTES)
+        if sha256_bytes(content) != sha256:
             return {"changed": True}, b""
         found = open_image(content)
         decoded = time.perf_counter()
         small = np.ascontiguousarray(canvas(found.image, spec))
-    except OSError:
-        return {"changed": True}, b""
     except ImageError as error:
         return {"code": error.code, "message": error.message}, b""
+    except InputOutputError:
+        return {"changed": True}, b""
     except MemoryError:
         return {"code": "DECODER_MEMORY", "message": "decoding takes more memory than the decoder is allowed"}, b""
+    except Exception as error:  # a reader's bug: its message may hold a header's values
+        return {"code": "DECODE_FAILED", "message": f"the reader failed ({type(error).__name__})"}, b""
     height, width = found.image.pixels.shape[:2]
     header = {
-        "dtype": small.dtype.str,
-        "shape": list(small.shape),
-        "bytes": small.nbytes,
         "height": height,
         "width": width,
         "meta": {str(key): str(value) for key, value in found.image.meta.items()},

@@ -126,9 +126,7 @@ def _amount(name: str, value: float | None, low: float, how: str) -> Finding:
     if value is None:
         return Finding(name, "unknown", "warning", "could not be read; look yourself")
     enough = value >= low
-    return Finding(
-        name, f"{value:.1f} GB", "ok" if enough else "warning", "" if enough else f"below {low:g} GB: {how}"
-    )
+    return Finding(name, f"{value:.1f} GB", "ok" if enough else "warning", "" if enough else f"below {low:g} GB: {how}")
 
 
 def _jetson(hardware: Hardware, profile: DeviceProfile | None) -> Iterator[Finding]:

@@ -6,12 +6,12 @@ import csv
 import io
 import os
 import shutil
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..core.errors import BundleError
+from ..core.errors import InputOutputError
 from ..core.files import atomic_write, read_json, safe_name, storage_error, sync_folder, write_text
 from ..core.result import Result
-from .journal import Item
 
 _COLUMNS = ("sequence", "file", "status", "label", "probability", "reason", "created", "result")
 
@@ -21,8 +21,17 @@ class Publisher:
 
     def __init__(self, out: Path) -> None:
         self.out = out
-        for folder in (out / "results", out / "quarantine"):
-            folder.mkdir(parents=True, exist_ok=True)
+        self._csv = out / "results.csv"
+        try:
+            for folder in (out / "results", out / "quarantine"):
+                folder.mkdir(parents=True, exist_ok=True)
+                for left in folder.glob(".*.tmp"):  # by a process that was killed while writing
+                    left.unlink()
+            for left in out.glob(".results.csv.*.tmp"):
+                left.unlink()
+            sync_folder(out)
+        except OSError as error:
+            raise storage_error(out, error) from error
 
     def path_of(self, key: str) -> Path:
         """Where the result of a key is; the name is a hash, never anything from the file."""
@@ -33,57 +42,117 @@ class Publisher:
         write_text(self.path_of(result.key), result.model_dump_json(indent=2) + "\n")
 
     def read(self, key: str) -> Result:
-        """Read a result back."""
+        """Read a result back.
+
+        Raises
+        ------
+        InputOutputError
+            Missing, damaged, or of another version.
+        """
         path = self.path_of(key)
         try:
             return Result.model_validate(read_json(path))
         except ValueError as error:
-            raise BundleError(f"{path} is not a result of this version") from error
+            raise InputOutputError(f"{path} is not a result of this version") from error
 
     def quarantine(self, source: Path, key: str) -> Path:
-        """Move a file out of the inbox, beside the reason that its result holds; bytes are never lost.
+        """Move a file out of the inbox and put its result beside it as the reason; bytes are never lost.
+
+        Where the inbox cannot be written, the file stays there, too.
 
         Returns
         -------
         Path
             Its new place.
+
+        Raises
+        ------
+        StorageError, InputOutputError
+            The file is still where it was.
         """
         target = self.out / "quarantine" / f"{key[:12]}-{safe_name(source.name)}"
         try:
+            write_text(target.with_name(target.name + ".reason.json"), self.path_of(key).read_text(encoding="utf-8"))
             try:
                 os.replace(source, target)
-            except OSError:  # another file system: copy durably first, then remove
+            except OSError:  # another file system, or one that is read-only: copy durably first, then remove
                 with source.open("rb") as stream, atomic_write(target) as copy:
                     shutil.copyfileobj(stream, copy, 1 << 20)
-                source.unlink()
+                try:
+                    source.unlink()
+                except OSError:
+                    return target
             sync_folder(target.parent)
             sync_folder(source.parent)
         except OSError as error:
             raise storage_error(target, error) from error
-        shutil.copyfile(self.path_of(key), target.with_name(target.name + ".reason.json"))
         return target
 
-    def table(self, items: list[Item]) -> None:
-        """Write ``results.csv`` anew, whole: a crash leaves the old or the new one, never half a line."""
-        stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(_COLUMNS)
-        for item in items:
-            if not self.path_of(item.key).is_file():
-                continue
-            result = self.read(item.key)
-            label = chance = ""
-            if result.prediction is not None:
-                label = result.prediction.label
-                chances = result.prediction.probabilities
-                chance = f"{chances.get(label, max(chances.values())):.4f}"
-            reason = "" if result.reason is None else result.reason.code
-            name = _plain(result.source.name)
-            writer.writerow((item.sequence, name, result.status, label, chance, reason, result.created,
-                             f"results/{self.path_of(item.key).name}"))  # fmt: skip
-        write_text(self.out / "results.csv", stream.getvalue())
+    def begin_table(self, keys: Iterable[str], count: int) -> None:
+        """Make ``results.csv`` hold one whole line for each of `count` results; a crash may have left fewer.
+
+        Parameters
+        ----------
+        keys : iterable of str
+            Of all results, in order; taken only where the table must be written anew.
+        """
+        if self._lines() == count + 1:
+            return
+        with atomic_write(self._csv, "w", encoding="utf-8", newline="") as stream:
+            stream.write(_line(_COLUMNS))
+            for key in keys:
+                if self.path_of(key).is_file():
+                    stream.write(self._row(self.read(key)))
+
+    def extend_table(self, results: Sequence[Result]) -> None:
+        """Append lines durably: rewriting the whole table for each image would wear out an SD card."""
+        data = "".join(self._row(result) for result in results).encode()
+        try:
+            handle = os.open(self._csv, os.O_WRONLY | os.O_APPEND)
+            try:
+                size = os.fstat(handle).st_size
+                try:
+                    if os.write(handle, data) != len(data):
+                        raise OSError(28, "no space left")  # a short write is how a full disk begins
+                    os.fsync(handle)
+                except OSError:
+                    os.ftruncate(handle, size)  # no half line
+                    raise
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise storage_error(self._csv, error) from error
+
+    def _lines(self) -> int:
+        """Lines of the table, or -1 where there is none or its last one is cut."""
+        count, last = 0, b""
+        try:
+            with self._csv.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    count, last = count + block.count(b"\n"), block[-1:]
+        except OSError:
+            return -1
+        return count if last == b"\n" else -1
+
+    def _row(self, result: Result) -> str:
+        label = chance = ""
+        if result.prediction is not None:
+            label = result.prediction.label
+            chances = result.prediction.probabilities
+            chance = f"{chances.get(label, max(chances.values())):.4f}"
+        reason = "" if result.reason is None else result.reason.code
+        place = f"results/{self.path_of(result.key).name}"
+        name = _plain(result.source.name)
+        return _line((result.sequence, name, result.status, label, chance, reason, result.created, place))
+
+
+def _line(cells: Sequence[object]) -> str:
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerow(cells)
+    return stream.getvalue()
 
 
 def _plain(name: str) -> str:
-    """A file name that no spreadsheet takes for a formula."""
-    return f"'{name}" if name[:1] in "=+-@\t\r" else name
+    """A file name on one line that no spreadsheet takes for a formula."""
+    name = "".join(sign if sign.isprintable() else "?" for sign in name)
+    return f"'{name}" if name[:1] in {"=", "+", "-", "@"} else name

@@ -167,7 +167,9 @@ def _grow(label: str, rng: np.random.Generator) -> _Body:
         size = u(0.012, 0.022)
         blobs.append(_Blob(*in_lung(0.75), size, size, 0.0, u(0.06, 0.16)))
     for side in (-1.0, 1.0):
-        blobs.append(_Blob(side * u(0.16, 0.24), u(-0.12, 0.08), u(0.05, 0.09), u(0.08, 0.14), u(-0.6, 0.6), u(0.08, 0.20)))
+        blobs.append(
+            _Blob(side * u(0.16, 0.24), u(-0.12, 0.08), u(0.05, 0.09), u(0.08, 0.14), u(-0.6, 0.6), u(0.08, 0.20))
+        )
     if label == "opacity":
         for _ in range(int(rng.integers(1, 4))):
             blobs.append(_Blob(*in_lung(0.6), u(0.055, 0.12), u(0.055, 0.12), u(0, np.pi), u(0.07, 0.20)))
@@ -223,7 +225,8 @@ def _attenuation(body: _Body, x: _Plane, y: _Plane, heart_scale: float, rng: np.
 
 def _lungs(body: _Body, x: _Plane, ax: _Plane, y: _Plane) -> _Plane:
     taper = 1.0 - 0.28 * np.clip(-y / body.lung_h, 0, 1) ** 2  # narrow apex
-    outline = 1.0 - ((ax - body.lung_x) / (body.lung_w * taper)) ** 2 - np.abs((y + 0.08) / body.lung_h) ** 2.6
+    vertical = np.abs((y + 0.08) / body.lung_h)
+    outline = 1.0 - ((ax - body.lung_x) / (body.lung_w * taper)) ** 2 - vertical * vertical**2
     dome = body.diaphragm + 0.05 * (x > 0) + 0.9 * (ax - body.lung_x * 0.9) ** 2  # the right dome is higher
     return _edge(outline, 0.07) * _edge(dome - y, 0.025)
 

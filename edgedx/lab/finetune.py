@@ -16,6 +16,7 @@ from .checkpoint import ModelCard, save_checkpoint
 from .dataset import Dataset, build_dataset, load_dataset
 from .evaluate import operating_points, summary
 from .loop import Outcome, Phase, fit, predict
+from .sources import fingerprint
 from .stage import Stage
 from .tasks import Classify, class_weights
 from .teacher import build_model
@@ -25,7 +26,7 @@ from .weights import load_weights
 def data_stage(recipe: Recipe, run: Path, *, overwrite: bool = False) -> dict[str, Any]:
     """Read the recipe's data set into ``run/data``; its digest is the input of all later stages."""
     settings = recipe.model_dump(mode="json", include={"task", "data", "synthetic"})
-    stage = Stage(run / "data", {**settings, "canvas": recipe.preprocess.digest()}, {})
+    stage = Stage(run / "data", {**settings, "canvas": recipe.preprocess.digest()}, {"source": fingerprint(recipe)})
     return stage.run(lambda: build_dataset(recipe, run / "data"), overwrite=overwrite, restartable=True)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import DataError
-from ..core.files import sha256_bytes, storage_error
+from ..core.files import canonical_json, sha256_bytes, sha256_file, storage_error
 from ..core.image import Image
 from ..core.recipe import Recipe, Task
 
@@ -75,6 +75,23 @@ def open_source(recipe: Recipe) -> Source:
     if not source.rows:
         raise DataError(f"{source.origin}: no images found", next_step="check data.path and data.source of the recipe")
     return source
+
+
+def fingerprint(recipe: Recipe) -> str:
+    """Hash that changes when the source does: the file's or table's content, and names and sizes of all files.
+
+    Pixels are not read; a changed image of the same size is not noticed.
+    """
+    if recipe.data.source == "phantom":
+        return ""
+    root = locate(str(recipe.data.path))
+    if root.is_file():
+        return sha256_file(root)
+    files = sorted(
+        (path.relative_to(root).as_posix(), path.stat().st_size) for path in root.rglob("*") if path.is_file()
+    )
+    table = root / recipe.data.csv
+    return sha256_bytes(canonical_json([files, sha256_file(table) if table.is_file() else ""]))
 
 
 def cache_folder() -> Path:

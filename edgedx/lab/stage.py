@@ -107,7 +107,7 @@ class Stage:
         if (self.folder / RECORD).is_file() and not overwrite:
             raise AlreadyExists(
                 f"{self.folder} holds the result of other settings or inputs",
-                next_step="name another --run, or repeat with --overwrite",
+                next_step="name another --out, or repeat with --overwrite",
             )
         # Refused before it wrote anything (a leak, no weights), a run leaves nothing that could be resumed or lost.
         left = begun.is_file() and any(path != begun for path in self.folder.iterdir())

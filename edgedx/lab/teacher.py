@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from itertools import combinations
 from typing import Any
 
 import timm
@@ -43,13 +44,7 @@ def build_model(
             next_step=f"tested backbones are {', '.join(TESTED)}",
         )
     options: dict[str, Any] = {"num_classes": classes, "in_chans": spec.channels, "drop_rate": dropout}
-    for name, value in (("drop_path_rate", stochastic_depth), ("img_size", spec.size)):
-        try:
-            timm.create_model(backbone, **options, **{name: value})
-            options[name] = value
-        except TypeError:  # this family has no such argument
-            continue
-    model = timm.create_model(backbone, **options).eval()
+    model = _create(backbone, options, {"drop_path_rate": stochastic_depth}, {"img_size": spec.size}).eval()
     # timm starts some heads with weights of +-1/sqrt(classes): with two classes, logits of 30 before the first step.
     nn.init.normal_(classifier(model).weight, std=0.01)  # type: ignore[arg-type]
     nn.init.zeros_(classifier(model).bias)  # type: ignore[arg-type]
@@ -62,6 +57,17 @@ def build_model(
             next_step="raise preprocess.size (inception_v3 needs 75 or more), or choose another backbone",
         ) from error
     return model
+
+
+def _create(backbone: str, options: dict[str, Any], *optional: dict[str, Any]) -> nn.Module:
+    """Create a timm model with as many of the optional arguments as its family takes, the first ones first."""
+    for count in range(len(optional), 0, -1):
+        for chosen in combinations(optional, count):
+            try:
+                return timm.create_model(backbone, **options, **{k: v for extra in chosen for k, v in extra.items()})
+            except TypeError:  # this family has no such argument
+                continue
+    return timm.create_model(backbone, **options)
 
 
 def classifier(model: nn.Module) -> nn.Module:

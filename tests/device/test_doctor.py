@@ -136,9 +136,10 @@ def test_little_memory_or_disk_is_a_warning(profiles: list[DeviceProfile]) -> No
 
 def test_an_rtx_card_without_tensorrt_for_rtx_is_told_what_to_install(profiles: list[DeviceProfile]) -> None:
     card = "NVIDIA GeForce RTX 4060, 8.9, 8188, 550.120\n"
-    found = {item.name: item for item in examine(
-        read_hardware(FIXTURES / "intel-n100", nvidia_smi=lambda: card), HEALTHY, profiles
-    )}
+    found = {
+        item.name: item
+        for item in examine(read_hardware(FIXTURES / "intel-n100", nvidia_smi=lambda: card), HEALTHY, profiles)
+    }
     assert found["GPU"].value == "NVIDIA GeForce RTX 4060, SM 8.9, 8 GB, driver 550.120"
     assert found["TensorRT for RTX"].status == "missing"
     assert "tensorrt_rtx" in found["TensorRT for RTX"].how

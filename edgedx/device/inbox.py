@@ -1,0 +1,142 @@
+"""The scanner's source: a folder that others write to, looked at and never trusted to hold still."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..core.errors import InputOutputError, StorageError, UsageError
+from ..core.files import sha256_file
+from .decide import ignored
+from .journal import Stat
+
+log = logging.getLogger("edgedx.scan")
+
+
+class Inbox:
+    """A folder with its sub-folders. Names are relative to it, with ``/``, as `os.fsdecode` gives them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self._unlisted = 0
+
+    def path(self, name: str) -> Path:
+        """Where a listed file is."""
+        return self.folder / name
+
+    def list(self) -> dict[str, Stat]:
+        """Regular files that are ours to read; what cannot be listed is left out and counted in the log."""
+        found: dict[str, Stat] = {}
+        unlisted = self._walk(str(self.folder), "", found)
+        if unlisted != self._unlisted:  # names of folders may be names of patients: only how many
+            log.warning("folders of the inbox that cannot be listed: %d", unlisted)
+            self._unlisted = unlisted
+        return found
+
+    def _walk(self, folder: str, prefix: str, found: dict[str, Stat]) -> int:
+        try:
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError:
+            return 1
+        unlisted = 0
+        for entry in entries:
+            if ignored(entry.name):
+                continue
+            try:
+                # Links are not followed: they could lead out of the inbox.
+                if entry.is_dir(follow_symlinks=False):
+                    unlisted += self._walk(entry.path, f"{prefix}{entry.name}/", found)
+                elif entry.is_file(follow_symlinks=False):
+                    found[prefix + entry.name] = _facts(entry.stat(follow_symlinks=False))
+            except OSError:
+                continue  # gone since it was listed
+        return unlisted
+
+    def stat(self, name: str) -> Stat | None:
+        """The file's facts now, or None where there is no regular file of that name."""
+        try:
+            now = self.path(name).lstat()
+        except OSError:
+            return None
+        return _facts(now) if stat.S_ISREG(now.st_mode) else None
+
+    def hash(self, name: str) -> str | None:
+        """SHA-256 of a file, or None where it was written to meanwhile.
+
+        Raises
+        ------
+        InputOutputError
+            It cannot be opened or read.
+        """
+        before = self.stat(name)
+        digest = sha256_file(self.path(name))
+        return digest if before is not None and self.stat(name) == before else None
+
+    def holds(self, name: str, sha256: str) -> bool:
+        """Whether the file is there with this very content."""
+        if self.stat(name) is None:
+            return False
+        try:
+            return sha256_file(self.path(name)) == sha256
+        except InputOutputError:
+            return False
+
+
+def _facts(found: os.stat_result) -> Stat:
+    return Stat(found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+def check_folders(inbox: Path, out: Path) -> None:
+    """Refuse folders that would lose or repeat work.
+
+    Raises
+    ------
+    InputOutputError
+        No inbox.
+    UsageError
+        One folder inside the other, so that outputs would be read as inputs.
+    """
+    if not inbox.is_dir():
+        raise InputOutputError(f"no folder {inbox}", next_step="create it, or mount the share, then start again")
+    source, target = inbox.resolve(), out.resolve()
+    if source == target or source in target.parents:
+        raise UsageError(
+            f"--out {out} lies inside the inbox: results would be scanned", next_step="choose a folder outside"
+        )
+    for own in (target / "results", target / "quarantine"):
+        if own == source or own in source.parents:
+            raise UsageError(f"the inbox {inbox} lies inside {own}, which is the scanner's", next_step="choose another")
+
+
+@contextmanager
+def lock(out: Path) -> Iterator[None]:
+    """Hold an output folder for this process alone; a crash gives it back.
+
+    Raises
+    ------
+    StorageError
+        The folder cannot be made or written.
+    UsageError
+        Another scanner holds it.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        handle = os.open(out / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise StorageError(f"cannot write to {out}: {error.strerror}", next_step="check its owner") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(
+                f"another process is writing to {out}", next_step="stop it, or give each its own folder"
+            ) from error
+        yield
+    finally:
+        os.close(handle)
