@@ -60,20 +60,32 @@ def scan(
 
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, stop)
-        before = scanner.journal.counts()
         begun = time.monotonic()
-        with progress("scanning", sum(1 for _ in inbox.rglob("*")), quiet=not once) as bar:
+        with progress("scanning", scanner.to_read(), quiet=not once) as bar:
             scanner.on_result = lambda result: bar.advance(1)
             counts = scanner.run_once() if once else scanner.run()
         seconds = time.monotonic() - begun
-    read = {name: counts[name] - before[name] for name in ("done", "refused", "quarantined")}
-    summary = {"schema_version": 1, "read_now": read, "ledger": counts, "seconds": round(seconds, 2), "out": str(out)}
+    read = {name: scanner.read_now[name] for name in ("done", "refused", "quarantined")}
+    waiting = scanner.read_now["waiting"]
     if json:
-        print_json(summary)
-        return
-    typer.echo("  ".join(f"{name} {count}" for name, count in read.items()) + f"  in {seconds:.1f} s")
-    if waiting := counts["received"] + counts["claimed"]:
-        typer.echo(f"{waiting} still to be read; start again to go on", err=True)
-    typer.echo(f"results   {out / 'results.csv'}, {out / 'results'}")
-    if read["quarantined"]:
-        typer.echo(f"next      look at {out / 'quarantine'}: each file has its reason beside it")
+        print_json(
+            {
+                "schema_version": 1,
+                "read_now": read,
+                "waiting": waiting,
+                "ledger": counts,
+                "seconds": round(seconds, 2),
+                "out": str(out),
+            }
+        )
+    else:
+        typer.echo("  ".join(f"{name} {count}" for name, count in read.items()) + f"  in {seconds:.1f} s")
+        typer.echo(f"results   {out / 'results.csv'}, {out / 'results'}")
+        if read["quarantined"]:
+            typer.echo(f"next      look at {out / 'quarantine'}: each file has its reason beside it")
+    if waiting and not scanner.stop:
+        typer.echo(f"error: {waiting} files could not be opened, or are still being written", err=True)
+        typer.echo("next:  check their owner, then start again; what was read is kept", err=True)
+        raise typer.Exit(5)
+    if gone := scanner.absent():
+        typer.echo(f"{gone} files that were seen earlier are not in the inbox; they wait for it", err=True)

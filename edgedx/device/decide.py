@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import Literal
 
 from ..core.bundle import Accept
 from ..core.result import Reason
@@ -29,7 +30,8 @@ REFUSED_CODES = frozenset(
 )
 # Defined Terms of (0008,0060), PS3.3 C.7.3.1.1.1, that a clinic sees; only these are repeated in a message.
 _MODALITIES = frozenset(
-    "AR BMD CR CT DG DX ECG ES GM IO IVOCT IVUS LS MG MR NM OCT OP OT PT PX RF RG SC SM TG US XA XC".split()
+    ("BMD", "CR", "CT", "DX", "ECG", "ES", "GM", "IO", "IVOCT", "IVUS", "MG", "MR", "NM", "OCT", "OP", "OT", "PT")
+    + ("PX", "RF", "RG", "SC", "SM", "TG", "US", "XA", "XC")
 )
 
 # The decoder process died or was stopped: another attempt may succeed.
@@ -85,7 +87,7 @@ class Gate:
         return self._seen.keys() - self._dismissed
 
 
-def after_failure(code: str, attempts: int, settle: float) -> tuple[str, float]:
+def after_failure(code: str, attempts: int, settle: float) -> tuple[Literal["refused", "quarantined", "retry"], float]:
     """What to do with a file that gave no image.
 
     Parameters
@@ -107,7 +109,7 @@ def after_failure(code: str, attempts: int, settle: float) -> tuple[str, float]:
     if code in RETRIED_CODES:
         if attempts < MAX_ATTEMPTS:
             return "retry", BACK_OFF_SECONDS[min(attempts, len(BACK_OFF_SECONDS)) - 1]
-    elif attempts < DAMAGED_ATTEMPTS:
+    elif attempts < DAMAGED_ATTEMPTS and code != "INTERRUPTED":
         # The same bytes fail the same way; but a writer that had only paused has gone on by then, and is not disturbed.
         return "retry", settle
     return "quarantined", 0.0

@@ -1,7 +1,8 @@
 """Decoding in a disposable process: image libraries crash, hang and eat memory; the scanner must not.
 
-The parent passes a path; the child returns a small canvas, so large pixel arrays never cross the pipe and the
-parent's memory stays flat. Messages are a 4-byte length, JSON, and the canvas' bytes; nothing is pickled.
+The parent's half; the child's is `decode_worker`. The parent passes a path; the child returns a small canvas, so
+large pixel arrays never cross the pipe and the parent's memory stays flat. Messages are a 4-byte length, JSON, and the
+canvas' bytes; nothing is pickled.
 """
 
 from __future__ import annotations
@@ -17,18 +18,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
-from ..core.errors import ImageError, InputOutputError, MissingError
-from ..core.files import sha256_bytes
+from ..core.errors import ImageError, MissingError
 from ..core.preprocess import Canvas, PreprocessSpec
 
 _MAX_MESSAGE = 256 << 20
 _START_SECONDS = 120.0  # a small board that reads Python from an SD card
 _DEATH_SECONDS = 5.0
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 _BROKEN = (BrokenPipeError, EOFError, ValueError, TypeError, KeyError, struct.error)
 
@@ -89,7 +88,7 @@ class Decoder:
         command: Sequence[str] | None = None,
     ) -> None:
         self._spec, self._seconds, self._memory_mb, self._lifetime = spec, seconds, memory_mb, lifetime
-        self._command = list(command or [sys.executable, "-m", "edgedx.device.decode"])
+        self._command = list(command or [sys.executable, "-m", "edgedx.device.decode_worker"])
         self._child: subprocess.Popen[bytes] | None = None
         self._served = 0
 
@@ -229,86 +228,15 @@ def _parse(header: dict[str, Any], pixels: bytes, spec: PreprocessSpec) -> Decod
     """The child has read hostile input: what it says is checked, too."""
     shape = spec.size if spec.channels == 1 else (*spec.size, spec.channels)
     array = np.frombuffer(pixels, np.uint8 if spec.bits == 8 else np.uint16).reshape(shape)
-    facts = {key: value for key, value in header.items() if key != "bytes"}
-    return DecodedCanvas(canvas=array, **facts)
-
-
-def serve(settings: dict[str, Any]) -> None:
-    """The child's loop: requests from stdin, answers to what was stdout, until the parent goes away."""
-    _confine(int(settings["memory_mb"]) << 20)
-    out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a native library prints must not reach the protocol
-    import cv2
-
-    from ..dicom import read  # noqa: F401  # now, so that the first file is as quick as the others
-
-    cv2.setNumThreads(1)
-    spec = PreprocessSpec.model_validate(settings["spec"])
-    requests = sys.stdin.buffer
-    _answer(out, {"ready": True})
-    while len(size := requests.read(4)) == 4:
-        request = json.loads(requests.read(struct.unpack(">I", size)[0]))
-        _answer(out, *_decode(Path(request["path"]), request["sha256"], spec))
-
-
-def _confine(memory: int) -> None:
-    """Little memory, no core dump, first in line for the kernel, and no life after the parent."""
-    import ctypes
-    import resource
-    import signal
-
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would hold pixels and names
-    for number in (signal.SIGINT, signal.SIGTERM):  # a service manager sends them to all; the parent decides
-        signal.signal(number, signal.SIG_IGN)
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _answer(out: IO[bytes], header: dict[str, Any], pixels: bytes = b"") -> None:
-    data = json.dumps({**header, "bytes": len(pixels)}).encode()
-    out.write(struct.pack(">I", len(data)) + data + pixels)
-    out.flush()
-
-
-def _decode(path: Path, sha256: str, spec: PreprocessSpec) -> tuple[dict[str, Any], bytes]:
-    from ..core.preprocess import canvas
-    from ..dicom.open import open_image
-    from ..dicom.refusals import MAX_DECODED_BYTES
-    from ..dicom.source import read_bytes
-
-    begun = time.perf_counter()
-    try:
-        content = read_bytes(path, MAX_DECODED_BYTES)
-        if sha256_bytes(content) != sha256:
-            return {"changed": True}, b""
-        found = open_image(content)
-        decoded = time.perf_counter()
-        small = np.ascontiguousarray(canvas(found.image, spec))
-    except ImageError as error:
-        return {"code": error.code, "message": error.message}, b""
-    except InputOutputError:
-        return {"changed": True}, b""
-    except MemoryError:
-        return {"code": "DECODER_MEMORY", "message": "decoding takes more memory than the decoder is allowed"}, b""
-    except Exception as error:  # a reader's bug: its message may hold a header's values
-        return {"code": "DECODE_FAILED", "message": f"the reader failed ({type(error).__name__})"}, b""
-    height, width = found.image.pixels.shape[:2]
-    header = {
-        "height": height,
-        "width": width,
-        "meta": {str(key): str(value) for key, value in found.image.meta.items()},
-        "format": found.format,
-        "transfer_syntax": found.transfer_syntax,
-        "decoder": found.decoder,
-        "sop_instance_uid": found.sop_instance_uid,
-        "decode_ms": 1e3 * (decoded - begun),
-        "preprocess_ms": 1e3 * (time.perf_counter() - decoded),
-    }
-    return header, small.tobytes()
-
-
-if __name__ == "__main__":
-    serve(json.loads(sys.argv[1]))
+    return DecodedCanvas(
+        canvas=array,
+        height=int(header["height"]),
+        width=int(header["width"]),
+        meta={str(key): str(value) for key, value in dict(header["meta"]).items()},
+        format=str(header["format"]),
+        transfer_syntax=None if header["transfer_syntax"] is None else str(header["transfer_syntax"]),
+        decoder=str(header["decoder"]),
+        sop_instance_uid=None if header["sop_instance_uid"] is None else str(header["sop_instance_uid"]),
+        decode_ms=float(header["decode_ms"]),
+        preprocess_ms=float(header["preprocess_ms"]),
+    )

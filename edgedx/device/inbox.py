@@ -135,7 +135,7 @@ def lock(out: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise UsageError(
-                f"another process is writing to {out}", next_step="stop it, or give each its own folder"
+                f"another scanner or installation is writing to {out}", next_step="stop it, or give each its own folder"
             ) from error
         yield
     finally:

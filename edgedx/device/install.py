@@ -12,6 +12,7 @@ from ..core.bundle import Bundle, open_bundle, open_folder, unpack_to
 from ..core.errors import InputOutputError
 from ..core.files import storage_error, sync_folder
 from .golden import check_golden
+from .inbox import lock
 from .runner import open_runner
 
 
@@ -50,27 +51,52 @@ def install_bundle(path: Path, root: Path, *, variant: str | None = None) -> Ins
     bundle = open_bundle(path)
     versions = root / "versions"
     target = versions / bundle.digest[:16]
-    try:
-        versions.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=versions))
+    with lock(root):
         try:
-            os.chmod(staging, 0o755)
-            unpack_to(bundle, staging)
-            difference = _prove(open_folder(staging), variant)
-            if not target.exists():
-                os.replace(staging, target)
-                sync_folder(versions)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-        _prove(open_folder(target), variant)  # a version left by an earlier install may have been changed since
-        current = root / "current"
-        if current.is_symlink() and os.readlink(current) != f"versions/{target.name}":
-            _link(root / "previous", os.readlink(current))
-        _link(current, f"versions/{target.name}")
-    except OSError as error:
-        raise storage_error(root, error) from error
+            versions.mkdir(parents=True, exist_ok=True)
+            sync_folder(root)
+            for left in versions.glob(".staging-*"):  # by an install that was killed
+                shutil.rmtree(left)
+            if _is_whole(target, bundle.digest):
+                difference = _prove(open_folder(target), variant)
+            else:
+                difference = _stage(bundle, target, variant)
+            current = root / "current"
+            active = os.readlink(current) if current.is_symlink() else None
+            if active is not None and active != f"versions/{target.name}":
+                _link(root / "previous", active)
+            _link(current, f"versions/{target.name}")
+        except OSError as error:
+            raise storage_error(root, error) from error
     name = variant or bundle.manifest.default_variant
     return Installed(current, bundle.digest, f"{bundle.manifest.name} {bundle.manifest.version}", name, difference)
+
+
+def _is_whole(folder: Path, digest: str) -> bool:
+    """Whether an earlier install of the same bundle is there, unchanged on disk."""
+    try:
+        return open_folder(folder).digest == digest
+    except InputOutputError:
+        return False
+
+
+def _stage(bundle: Bundle, target: Path, variant: str | None) -> float:
+    """Write beside `target`, prove what was written, and only then give it its name."""
+    staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=target.parent))
+    try:
+        os.chmod(staging, 0o755)
+        unpack_to(bundle, staging)
+        for folder in (staging, *(path for path in staging.rglob("*") if path.is_dir())):
+            sync_folder(folder)
+        difference = _prove(open_folder(staging), variant)
+        if target.exists():  # damaged since it was installed, or it would not be written again
+            os.replace(target, staging.with_name(staging.name + "-damaged"))
+        os.replace(staging, target)
+        sync_folder(target.parent)
+    finally:
+        for left in target.parent.glob(staging.name + "*"):
+            shutil.rmtree(left, ignore_errors=True)
+    return difference
 
 
 def _prove(bundle: Bundle, variant: str | None) -> float:

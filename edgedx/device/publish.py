@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import errno
 import io
 import os
 import shutil
@@ -13,7 +15,8 @@ from ..core.errors import InputOutputError
 from ..core.files import atomic_write, read_json, safe_name, storage_error, sync_folder, write_text
 from ..core.result import Result
 
-_COLUMNS = ("sequence", "file", "status", "label", "probability", "reason", "created", "result")
+_COLUMNS = ("sequence", "file", "status", "label", "probability", "reason", "created", "model", "result")
+_REASON = ".reason.json"
 
 
 class Publisher:
@@ -55,15 +58,13 @@ class Publisher:
         except ValueError as error:
             raise InputOutputError(f"{path} is not a result of this version") from error
 
-    def quarantine(self, source: Path, key: str) -> Path:
+    def quarantine(self, source: Path, key: str) -> bool:
         """Move a file out of the inbox and put its result beside it as the reason; bytes are never lost.
-
-        Where the inbox cannot be written, the file stays there, too.
 
         Returns
         -------
-        Path
-            Its new place.
+        bool
+            False where the inbox cannot be written: then the file was copied, and is still there, too.
 
         Raises
         ------
@@ -72,21 +73,32 @@ class Publisher:
         """
         target = self.out / "quarantine" / f"{key[:12]}-{safe_name(source.name)}"
         try:
-            write_text(target.with_name(target.name + ".reason.json"), self.path_of(key).read_text(encoding="utf-8"))
+            self._explain(target, key)
             try:
                 os.replace(source, target)
+            except FileNotFoundError:
+                return True  # somebody took it
             except OSError:  # another file system, or one that is read-only: copy durably first, then remove
                 with source.open("rb") as stream, atomic_write(target) as copy:
                     shutil.copyfileobj(stream, copy, 1 << 20)
                 try:
                     source.unlink()
                 except OSError:
-                    return target
+                    return False
             sync_folder(target.parent)
             sync_folder(source.parent)
         except OSError as error:
             raise storage_error(target, error) from error
-        return target
+        return True
+
+    def explain(self, key: str) -> None:
+        """Put the reason beside what was quarantined under a key, in case a crash came in between."""
+        for target in (self.out / "quarantine").glob(f"{key[:12]}-*"):
+            if not target.name.endswith(_REASON):
+                self._explain(target, key)
+
+    def _explain(self, target: Path, key: str) -> None:
+        write_text(target.with_name(target.name + _REASON), self.path_of(key).read_text(encoding="utf-8"))
 
     def begin_table(self, keys: Iterable[str], count: int) -> None:
         """Make ``results.csv`` hold one whole line for each of `count` results; a crash may have left fewer.
@@ -101,7 +113,7 @@ class Publisher:
         with atomic_write(self._csv, "w", encoding="utf-8", newline="") as stream:
             stream.write(_line(_COLUMNS))
             for key in keys:
-                if self.path_of(key).is_file():
+                with contextlib.suppress(InputOutputError):  # one damaged result must not stop the others
                     stream.write(self._row(self.read(key)))
 
     def extend_table(self, results: Sequence[Result]) -> None:
@@ -113,7 +125,7 @@ class Publisher:
                 size = os.fstat(handle).st_size
                 try:
                     if os.write(handle, data) != len(data):
-                        raise OSError(28, "no space left")  # a short write is how a full disk begins
+                        raise OSError(errno.ENOSPC, "no space left")  # a short write is how a full disk begins
                     os.fsync(handle)
                 except OSError:
                     os.ftruncate(handle, size)  # no half line
@@ -143,7 +155,9 @@ class Publisher:
         reason = "" if result.reason is None else result.reason.code
         place = f"results/{self.path_of(result.key).name}"
         name = _plain(result.source.name)
-        return _line((result.sequence, name, result.status, label, chance, reason, result.created, place))
+        return _line(
+            (result.sequence, name, result.status, label, chance, reason, result.created, result.runtime.model, place)
+        )
 
 
 def _line(cells: Sequence[object]) -> str:
@@ -154,5 +168,6 @@ def _line(cells: Sequence[object]) -> str:
 
 def _plain(name: str) -> str:
     """A file name on one line that no spreadsheet takes for a formula."""
+    risky = name[:1] in {"=", "+", "-", "@"} or not name[:1].isprintable()
     name = "".join(sign if sign.isprintable() else "?" for sign in name)
-    return f"'{name}" if name[:1] in {"=", "+", "-", "@"} else name
+    return f"'{name}" if risky else name

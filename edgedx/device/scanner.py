@@ -6,33 +6,32 @@ pending in batches: claim, decode in the child, infer, publish, finish.
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
-from .. import __version__
 from ..core.bundle import Bundle
-from ..core.errors import ImageError, InputOutputError, StorageError, UsageError
-from ..core.files import sha256_file
-from ..core.result import Prediction, Reason, Result, Runtime, Source, result_key
-from .decide import Gate, acceptable, after_failure, ignored
-from .decode import DecodedCanvas, Decoder, FileChanged
-from .journal import Item, Journal, Stat
+from ..core.errors import InputOutputError, StorageError
+from ..core.files import storage_error, sync_folder
+from ..core.result import Result, result_key
+from .decide import ABSENT_SECONDS, UNREADABLE_SECONDS, Gate
+from .decode import Decoder, FileChanged
+from .examine import Examiner, Opened, Retry
+from .inbox import Inbox, check_folders, lock
+from .journal import Arrival, Item, Journal
 from .predict import Predictor
 from .publish import Publisher
 
 log = logging.getLogger("edgedx.scan")
 
 BATCH = 8
-RELEASED = 1_790_000_000.0  # September 2026: a clock before this was reset by a dead battery
+ARRIVALS = 64  # hashed before the first of them is worked on
+_BLINK = 0.2  # a signal is answered within this many seconds
 
 
 @dataclass(frozen=True)
@@ -47,11 +46,14 @@ class Options:
         Seconds that a file must stay unchanged before it is read.
     disk_floor : int
         Bytes free on the output's disk below which no work is taken.
+    patience : float
+        Seconds after which ``run_once`` gives up on files that are still being written or cannot be opened.
     """
 
     interval: float = 2.0
     settle: float = 2.0
     disk_floor: int = 200 << 20
+    patience: float = 60.0
 
 
 @dataclass
@@ -68,6 +70,13 @@ class Scanner:
         Given by tests.
     clock, sleep : callable
         Monotonic seconds, and waiting; given by tests.
+
+    Attributes
+    ----------
+    stop : bool
+        Set it, from a signal handler too, to end after the batch at hand.
+    read_now : Counter
+        Results of this run by status; ``waiting`` is what `run_once` left without one.
     """
 
     inbox: Path
@@ -78,255 +87,264 @@ class Scanner:
     options: Options = field(default_factory=Options)
     decoder: Decoder | None = None
     clock: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
+    sleep: Callable[[float], None] | None = None
     stop: bool = False
     on_result: Callable[[Result], None] | None = None
+    read_now: Counter[str] = field(default_factory=Counter)
 
     def __enter__(self) -> Scanner:
-        self._check_folders()
-        self._lock = self._take_lock()
-        self.journal = Journal(self.out / "journal.sqlite")
-        self.publisher = Publisher(self.out)
-        self._gate = Gate(self.options.settle)
-        self._not_before: dict[str, float] = {}
-        self._decoder = self.decoder or Decoder(self.bundle.manifest.preprocess)
-        self._low = False
-        self.publisher.table(self.journal.items())  # a crash may have come between a result and the table
+        check_folders(self.inbox, self.out)
+        with ExitStack() as stack:
+            stack.enter_context(lock(self.out))
+            self.journal = Journal(self.out / "journal.sqlite", self.bundle.digest)
+            stack.callback(self.journal.close)
+            sync_folder(self.out)
+            self.publisher = Publisher(self.out)
+            self.publisher.begin_table(self.journal.finished(), self.journal.count_finished())
+            self._decoder = self.decoder or Decoder(self.bundle.manifest.preprocess)
+            stack.callback(self._decoder.close)
+            self._examiner = Examiner(self.bundle, self.variant, self.predictor, self._decoder, self.options.settle)
+            self._source = Inbox(self.inbox)
+            self._gate = Gate(self.options.settle)
+            self._not_before: dict[str, float] = {}
+            self._absent: set[str] = set()
+            self._unreadable: dict[str, tuple[int, float]] = {}
+            self._low = False
+            # Claimed, and not by us: the scanner was killed, maybe by one of these. Each is read alone.
+            self._suspects = {item.key for item in self.journal.items("claimed")}
+            self._resources = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._decoder.close()
-        self.journal.close()
-        os.close(self._lock)
+        self._resources.close()
 
     def run(self) -> dict[str, int]:
-        """Scan until `stop` is set; returns the counts of `Journal.counts`."""
+        """Scan until `stop` is set; returns the counts of `Journal.counts`. A full disk is waited for."""
         while not self.stop:
-            self.look()
-            if not self.work() and not self.stop:
-                self.sleep(self.options.interval)
+            try:
+                self._pass()
+            except InputOutputError as error:  # its message may name a file
+                log.error("cannot read or write, waiting: %s", error.next_step or type(error).__name__)
+            self._pause(self.options.interval)
         return self.journal.counts()
 
     def run_once(self) -> dict[str, int]:
-        """Scan what is there now until each file has a final status, then stop; returns the counts."""
-        started = self.clock()
-        self.look()
+        """Scan what is there now until each file has a final status, then stop; returns the counts.
+
+        Raises
+        ------
+        StorageError
+            The disk is full, or below its floor. Nothing is lost; run again.
+        """
+        asked = set(self._source.list())
+        last = self.clock()
         while not self.stop:
-            pause = min(self.options.settle, max(0.05, self.options.settle / 4))
-            self.work()
-            if self.clock() - started > self.options.settle and not self.journal.pending(1):
-                if not self._unsettled():
-                    break
-                started = self.clock()
-            self.sleep(pause)
-            self.look()
+            last = self.clock() if self._pass() else last
+            hopeless = sum(tries >= len(UNREADABLE_SECONDS) for tries, _ in self._unreadable.values())
+            if self._waiting(asked) <= hopeless or self.clock() - last > self.options.patience:
+                break
+            if self._disk_is_low():
+                raise StorageError(
+                    f"less than {self.options.disk_floor >> 20} MiB free on the disk of {self.out}",
+                    next_step="free space, then start again; nothing was lost",
+                )
+            self._pause(min(self.options.settle, max(0.05, self.options.settle / 4)))
+        self.read_now["waiting"] = max(0, self._waiting(asked))
         return self.journal.counts()
+
+    def to_read(self) -> int:
+        """How many files of the inbox have no result yet, as far as their facts tell."""
+        digests = (self.journal.recall(name, facts) for name, facts in self._source.list().items())
+        return sum(digest is None or not self.journal.has(result_key(digest, self.bundle.digest)) for digest in digests)
 
     def look(self) -> int:
         """One pass over the inbox; returns how many files were received."""
-        listing = dict(self._list())
-        received = 0
+        return sum(self._arrivals())
+
+    def _pass(self) -> int:
+        """Look and work, in turns: a backlog's first results do not wait until its last file is hashed."""
+        return sum(received + self.work() for received in self._arrivals()) + self.work()
+
+    def _arrivals(self) -> Iterator[int]:
+        """Receive settled files in portions, and yield how many they were."""
+        listing = self._source.list()
+        arrivals: list[Arrival] = []
         for name in self._gate.settled(listing, self.clock()):
-            stat = listing[name]
             if self.stop or self._disk_is_low():
                 break
-            if self.journal.known(name, stat):
+            digest = self.journal.recall(name, listing[name])
+            if digest is not None and self.journal.has(result_key(digest, self.bundle.digest)):
+                self._gate.dismiss(name)
                 continue
-            try:
-                digest = sha256_file(self.inbox / name)
-                if self._stat(self.inbox / name) != stat:
-                    continue  # written to while it was hashed: the gate sees it anew
-            except (OSError, InputOutputError):
-                continue  # gone, or not readable yet: the next listing tells
-            received += self.journal.receive(name, stat, digest, result_key(digest, self.bundle.digest))
-        return received
+            digest = digest or self._hash(name)
+            if digest is not None:
+                arrivals.append(Arrival(name, listing[name], digest))
+            if len(arrivals) == ARRIVALS:
+                yield self._receive(arrivals)
+                arrivals = []
+        yield self._receive(arrivals)
 
     def work(self) -> int:
-        """Take pending items in batches; returns how many reached a final status."""
+        """Take pending items in batches; returns how many got a result."""
         finished = 0
         while not self.stop and not self._disk_is_low():
             now = self.clock()
-            due = [item for item in self.journal.pending(4 * BATCH) if self._not_before.get(item.key, 0.0) <= now]
+            self._not_before = {key: when for key, when in self._not_before.items() if when > now}
+            due = self.journal.pending(BATCH, self._not_before)
             if not due:
                 break
-            before = finished
-            finished += self._batch(due[:BATCH])
-            if finished == before:
-                break  # all of them are to be tried again later
-        if finished:
-            self.publisher.table(self.journal.items())
+            # One that may have ended an earlier scanner must not take others with it.
+            alone = [item for item in due if item.key in self._suspects]
+            finished += self._batch(alone[:1] or due)
         return finished
+
+    def _receive(self, arrivals: list[Arrival]) -> int:
+        if not arrivals:
+            return 0
+        received = self.journal.receive(arrivals)
+        for one in arrivals:
+            key = result_key(one.sha256, self.bundle.digest)
+            if key in self._absent:
+                self._absent.discard(key)
+                self._not_before.pop(key, None)
+            self._gate.dismiss(one.name)
+        return received
+
+    def _hash(self, name: str) -> str | None:
+        tries, when = self._unreadable.get(name, (0, 0.0))
+        if when > self.clock():
+            return None
+        try:
+            digest = self._source.hash(name)
+        except InputOutputError:
+            if self._source.stat(name) is not None:  # else it is gone, which is nobody's fault
+                wait = UNREADABLE_SECONDS[min(tries, len(UNREADABLE_SECONDS) - 1)]
+                self._unreadable[name] = (tries + 1, self.clock() + wait)
+                log.warning("files that cannot be opened: %d; check their owner", len(self._unreadable))
+            return None
+        self._unreadable.pop(name, None)
+        return digest
 
     def _batch(self, items: list[Item]) -> int:
-        decoded: list[tuple[Item, str, DecodedCanvas]] = []
-        finished = 0
+        """Each item gets a result, or a time before which it is not tried again; returns how many got a result."""
+        self._decoder.warm()
+        results: list[Result] = []
+        held: list[tuple[Item, str]] = []
         for item in items:
-            attempts = self.journal.claim(item.key)
             name = self._present(item)
-            if name is None:
-                continue
-            try:
-                found = self._decoder.decode(self.inbox / name, item.sha256)
-            except FileChanged:
-                self.journal.release(item.key)
-                self.journal.forget_path(name)
-                self._not_before[item.key] = self.clock() + self.options.interval
-                continue
-            except ImageError as error:
-                finished += self._failed(item, name, error, attempts)
-                continue
-            reason = acceptable(self.bundle.manifest.accept, found.meta, found.height, found.width)
-            if reason is not None:
-                self._finish(self._result(item, name, "refused", found, reason=reason))
-                finished += 1
-            else:
-                decoded.append((item, name, found))
-        if decoded:
-            answers = self.predictor.predict_canvases(np.stack([found.canvas for _, _, found in decoded]))
-            for (item, name, found), answer in zip(decoded, answers, strict=True):
-                self._finish(self._result(item, name, "done", found, answer.prediction, infer_ms=answer.infer_ms))
-                finished += 1
-        return finished
+            if name is not None:
+                self._absent.discard(item.key)
+                held.append((item, name))
+            elif (result := self._left_behind(item)) is not None:
+                results.append(result)
+        keys = [item.key for item, _ in held]
+        self.journal.claim(keys)
+        try:
+            opened = [one for item, name in held if isinstance(one := self._open_one(item, name, results), Opened)]
+            results += self._examiner.answer(opened)
+            if suspects := self._suspects & {result.key for result in results}:
+                self.journal.acquit(suspects)  # or a kill while their results are written would count against them
+            self._publish(results)
+        except InputOutputError:  # the disk's fault, not the files'
+            self._not_before |= dict.fromkeys(keys, self.clock() + self.options.interval)
+            self.journal.release(keys)
+            raise
+        self._suspects.difference_update(keys)
+        return len(results)
 
-    def _present(self, item: Item) -> str | None:
-        """A path that holds the item's content, or None: then it waits, as a vanished listing is not a deletion."""
-        for name in [item.name, *self.journal.names(item.key)]:
-            if (self.inbox / name).is_file():
-                return name
-        # Moved to quarantine by a run that died before it could say so: its result is written already.
-        if self.publisher.path_of(item.key).is_file():
-            result = self.publisher.read(item.key)
-            self.journal.finish(item.key, result.status, result.reason.code if result.reason else None)
-        else:
-            self.journal.release(item.key)
-            self._not_before[item.key] = self.clock() + 30.0
-        return None
+    def _open_one(self, item: Item, name: str, results: list[Result]) -> Opened | None:
+        try:
+            one = self._examiner.open(item, self._source.path(name), name, suspect=item.key in self._suspects)
+        except FileChanged:
+            self.journal.release([item.key])
+            self.journal.finish([], gone=[name])
+            self._gate.reopen(name)
+            one = Retry(self.options.interval)
+        if isinstance(one, Retry):
+            self._not_before[item.key] = self.clock() + one.seconds
+        elif isinstance(one, Result):
+            results.append(one)
+        return one if isinstance(one, Opened) else None
 
-    def _failed(self, item: Item, name: str, error: ImageError, attempts: int) -> int:
-        status, wait = after_failure(error.code, attempts)
-        if status == "retry":
-            self._not_before[item.key] = self.clock() + wait
-            log.warning("seq=%d key=%s attempt=%d code=%s", item.sequence, item.key[:12], attempts, error.code)
-            return 0
-        result = self._result(item, name, status, reason=Reason(code=error.code, message=error.message))
-        self._finish(result)
-        return 1
+    def _publish(self, results: list[Result]) -> None:
+        """Durable outputs first, the ledger's final word after them."""
+        if not results:
+            return
+        moved: list[str] = []
+        for result in results:
+            self.publisher.write(result)
+            if result.status == "quarantined":
+                for name in self.journal.names(result.source.sha256):
+                    # Another content may have come to be there by now, and that is another input.
+                    if not self._source.holds(name, result.source.sha256) or self.publisher.quarantine(
+                        self._source.path(name), result.key
+                    ):
+                        moved.append(name)
+        codes = [(one.key, one.status, one.reason.code if one.reason else None) for one in results]
+        self.journal.finish(codes, gone=moved)
+        self.publisher.extend_table(results)
+        for result in results:
+            self.read_now[result.status] += 1
+            self._tell(result)
 
-    def _finish(self, result: Result) -> None:
-        """Durable output first, the ledger's final word after it."""
-        self.publisher.write(result)
-        code = None if result.reason is None else result.reason.code
-        if result.status == "quarantined":
-            for name in {result.source.name, *self.journal.names(result.key)}:
-                if (self.inbox / name).is_file():
-                    self.publisher.quarantine(self.inbox / name, result.key)
-        self.journal.finish(result.key, result.status, code)
-        self._not_before.pop(result.key, None)
-        times = result.runtime
+    def _tell(self, result: Result) -> None:
+        code, times = "-" if result.reason is None else result.reason.code, result.runtime
         log.info(
-            "seq=%d key=%s status=%s code=%s decode_ms=%s infer_ms=%s",
-            result.sequence, result.key[:12], result.status, code or "-", times.decode_ms, times.infer_ms,
-        )  # fmt: skip
+            "seq=%d key=%s status=%s code=%s decode_ms=%s preprocess_ms=%s infer_ms=%s",
+            *(result.sequence, result.key[:12], result.status, code),
+            *(times.decode_ms, times.preprocess_ms, times.infer_ms),
+        )
         if self.on_result is not None:
             self.on_result(result)
 
-    def _result(
-        self,
-        item: Item,
-        name: str,
-        status: str,
-        found: DecodedCanvas | None = None,
-        prediction: Prediction | None = None,
-        reason: Reason | None = None,
-        infer_ms: float | None = None,
-    ) -> Result:
-        manifest = self.bundle.manifest
-        return Result(
-            key=item.key,
-            status=status,  # one of the three by construction, checked by pydantic
-            source=Source(
-                name=name,
-                sha256=item.sha256,
-                bytes=item.bytes,
-                format=found.format if found else None,
-                sop_instance_uid=found.sop_instance_uid if found else None,
-                transfer_syntax=found.transfer_syntax if found else None,
-                decoder=found.decoder if found else None,
-            ),
-            prediction=prediction,
-            reason=reason,
-            runtime=Runtime(
-                bundle=self.bundle.digest,
-                model=f"{manifest.name} {manifest.version}",
-                variant=self.variant,
-                provider=self.predictor.runner.provider,
-                edgedx=__version__,
-                decode_ms=round(found.decode_ms, 3) if found else None,
-                preprocess_ms=round(found.preprocess_ms, 3) if found else None,
-                infer_ms=None if infer_ms is None else round(infer_ms, 3),
-            ),
-            sequence=item.sequence,
-            created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            clock_trusted=time.time() >= RELEASED,
-        )
+    def _present(self, item: Item) -> str | None:
+        """A path that holds the item's content, as far as its facts tell."""
+        for name in self.journal.names(item.sha256):
+            facts = self._source.stat(name)
+            if facts is not None and self.journal.recall(name, facts) == item.sha256:
+                return name
+        return None
 
-    def _unsettled(self) -> bool:
-        return any(not self.journal.known(name, stat) for name, stat in self._list())
+    def _left_behind(self, item: Item) -> Result | None:
+        """The result of an item whose file is gone: it was moved by a scanner that died before it could say so.
 
-    def _list(self) -> Iterator[tuple[str, Stat]]:
+        Without one the item waits, as a vanished listing is not a deletion.
+        """
         try:
-            for folder, subfolders, files in os.walk(self.inbox):
-                relative = Path(folder).relative_to(self.inbox)
-                subfolders[:] = sorted(name for name in subfolders if not ignored((relative / name).as_posix()))
-                for file in sorted(files):
-                    name = (relative / file).as_posix()
-                    if not ignored(name) and (stat := self._stat(self.inbox / name)) is not None:
-                        yield name, stat
-        except OSError as error:
-            log.warning("the inbox cannot be listed: %s", error.strerror)
-
-    @staticmethod
-    def _stat(path: Path) -> Stat | None:
-        try:
-            found = path.lstat()
-        except OSError:
+            result = self.publisher.read(item.key)
+        except InputOutputError:
+            self._absent.add(item.key)
+            self._not_before[item.key] = self.clock() + ABSENT_SECONDS
             return None
-        # Links are not followed: they could lead out of the inbox.
-        regular = (found.st_mode & 0o170000) == 0o100000
-        return Stat(found.st_size, found.st_mtime_ns, found.st_ino) if regular else None
+        self.publisher.explain(item.key)
+        return result
+
+    def _waiting(self, asked: set[str]) -> int:
+        """Files of `asked` that are not yet received, and received ones that are there and have no result."""
+        return len(asked & self._gate.waiting()) + self.journal.count_pending() - len(self._absent)
+
+    def absent(self) -> int:
+        """Contents that were received, have no result, and are not in the inbox now."""
+        return len(self._absent)
 
     def _disk_is_low(self) -> bool:
-        low = shutil.disk_usage(self.out).free < self.options.disk_floor
+        try:
+            low = shutil.disk_usage(self.out).free < self.options.disk_floor
+        except OSError as error:
+            raise storage_error(self.out, error) from error
         if low != self._low:
             log.warning("disk below its floor, waiting" if low else "disk has space again, going on")
             self._low = low
         return low
 
-    def _check_folders(self) -> None:
-        if not self.inbox.is_dir():
-            raise InputOutputError(
-                f"no folder {self.inbox}", next_step="create it, or mount the share, then start again"
-            )
-        inbox, out = self.inbox.resolve(), self.out.resolve()
-        if out == inbox or inbox in out.parents:
-            raise UsageError(
-                f"--out {self.out} lies inside the inbox: results would be scanned", next_step="choose a folder outside"
-            )
-
-    def _take_lock(self) -> int:
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.out / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise StorageError(f"cannot write to {self.out}: {error.strerror}", next_step="check its owner") from error
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(handle)
-            raise UsageError(
-                f"another scanner is writing to {self.out}", next_step="stop it, or give each scanner its own --out"
-            ) from error
-        return handle
+    def _pause(self, seconds: float) -> None:
+        if self.sleep is not None:
+            self.sleep(seconds)
+            return
+        # In pieces: a signal handler sets `stop`, and Python goes on sleeping after it.
+        until = time.monotonic() + seconds
+        while not self.stop and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, _BLINK))
 
 
 @contextmanager
@@ -352,6 +370,7 @@ def open_scanner(
     from .golden import check_golden
     from .runner import open_runner
 
+    check_folders(inbox, out)  # at once, before a model is loaded
     with open_runner(bundle, variant=variant, threads=threads) as runner:
         check_golden(bundle, runner, variant)
         predictor = Predictor(bundle, runner, operating_point=operating_point)

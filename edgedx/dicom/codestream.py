@@ -85,7 +85,7 @@ def _jpeg_2000(frame: bytes, siz: int) -> Codestream:
     components = [struct.unpack_from(">3B", frame, siz + 38 + 3 * index) for index in range(samples)]
     if not components or x1 <= x0 or y1 <= y0 or tile_w == 0 or tile_h == 0:
         raise IndexError
-    if any(step != (1, 1) for _, *steps in components for step in [tuple(steps)]):
+    if any(steps != [1, 1] for _, *steps in components):
         raise refuse(Code.PIXEL_FORMAT, "JPEG 2000 with subsampled components")
     if -(-(x1 - tile_x) // tile_w) * -(-(y1 - tile_y) // tile_h) > _MAX_TILES:
         raise IndexError

@@ -133,7 +133,7 @@ def _check(pixels: NDArray[Any], kind: Kind, photometric: str, bits: int) -> Non
         raise ValueError("pixels: colour is (H, W, 3) and of kind SC")
     if pixels.ndim not in (2, 3) or not pixels.size or max(pixels.shape) > 65535:
         raise ValueError(f"pixels: shape {pixels.shape} does not fit an image")
-    if photometric not in ("MONOCHROME1", "MONOCHROME2", "RGB"):
+    if photometric not in (("RGB",) if pixels.ndim == 3 else ("MONOCHROME1", "MONOCHROME2")):
         raise ValueError(f"photometric: {photometric}")
     if not 1 <= bits <= pixels.dtype.itemsize * 8 or int(pixels.max()) >= 2**bits:
         raise ValueError(f"bits_stored: {bits} does not hold the pixels")

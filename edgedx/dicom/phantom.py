@@ -124,7 +124,7 @@ def _write_patient(folder: Path, number: int, rng: np.random.Generator, seed: in
     age = int(rng.integers(18, 91))
     subject = Subject(patient_id, f"PHANTOM^{number:05d}", sex, age)
     body = _grow(label, rng)
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for instance in range(1, int(rng.integers(2, 5)) + 1):
         view = "PA" if rng.random() < 0.7 else "AP"
         pixels = _expose(body, view, rng)
@@ -172,7 +172,7 @@ def _grow(label: str, rng: np.random.Generator) -> _Body:
         )
     if label == "opacity":
         for _ in range(int(rng.integers(1, 4))):
-            blobs.append(_Blob(*in_lung(0.6), u(0.055, 0.12), u(0.055, 0.12), u(0, np.pi), u(0.07, 0.20)))
+            blobs.append(_Blob(*in_lung(0.6), u(0.07, 0.13), u(0.07, 0.13), u(0, np.pi), u(0.13, 0.30)))
     return _Body(
         lung_x=lung_x,
         lung_w=lung_w,
@@ -193,10 +193,10 @@ def _expose(body: _Body, view: str, rng: np.random.Generator) -> NDArray[np.uint
     x, y = _body_coordinates(height, width, rng)
     dense = _attenuation(body, x, y, 1.2 if view == "AP" else 1.0, rng)
     # Scatter and focal spot, then quantum noise, which is finer than the scatter.
-    dense = cv2.GaussianBlur(dense, (0, 0), rng.uniform(0.5, 1.1))
+    dense = np.asarray(cv2.GaussianBlur(dense, (0, 0), rng.uniform(0.5, 1.1)), np.float32)
     dense += rng.standard_normal(dense.shape, np.float32) * np.float32(rng.uniform(0.010, 0.028))
     value = rng.uniform(250, 800) + rng.uniform(1500, 2500) * np.clip(dense, 0, None) ** rng.uniform(0.8, 1.2)
-    return np.clip(np.rint(value), 0, _PEAK).astype(np.uint16)
+    return np.asarray(np.clip(np.rint(value), 0, _PEAK), np.uint16)
 
 
 def _body_coordinates(height: int, width: int, rng: np.random.Generator) -> tuple[_Plane, _Plane]:
@@ -233,11 +233,13 @@ def _lungs(body: _Body, x: _Plane, ax: _Plane, y: _Plane) -> _Plane:
 
 def _mediastinum(body: _Body, x: _Plane, y: _Plane, heart_scale: float) -> _Plane:
     size = body.heart * heart_scale
-    heart = 1.0 - ((x - 0.10) / (0.30 * size)) ** 2 - ((y - 0.30) / (0.27 * size)) ** 2
+    heart = 1.0 - ((x - 0.09 - 0.08 * y) / (0.33 * size)) ** 2 - ((y - 0.30) / (0.30 * size)) ** 2
     aorta = 1.0 - ((x - 0.10) / 0.09) ** 2 - ((y + 0.34) / 0.10) ** 2
     column = np.exp(-((x / 0.12) ** 2)) * (0.26 + 0.03 * np.cos(y * 38.0))  # vertebrae
     # Heart and spine do not simply add: a detector saturates behind both.
-    return np.maximum(0.26 * _edge(heart, 0.16), column) + 0.06 * _edge(heart, 0.3) + 0.10 * _edge(aorta, 0.25)
+    return np.asarray(
+        np.maximum(0.24 * _edge(heart, 0.30), column) + 0.05 * _edge(heart, 0.5) + 0.08 * _edge(aorta, 0.35), np.float32
+    )
 
 
 def _bones(body: _Body, ax: _Plane, y: _Plane) -> _Plane:
@@ -251,7 +253,7 @@ def _bones(body: _Body, ax: _Plane, y: _Plane) -> _Plane:
 def _texture(shape: tuple[int, ...], rng: np.random.Generator) -> _Plane:
     """Lung markings: smooth noise at two scales, drawn small and enlarged, which is cheaper than a wide blur."""
     total = np.zeros(shape, np.float32)
-    for cells, peak in ((14, 0.035), (36, 0.030)):
+    for cells, peak in ((14, 0.022), (36, 0.022)):
         grid = rng.standard_normal((cells, cells), np.float32) * np.float32(peak)
         total += cv2.resize(grid, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
     return total

@@ -8,12 +8,11 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
-from pydicom.pixels import get_decoder
+from pydicom.pixels import get_decoder  # type: ignore[attr-defined]  # public, but not re-exported by name
 
 from ..core.errors import DependencyMissing
 from .codestream import Codestream, check_end, read_codestream
@@ -205,9 +204,9 @@ def _check_codestream(frame: bytes, syntax: str, layout: Layout) -> Layout:
     stream = read_codestream(frame)
     if stream != Codestream(layout.rows, layout.columns, layout.samples, stream.precision):
         raise refuse(Code.HEADER_MISMATCH, "the compressed pixels have another size than the header says")
-    if syntax in _JPEG:
-        if stream.precision != 8 or (syntax == uid.JPEGExtended12Bit and layout.stored != 8):
-            raise _unsupported(uid.JPEGExtended12Bit)
+    deep = stream.precision != 8 or (syntax == uid.JPEGExtended12Bit and layout.stored != 8)
+    if syntax in _JPEG and deep:
+        raise _unsupported(uid.JPEGExtended12Bit)
     if stream.precision > layout.allocated or stream.precision < 1:
         raise refuse(Code.HEADER_MISMATCH, "the compressed pixels are deeper than BitsAllocated")
     check_end(frame)

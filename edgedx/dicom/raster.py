@@ -136,7 +136,7 @@ def _depth(picture: PIL.Image.Image, data: bytes, kind: str) -> int:
     if kind == "jpeg":
         return 1
     bits = _tiff_tag(picture, _BITS_PER_SAMPLE)
-    return max(1, max(bits if isinstance(bits, tuple) else (int(bits or 1),)) // 8)
+    return max(1, int(max(bits if isinstance(bits, tuple) else (int(bits or 1),))) // 8)
 
 
 def _tiff_tag(picture: PIL.Image.Image, tag: int) -> Any:

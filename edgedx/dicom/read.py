@@ -114,7 +114,7 @@ def read_dicom(source: Path | str | bytes | BinaryIO, *, max_decoded_bytes: int 
 
 
 def _check_pixels_present(dataset: Dataset) -> None:
-    if "PixelData" in dataset:
+    if field(dataset, "PixelData", bytes, b""):  # converting it here turns a broken VR into BROKEN_HEADER
         return
     if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
         raise refuse(Code.PIXEL_FORMAT, "floating-point pixel data")
@@ -122,7 +122,7 @@ def _check_pixels_present(dataset: Dataset) -> None:
         raise refuse(
             Code.TRUNCATED, "the header describes pixels that are not in the file", next_step="copy the file again"
         )
-    raise refuse(Code.NO_PIXELS, "no pixel data in this object")
+    raise refuse(Code.NO_PIXELS, "no pixel data: not an image, or its header is damaged")
 
 
 def _uid(dataset: Dataset, keyword: str) -> str:

@@ -44,7 +44,7 @@ class Code(str, Enum):
     PRESENTATION = "PRESENTATION", "A presentation state, registration, fiducials, measurement or mapping object."
     WAVEFORM = "WAVEFORM", "A waveform such as an ECG."
     DOCUMENT = "DOCUMENT", "An encapsulated document (PDF, CDA, model)."
-    NO_PIXELS = "NO_PIXELS", "DICOM without pixel data, of no class above."
+    NO_PIXELS = "NO_PIXELS", "DICOM without pixel data or size: of no class above, or damaged early."
     PIXEL_FORMAT = "PIXEL_FORMAT", "Bit depth, sample count, float or signed pixels that edgedx does not read."
     PHOTOMETRIC = "PHOTOMETRIC", "A photometric interpretation or palette that edgedx does not read."
     DECODE_FAILED = "DECODE_FAILED", "The decoder refused the pixel stream."
@@ -85,7 +85,7 @@ def check_file_size(size: int, max_bytes: int) -> None:
 
 def check_content(pixels: NDArray[np.generic]) -> None:
     """Refuse constant images: some decoders return all zeros for input they cannot read (``BLANK``)."""
-    if pixels.min() == pixels.max():  # type: ignore[operator]
+    if bool(pixels.min() == pixels.max()):
         raise refuse(
             Code.BLANK,
             "every pixel has the same value",

@@ -106,6 +106,10 @@ class WarmDecoder:
     def __init__(self) -> None:
         self._decoder = Decoder(SPEC)
 
+    def warm(self) -> None:
+        """As `Decoder.warm`."""
+        self._decoder.warm()
+
     def decode(self, path: Path, sha256: str) -> DecodedCanvas:
         """As `Decoder.decode`."""
         return self._decoder.decode(path, sha256)

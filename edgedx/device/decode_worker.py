@@ -1,0 +1,104 @@
+"""The disposable process that opens what strangers wrote (``python -m edgedx.device.decode_worker SETTINGS``).
+
+It reads requests from stdin and answers on stdout, see `decode`. It may die of any file; nothing but that file's
+attempt is lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import struct
+import sys
+import time
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from ..core.errors import ImageError, InputOutputError
+from ..core.files import sha256_bytes
+from ..core.preprocess import PreprocessSpec, canvas
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def serve(settings: dict[str, Any]) -> None:
+    """The child's loop: requests from stdin, answers to what was stdout, until the parent goes away."""
+    _confine(int(settings["memory_mb"]) << 20)
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a native library prints must not reach the protocol
+    import cv2
+
+    from ..dicom import read  # noqa: F401  # now, so that the first file is as quick as the others
+
+    cv2.setNumThreads(1)
+    spec = PreprocessSpec.model_validate(settings["spec"])
+    requests = sys.stdin.buffer
+    _answer(out, {"ready": True})
+    while len(size := requests.read(4)) == 4:
+        request = json.loads(requests.read(struct.unpack(">I", size)[0]))
+        _answer(out, *_decode(Path(request["path"]), request["sha256"], spec))
+
+
+def _confine(memory: int) -> None:
+    """Little memory, no core dump, first in line for the kernel, and no life after the parent."""
+    import ctypes
+    import resource
+    import signal
+
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would hold pixels and names
+    for number in (signal.SIGINT, signal.SIGTERM):  # a service manager sends them to all; the parent decides
+        signal.signal(number, signal.SIG_IGN)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _answer(out: IO[bytes], header: dict[str, Any], pixels: bytes = b"") -> None:
+    data = json.dumps({**header, "bytes": len(pixels)}).encode()
+    out.write(struct.pack(">I", len(data)) + data + pixels)
+    out.flush()
+
+
+def _decode(path: Path, sha256: str, spec: PreprocessSpec) -> tuple[dict[str, Any], bytes]:
+    from ..dicom.open import open_image
+    from ..dicom.refusals import MAX_DECODED_BYTES
+    from ..dicom.source import read_bytes
+
+    begun = time.perf_counter()
+    try:
+        content = read_bytes(path, MAX_DECODED_BYTES)
+        if sha256_bytes(content) != sha256:
+            return {"changed": True}, b""
+        found = open_image(content)
+        decoded = time.perf_counter()
+        small = np.ascontiguousarray(canvas(found.image, spec))
+    except ImageError as error:
+        return {"code": error.code, "message": error.message}, b""
+    except InputOutputError:
+        return {"changed": True}, b""
+    except MemoryError:
+        return {"code": "DECODER_MEMORY", "message": "decoding takes more memory than the decoder is allowed"}, b""
+    except Exception as error:  # a reader's bug: its message may hold a header's values
+        return {"code": "DECODE_FAILED", "message": f"the reader failed ({type(error).__name__})"}, b""
+    height, width = found.image.pixels.shape[:2]
+    header = {
+        "height": height,
+        "width": width,
+        "meta": {str(key): str(value) for key, value in found.image.meta.items()},
+        "format": found.format,
+        "transfer_syntax": found.transfer_syntax,
+        "decoder": found.decoder,
+        "sop_instance_uid": found.sop_instance_uid,
+        "decode_ms": 1e3 * (decoded - begun),
+        "preprocess_ms": 1e3 * (time.perf_counter() - decoded),
+    }
+    return header, small.tobytes()
+
+
+if __name__ == "__main__":
+    serve(json.loads(sys.argv[1]))
