@@ -75,6 +75,7 @@ def _decode(path: Path, sha256: str, spec: PreprocessSpec) -> tuple[dict[str, An
         if sha256_bytes(content) != sha256:
             return {"changed": True}, b""
         found = open_image(content)
+        del content  # preprocessing needs the room
         decoded = time.perf_counter()
         small = np.ascontiguousarray(canvas(found.image, spec))
     except ImageError as error:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..core.bundle import Bundle
-from ..core.errors import InputOutputError, StorageError
+from ..core.errors import EdgedxError, InputOutputError, StorageError
 from ..core.files import storage_error, sync_folder
 from ..core.result import Result, result_key
 from .decide import ABSENT_SECONDS, UNREADABLE_SECONDS, Gate
@@ -168,6 +168,7 @@ class Scanner:
     def _arrivals(self) -> Iterator[int]:
         """Receive settled files in portions, and yield how many they were."""
         listing = self._source.list()
+        self._unreadable = {name: state for name, state in self._unreadable.items() if name in listing}
         arrivals: list[Arrival] = []
         for name in self._gate.settled(listing, self.clock()):
             if self.stop or self._disk_is_low():
@@ -245,7 +246,7 @@ class Scanner:
             if suspects := self._suspects & {result.key for result in results}:
                 self.journal.acquit(suspects)  # or a kill while their results are written would count against them
             self._publish(results)
-        except InputOutputError:  # the disk's fault, not the files'
+        except EdgedxError:  # the disk's fault, or the decoder's that does not start: not the files'
             self._not_before |= dict.fromkeys(keys, self.clock() + self.options.interval)
             self.journal.release(keys)
             raise
@@ -270,6 +271,7 @@ class Scanner:
         """Durable outputs first, the ledger's final word after them."""
         if not results:
             return
+        results.sort(key=lambda result: result.sequence)
         moved: list[str] = []
         for result in results:
             self.publisher.write(result)

@@ -17,6 +17,7 @@ import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ import pytest
 from bundles import SPEC, write_tiny
 
 from edgedx.core.bundle import Bundle
-from edgedx.core.errors import ImageError
+from edgedx.core.errors import ImageError, MissingError, StorageError
 from edgedx.core.files import sha256_bytes
 from edgedx.device.decode import DecodedCanvas, FileChanged
+from edgedx.device.inbox import Inbox
 from edgedx.device.journal import Journal
 from edgedx.device.predict import Predictor
 from edgedx.device.publish import Publisher
@@ -212,7 +214,42 @@ def test_kill_upon_kill_ends_with_every_result(folder: Path, bundle: Bundle) -> 
         place.check()
 
 
+def test_a_decoder_that_does_not_start_is_held_against_no_file(tmp_path: Path, bundle: Bundle) -> None:
+    class Broken(InstantDecoder):
+        def decode(self, path: Path, sha256: str) -> DecodedCanvas:
+            raise MissingError("the decoder process does not start")
+
+    place = Place(tmp_path, bundle)
+    for _ in range(5):
+        with place.scanner() as scanner:
+            scanner._examiner = replace(scanner._examiner, decoder=Broken())  # type: ignore[arg-type]
+            with pytest.raises(MissingError):
+                scanner.run_once()
+    assert not place.run()[0]
+    place.check()
+
+
 # Disks
+
+
+def test_a_file_that_cannot_be_opened_does_not_hold_up_a_single_scan(
+    tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Inbox.hash
+
+    def hash_(self: Inbox, name: str) -> str | None:
+        if name == "a":  # root may open anything, so that a mode of 000 would prove nothing
+            raise StorageError("not permitted")
+        return whole(self, name)
+
+    monkeypatch.setattr(Inbox, "hash", hash_)
+    place = Place(tmp_path, bundle)
+    with place.scanner() as scanner:
+        assert scanner.run_once()["done"] == 2
+        assert scanner.read_now["waiting"] == 1
+    monkeypatch.undo()
+    assert not place.run()[0]
+    place.check()
 
 
 @pytest.fixture

@@ -125,6 +125,11 @@ def test_a_file_cut_anywhere_is_refused(kind: str) -> None:
     assert codes <= {"TRUNCATED", "BROKEN_HEADER", "DECODE_FAILED", "UNKNOWN_FORMAT"}
 
 
+def test_a_jpeg_cut_within_its_pixels_is_truncated() -> None:
+    data = encoded(Picture.fromarray(GREY), "JPEG")
+    assert {code_of(data[:size]) for size in range(len(data) - 400, len(data) - 8, 31)} == {"TRUNCATED"}
+
+
 def test_jpeg_followed_by_something_is_read() -> None:
     data = encoded(Picture.fromarray(GREY), "JPEG")
     np.testing.assert_array_equal(open_image(data + b"trailer").image.pixels, open_image(data).image.pixels)

@@ -15,7 +15,7 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file, get_testdata_files
 from pydicom.dataset import Dataset
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
 
 from edgedx.core.errors import ImageError, InputOutputError
@@ -343,6 +343,18 @@ def test_nothing_of_the_header_is_logged_warned_or_quoted(
     assert not any("CANA" in text for text in said)
 
 
+def test_pydicoms_own_warnings_about_values_are_silenced(
+    ramp: Path, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
+    data = ramp.read_bytes().replace(b"CHEST ", b"Canary")  # lower case is not allowed in a code string
+    with caplog.at_level(logging.DEBUG):
+        read_dicom(data)
+    assert "Canary" not in caplog.text and not any("Canary" in str(w.message) for w in recwarn)
+    with pytest.warns(UserWarning, match="Canary"):  # the control: pydicom does quote the value
+        warnings.simplefilter("always")
+        str(pydicom.dcmread(io.BytesIO(data)).BodyPartExamined)
+
+
 # Refusals
 
 
@@ -435,6 +447,16 @@ def test_a_file_cut_anywhere_is_refused(name: str) -> None:
     codes = {code_of(data[:size]) for size in range(0, min(len(data), end) - 200, 97)}
     assert {"EMPTY", "NOT_DICOM", "TRUNCATED"} <= codes
     assert codes <= {"EMPTY", "NOT_DICOM", "TRUNCATED", "BROKEN_HEADER", "NO_PIXELS", "DECODE_FAILED"}
+
+
+@pytest.mark.parametrize(
+    "name", ["MR_small_jp2klossless.dcm", "MR_small_jpeg_ls_lossless.dcm", "SC_rgb_jpeg_dcmtk.dcm"]
+)
+def test_a_whole_file_around_half_a_codestream_is_truncated(name: str) -> None:
+    ds = pydicom.dcmread(packaged(name))
+    frame = get_frame(ds.PixelData, 0, number_of_frames=1)
+    ds.PixelData = encapsulate([frame[: len(frame) // 4 * 2]])
+    assert code_of(saved(ds)) == "TRUNCATED"
 
 
 @pytest.mark.parametrize(
