@@ -19,18 +19,18 @@ from ..core.bundle import Bundle
 from ..core.errors import EdgedxError, InputOutputError, StorageError
 from ..core.files import storage_error, sync_folder
 from ..core.result import Result, result_key
-from .decide import ABSENT_SECONDS, UNREADABLE_SECONDS, Gate
+from .decide import ABSENT_SECONDS
 from .decode import Decoder, FileChanged
 from .examine import Examiner, Opened, Retry
 from .inbox import Inbox, check_folders, lock
-from .journal import Arrival, Item, Journal
+from .intake import Intake
+from .journal import Item, Journal
 from .predict import Predictor
 from .publish import Publisher
 
 log = logging.getLogger("edgedx.scan")
 
 BATCH = 8
-ARRIVALS = 64  # hashed before the first of them is worked on
 _BLINK = 0.2  # a signal is answered within this many seconds
 
 
@@ -101,14 +101,13 @@ class Scanner:
             sync_folder(self.out)
             self.publisher = Publisher(self.out)
             self.publisher.begin_table(self.journal.finished(), self.journal.count_finished())
-            self._decoder = self.decoder or Decoder(self.bundle.manifest.preprocess)
-            stack.callback(self._decoder.close)
-            self._examiner = Examiner(self.bundle, self.variant, self.predictor, self._decoder, self.options.settle)
+            decoder = self.decoder or Decoder(self.bundle.manifest.preprocess)
+            stack.callback(decoder.close)
+            self._examiner = Examiner(self.bundle, self.variant, self.predictor, decoder, self.options.settle)
             self._source = Inbox(self.inbox)
-            self._gate = Gate(self.options.settle)
+            self._intake = Intake(self._source, self.journal, self.options.settle, self.clock)
             self._not_before: dict[str, float] = {}
             self._absent: set[str] = set()
-            self._unreadable: dict[str, tuple[int, float]] = {}
             self._low = False
             # Claimed, and not by us: the scanner was killed, maybe by one of these. Each is read alone.
             self._suspects = {item.key for item in self.journal.items("claimed")}
@@ -140,8 +139,7 @@ class Scanner:
         last = self.clock()
         while not self.stop:
             last = self.clock() if self._pass() else last
-            hopeless = sum(tries >= len(UNREADABLE_SECONDS) for tries, _ in self._unreadable.values())
-            if self._waiting(asked) <= hopeless or self.clock() - last > self.options.patience:
+            if self._waiting(asked) <= len(self._intake.hopeless()) or self.clock() - last > self.options.patience:
                 break
             if self._disk_is_low():
                 raise StorageError(
@@ -153,37 +151,23 @@ class Scanner:
         return self.journal.counts()
 
     def to_read(self) -> int:
-        """How many files of the inbox have no result yet, as far as their facts tell."""
-        digests = (self.journal.recall(name, facts) for name, facts in self._source.list().items())
-        return sum(digest is None or not self.journal.has(result_key(digest, self.bundle.digest)) for digest in digests)
+        """How many files of the inbox are yet to be received."""
+        return self._intake.to_read()
 
     def look(self) -> int:
-        """One pass over the inbox; returns how many files were received."""
-        return sum(self._arrivals())
+        """One pass over the inbox; returns how many contents were received."""
+        return sum(self._received())
 
     def _pass(self) -> int:
         """Look and work, in turns: a backlog's first results do not wait until its last file is hashed."""
-        return sum(received + self.work() for received in self._arrivals()) + self.work()
+        return sum(received + self.work() for received in self._received()) + self.work()
 
-    def _arrivals(self) -> Iterator[int]:
-        """Receive settled files in portions, and yield how many they were."""
-        listing = self._source.list()
-        self._unreadable = {name: state for name, state in self._unreadable.items() if name in listing}
-        arrivals: list[Arrival] = []
-        for name in self._gate.settled(listing, self.clock()):
-            if self.stop or self._disk_is_low():
-                break
-            digest = self.journal.recall(name, listing[name])
-            if digest is not None and self.journal.has(result_key(digest, self.bundle.digest)):
-                self._gate.dismiss(name)
-                continue
-            digest = digest or self._hash(name)
-            if digest is not None:
-                arrivals.append(Arrival(name, listing[name], digest))
-            if len(arrivals) == ARRIVALS:
-                yield self._receive(arrivals)
-                arrivals = []
-        yield self._receive(arrivals)
+    def _received(self) -> Iterator[int]:
+        for received, arrivals in self._intake.take(lambda: not self.stop and not self._disk_is_low()):
+            back = self._absent & {result_key(one.sha256, self.bundle.digest) for one in arrivals}
+            self._absent -= back
+            self._not_before = {key: when for key, when in self._not_before.items() if key not in back}
+            yield received
 
     def work(self) -> int:
         """Take pending items in batches; returns how many got a result."""
@@ -199,36 +183,9 @@ class Scanner:
             finished += self._batch(alone[:1] or due)
         return finished
 
-    def _receive(self, arrivals: list[Arrival]) -> int:
-        if not arrivals:
-            return 0
-        received = self.journal.receive(arrivals)
-        for one in arrivals:
-            key = result_key(one.sha256, self.bundle.digest)
-            if key in self._absent:
-                self._absent.discard(key)
-                self._not_before.pop(key, None)
-            self._gate.dismiss(one.name)
-        return received
-
-    def _hash(self, name: str) -> str | None:
-        tries, when = self._unreadable.get(name, (0, 0.0))
-        if when > self.clock():
-            return None
-        try:
-            digest = self._source.hash(name)
-        except InputOutputError:
-            if self._source.stat(name) is not None:  # else it is gone, which is nobody's fault
-                wait = UNREADABLE_SECONDS[min(tries, len(UNREADABLE_SECONDS) - 1)]
-                self._unreadable[name] = (tries + 1, self.clock() + wait)
-                log.warning("files that cannot be opened: %d; check their owner", len(self._unreadable))
-            return None
-        self._unreadable.pop(name, None)
-        return digest
-
     def _batch(self, items: list[Item]) -> int:
         """Each item gets a result, or a time before which it is not tried again; returns how many got a result."""
-        self._decoder.warm()
+        self._examiner.decoder.warm()
         results: list[Result] = []
         held: list[tuple[Item, str]] = []
         for item in items:
@@ -258,8 +215,7 @@ class Scanner:
             one = self._examiner.open(item, self._source.path(name), name, suspect=item.key in self._suspects)
         except FileChanged:
             self.journal.release([item.key])
-            self.journal.finish([], gone=[name])
-            self._gate.reopen(name)
+            self._intake.reopen(name)
             one = Retry(self.options.interval)
         if isinstance(one, Retry):
             self._not_before[item.key] = self.clock() + one.seconds
@@ -323,7 +279,7 @@ class Scanner:
 
     def _waiting(self, asked: set[str]) -> int:
         """Files of `asked` that are not yet received, and received ones that are there and have no result."""
-        return len(asked & self._gate.waiting()) + self.journal.count_pending() - len(self._absent)
+        return len(asked & self._intake.waiting()) + self.journal.count_pending() - len(self._absent)
 
     def absent(self) -> int:
         """Contents that were received, have no result, and are not in the inbox now."""

@@ -94,6 +94,7 @@ def build_dataset(recipe: Recipe, folder: Path) -> dict[str, Any]:
     source = open_source(recipe)
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".data-", dir=folder.parent))
+    staging.chmod(0o755)  # mkdtemp's 0700 would keep colleagues out
     try:
         summary = _build(recipe, source, staging)
         if folder.exists():

@@ -15,7 +15,7 @@ from ..core.recipe import Student
 from .tasks import TrainingTask
 from .teacher import classifier
 
-_SUBSTEPS = 200  # how finely the pruner approaches a budget
+_SUBSTEPS = 50  # how finely the pruner approaches a budget
 
 
 def count_macs(model: nn.Module, spec: PreprocessSpec) -> int:

@@ -6,15 +6,12 @@ The scanner runs in a forked process with an instant decoder and model, so that 
 from __future__ import annotations
 
 import csv
-import errno
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -24,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bundles import SPEC, write_tiny
+from death import run_until_killed
 
 from edgedx.core.bundle import Bundle
 from edgedx.core.errors import ImageError, MissingError, StorageError
@@ -32,7 +30,6 @@ from edgedx.device.decode import DecodedCanvas, FileChanged
 from edgedx.device.inbox import Inbox
 from edgedx.device.journal import Journal
 from edgedx.device.predict import Predictor
-from edgedx.device.publish import Publisher
 from edgedx.device.runner import Output
 from edgedx.device.scanner import Options, Scanner
 
@@ -82,40 +79,6 @@ class Time:
         self.events.get(self.sleeps, int)()
 
 
-class Death:
-    """Counts the steps that change a disk, and kills the process at one of them."""
-
-    def __init__(self, at: int | None, *, other_disk: bool) -> None:
-        self.at, self.step, self.other_disk = at, 0, other_disk
-        self._rename = os.replace
-        for owner, names in (
-            (os, ("fsync", "replace", "unlink", "mkdir", "ftruncate")),
-            (Journal, ("receive", "claim", "release", "acquit", "finish")),
-            (Publisher, ("extend_table",)),
-        ):
-            for name in names:
-                self._surround(owner, name)
-
-    def _surround(self, owner: Any, name: str) -> None:
-        inner = getattr(owner, name)
-
-        def around(*arguments: Any, **named: Any) -> Any:
-            self._tick()
-            if name == "replace" and self.other_disk and "inbox" in os.fspath(arguments[0]):
-                raise OSError(errno.EXDEV, "another file system")
-            # A kill does not lose what was written and not synced: no need to wait for the disk.
-            result = None if name == "fsync" else inner(*arguments, **named)
-            self._tick()
-            return result
-
-        setattr(owner, name, around)
-
-    def _tick(self) -> None:
-        self.step += 1
-        if self.step == self.at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
 class Place:
     """An inbox and an output folder."""
 
@@ -135,24 +98,12 @@ class Place:
 
     def run(self, die_at: int | None = None, *, other_disk: bool = False) -> tuple[bool, int]:
         """Scan once in a process of its own; returns whether it was killed, and its steps if it was not."""
-        reader, writer = os.pipe()
-        child = os.fork()
-        if child == 0:
-            try:
-                death = Death(die_at, other_disk=other_disk)
-                with self.scanner() as scanner:
-                    scanner.run_once()
-                os.write(writer, str(death.step).encode())
-                os._exit(0)
-            except BaseException:
-                traceback.print_exc()
-            os._exit(1)
-        os.close(writer)
-        with os.fdopen(reader) as stream:
-            steps = int(stream.read() or 0)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        assert code in (0, -signal.SIGKILL)
-        return code != 0, steps
+
+        def work() -> None:
+            with self.scanner() as scanner:
+                scanner.run_once()
+
+        return run_until_killed(work, die_at, other_disk=other_disk)
 
     def check(self) -> None:
         """Every input has its one result, and everything that is there is whole."""

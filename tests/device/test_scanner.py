@@ -14,6 +14,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -299,7 +300,7 @@ def test_a_content_replaced_before_it_was_read_leaves_the_scanner_in_peace(place
                 reads[path.name] += 1
                 raise FileChanged
 
-        scanner._decoder = Counting()  # type: ignore[assignment]
+        scanner._examiner = replace(scanner._examiner, decoder=Counting())  # type: ignore[arg-type]
         for _ in range(50):
             place.time.now += 1.0
             scanner.look()
