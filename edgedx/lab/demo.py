@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from ..core.profile import DeviceProfile
 from ..core.recipe import Recipe, load_recipe
 from ..device.install import install_bundle
 from ..dicom.make import write_dicom
-from .bench import bench, contender, write_bench
-from .compress import compress
+from .bench import Contender, bench, contender, write_bench
+from .compress import compress, compressed_folder
 from .deploy import deploy
 from .download import have_or_fetch
 from .finetune import finetune, open_data
@@ -61,14 +62,7 @@ def run_demo(recipe: Recipe, out: Path, profile: DeviceProfile, say: Callable[[s
     installed = install_bundle(bundle, out / "device")
     say("4/5 bench against a full model")
     rows = bench(
-        [
-            _named(contender(str(run / "teacher"), None), "teacher, FP32"),
-            _named(contender(str(run / "student"), None), "student, FP32"),
-            _named(contender(str(bundle), None), f"student, {shipped['metrics']['default']['variant']} (ships)"),
-            _named(
-                contender(recipe.bench.full_model, recipe.preprocess), f"{recipe.bench.full_model}, FP32 (latency only)"
-            ),
-        ],
+        contenders(recipe, run, compressed["metrics"]["variants"], shipped["metrics"]["default"]["variant"]),
         threads=recipe.bench.threads,
         seconds=recipe.bench.seconds,
     )
@@ -88,9 +82,21 @@ def run_demo(recipe: Recipe, out: Path, profile: DeviceProfile, say: Callable[[s
     }
 
 
-def _named(one: Any, name: str) -> Any:
-    one.name = name
-    return one
+def contenders(recipe: Recipe, run: Path, variants: dict[str, Any], shipped: str) -> list[Contender]:
+    """Teacher, each variant of the student (marked where it ships), and the full model for its latency."""
+    teacher = replace(contender(str(run / "teacher"), None), name="teacher, FP32")
+    folder = compressed_folder(run)
+    students = [
+        Contender(
+            f"student, {name}{' (ships)' if name == shipped else ''}",
+            (folder / entry["file"]).read_bytes(),
+            recipe.preprocess,
+            entry["test"],
+        )
+        for name, entry in variants.items()
+    ]
+    full = contender(recipe.bench.full_model, recipe.preprocess)
+    return [teacher, *students, full]
 
 
 def make_inbox(recipe: Recipe, run: Path, folder: Path) -> Path:

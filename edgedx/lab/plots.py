@@ -62,23 +62,21 @@ def pareto(rows: Sequence[dict[str, Any]], path: Path, title: str) -> None:
         ``name``, ``p50_ms``, ``megabytes`` and ``auc`` (dict of value, low, high, or None where it was not measured).
     """
     figure, (axis,) = _figure(7, 4.2)
-    judged = [row for row in rows if row.get("auc")]
-    floor = min((row["auc"]["low"] for row in judged), default=0.5) - 0.01
     for place, row in enumerate(rows):
         colour = _COLOURS[place % len(_COLOURS)]
         if row.get("auc"):
             value, low, high = (row["auc"][key] for key in ("value", "low", "high"))
             axis.errorbar(row["p50_ms"], value, [[value - low], [high - value]], color=colour, capsize=3, linewidth=1)
             axis.scatter(row["p50_ms"], value, s=30 + 12 * row["megabytes"], color=colour, zorder=3, alpha=0.85)
+            place_text: dict[str, Any] = {"xytext": (7, 5)}
         else:  # only its latency is known: a line, so that nobody reads an accuracy off it
-            value = floor
+            value = 0.93
             axis.axvline(row["p50_ms"], color=colour, linewidth=1, linestyle="--")
+            place_text = {"xytext": (-6, 0), "xycoords": ("data", "axes fraction"), "ha": "right"}
         label = f"{row['name']}\n{row['p50_ms']:.2f} ms, {row['megabytes']:.1f} MB"
-        axis.annotate(
-            label, (row["p50_ms"], value), xytext=(7, 5), textcoords="offset points", fontsize=7.5, color=_INK
-        )
+        axis.annotate(label, (row["p50_ms"], value), textcoords="offset points", fontsize=7.5, color=_INK, **place_text)
     axis.set_xscale("log")
     axis.margins(x=0.25)
-    axis.set(xlabel="latency P50, ms (logarithmic)", ylabel="AUC on test, 95 % interval", title=title)
-    axis.title.set_fontsize(10)
+    axis.set(xlabel="latency P50, ms (logarithmic)", ylabel="AUC on test, 95 % interval")
+    axis.set_title(title, fontsize=8.5)
     _save(figure, path)
