@@ -117,7 +117,7 @@ def _bundle(
             "auc_drop": gate["auc_drop"]["value"],
             "budget": recipe.gate.max_auc_drop,
             "split": recipe.gate.split,
-        },  # fmt: skip
+        },
         licences=recipe.licences,
         synthetic=recipe.synthetic,
         parts={},
@@ -197,7 +197,7 @@ def _golden(recipe: Recipe, data: Dataset, models: dict[str, bytes], variants: d
     val = data.subset("val")
     chosen = val.take(np.linspace(0, len(val) - 1, min(recipe.gate.golden_images, len(val))).astype(int))
     images = [np.array(part[0]) for part in chosen.batches(1)]
-    batch = np.stack([preprocess(_golden_image(image), recipe.preprocess) for image in images])
+    batch = np.stack([preprocess(Image.of_array(image), recipe.preprocess) for image in images])
     arrays: dict[str, np.ndarray] = {f"image_{index}": image for index, image in enumerate(images)}
     tolerance = {}
     for name, model in models.items():
@@ -210,10 +210,6 @@ def _golden(recipe: Recipe, data: Dataset, models: dict[str, bytes], variants: d
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
     return Golden(file="golden.npz", count=len(images), tolerance=tolerance), stream.getvalue()
-
-
-def _golden_image(canvas: np.ndarray) -> Image:
-    return Image.of_array(canvas)
 
 
 def _feature_length(model: bytes, recipe: Recipe) -> int | None:
