@@ -1,9 +1,10 @@
 """The scanner: peak resident memory, images a second, and the same with a process started per file.
 
-    python benchmarks/scan.py BUNDLE [--images 400] [--per-file 8]
+    python benchmarks/scan.py BUNDLE [--images 400] [--large 12] [--per-file 8]
 
-Writes PNG-like DICOM files (CR, 512 x 512, 12 bit) into a temporary inbox. Memory is the scanner's and its decoder
-child's together, sampled every 20 ms by psutil; shared pages count twice, so the sum is an upper bound.
+Writes DICOM files (CR, 12 bit) of 512 x 512 and, in a run of their own, of 3000 x 2500 pixels as digital detectors
+give them. Memory is the scanner's and its decoder child's together, sampled every 20 ms by psutil; shared pages count
+twice, so the sum is an upper bound.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ from edgedx.dicom.make import write_dicom
 from edgedx.lab.stage import machine
 
 
-def fill(folder: Path, count: int, seed: int = 0) -> None:
+def fill(folder: Path, count: int, seed: int = 0, shape: tuple[int, int] = (512, 512)) -> Path:
     """Write `count` different images."""
+    folder.mkdir()
     rng = np.random.default_rng(seed)
     for number in range(count):
-        pixels = rng.integers(0, 4096, (512, 512), dtype=np.uint16)
+        pixels = rng.integers(0, 4096, shape, dtype=np.uint16)
         write_dicom(folder / f"{number:05d}.dcm", pixels, kind="CR", bits_stored=12, instance_number=number + 1)
+    return folder
 
 
 def scan(bundle: Path, inbox: Path, out: Path) -> tuple[float, dict[str, float]]:
@@ -68,18 +71,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--images", type=int, default=400)
+    parser.add_argument("--large", type=int, default=12)
     parser.add_argument("--per-file", type=int, default=8)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         base = Path(name)
-        (base / "inbox").mkdir()
-        fill(base / "inbox", options.images)
-        seconds, peak = scan(options.bundle, base / "inbox", base / "out")
+        seconds, peak = scan(options.bundle, fill(base / "inbox", options.images), base / "out")
+        large = fill(base / "inbox-large", options.large, shape=(3000, 2500))
+        large_seconds, large_peak = scan(options.bundle, large, base / "out-large")
         single = []
         for number in range(options.per_file):
-            inbox = base / f"inbox-{number}"
-            inbox.mkdir()
-            fill(inbox, 1, seed=number + 1)
+            inbox = fill(base / f"inbox-{number}", 1, seed=number + 1)
             single.append(scan(options.bundle, inbox, base / f"out-{number}")[0])
     together, alone = options.images / seconds, options.per_file / sum(single)
     report = {
@@ -88,14 +90,18 @@ def main() -> None:
         "machine": machine(),
         "images": options.images,
         "peak_mb": peak,
+        "large_images": options.large,
+        "large_peak_mb": large_peak,
+        "large_seconds_with_start": large_seconds,
         "images_per_s": together,
         "images_per_s_one_process_each": alone,
         "ratio": together / alone,
     }
     write_json(Path(__file__).parent / "results" / "scan.json", report)
-    print(
-        f"peak      scanner {peak['scanner']:.0f} MB, decoder {peak['decoder']:.0f} MB, together {peak['sum']:.0f} MB"
-    )
+    for name, one in (("512x512", peak), ("3000x2500", large_peak)):
+        print(
+            f"peak      {name}: scanner {one['scanner']:.0f} MB, decoder {one['decoder']:.0f} MB, together {one['sum']:.0f} MB"
+        )
     print(
         f"speed     {together:.1f} images/s; {alone:.2f} images/s with a process for each; ratio {together / alone:.1f}"
     )

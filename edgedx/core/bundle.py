@@ -49,6 +49,16 @@ class Variant(_Strict):
     purpose: Literal["cpu", "tensorrt"] = Field(description="Which runtime it was made for.")
 
 
+class Engine(_Strict):
+    """A compiled form of a variant. It is a cache, never the truth: a device may drop it and build its own."""
+
+    file: str = Field(description="Name of the part.")
+    variant: str = Field(description="The variant that it was built from.")
+    runtime: Literal["tensorrt_rtx"] = Field(description="Runtime that loads it; only ahead-of-time engines ship.")
+    runtime_version: str = Field(description="Version of the runtime that built it; another one builds its own.")
+    model_sha256: str = Field(description="Of the ONNX file that it was built from.")
+
+
 class OperatingPoint(_Strict):
     """Decision thresholds chosen on the validation split, on calibrated probabilities."""
 
@@ -100,6 +110,7 @@ class Manifest(_Strict):
     )
     variants: dict[str, Variant] = Field(min_length=1)
     default_variant: str = Field(description="The variant that was judged and will serve on the profile's runtime.")
+    engines: list[Engine] = Field([], description="Compiled forms of variants, for runtimes without a compiler.")
     features: int | None = Field(None, description="Length of the second output, the pooled feature vector.")
     baseline: dict[str, list[float]] = Field({}, description="Input and score statistics of the val split, for drift.")
     golden: Golden
@@ -248,6 +259,7 @@ def _parse_manifest(raw: bytes | None, path: Path) -> Manifest:
 
 def _check_manifest(manifest: Manifest, path: Path) -> None:
     named = {variant.file for variant in manifest.variants.values()} | {manifest.golden.file}
+    named |= {engine.file for engine in manifest.engines}
     if missing := named - set(manifest.parts):
         raise BundleError(f"{path}: manifest names parts that are not there: {sorted(missing)}")
     if manifest.default_variant not in manifest.variants:

@@ -7,6 +7,7 @@ Two steps, so that training can cache the first and augment between them:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import cv2
@@ -17,6 +18,8 @@ from typing_extensions import Self
 
 from .files import canonical_json, sha256_bytes
 from .image import Image
+
+_BAND = 256  # rows
 
 Canvas = NDArray[Any]
 """Shape (..., H, W) or (..., H, W, 3), uint8 or uint16 by ``PreprocessSpec.bits``."""
@@ -117,25 +120,34 @@ def normalise(canvas: Canvas, spec: PreprocessSpec) -> NDArray[np.float32]:
 
 
 def _to_unit(image: Image, spec: PreprocessSpec) -> NDArray[np.float32]:
-    pixels = image.pixels.astype(np.float32)
-    if spec.window == "voi" and image.voi is not None and pixels.ndim == 2:
-        unit = image.voi.apply(pixels)
-    else:
-        low, high = _window_bounds(pixels, image, spec)
-        unit = np.clip((pixels - low) * np.float32(1.0 / max(high - low, 1e-6)), 0.0, 1.0)
-    return np.asarray(1.0 - unit, np.float32) if image.inverted else np.asarray(unit, np.float32)
+    window = _window(image, spec)
+    unit = np.empty(image.pixels.shape, np.float32)
+    # By bands: a chest radiograph has 8 million pixels, and every float copy of it is 30 MB on a small device.
+    for top in range(0, len(unit), _BAND):
+        rows = slice(top, top + _BAND)
+        light = window(np.asarray(image.pixels[rows], np.float32))
+        unit[rows] = 1.0 - light if image.inverted else light
+    return unit
 
 
-def _window_bounds(pixels: NDArray[np.float32], image: Image, spec: PreprocessSpec) -> tuple[float, float]:
+def _window(image: Image, spec: PreprocessSpec) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    if spec.window == "voi" and image.voi is not None and image.pixels.ndim == 2:
+        return image.voi.apply
+    low, high = _window_bounds(image, spec)
+    scale = np.float32(1.0 / max(high - low, 1e-6))
+    return lambda pixels: np.clip((pixels - low) * scale, 0.0, 1.0)
+
+
+def _window_bounds(image: Image, spec: PreprocessSpec) -> tuple[float, float]:
     if spec.window_range is not None:
         return spec.window_range
     if spec.window == "percentile":
-        low, high = np.percentile(pixels, (0.5, 99.5))
+        low, high = np.percentile(image.pixels.astype(np.float32), (0.5, 99.5))
         return float(low), float(high)
     # A raster of 8 bits was windowed by whoever wrote it: stretching it again would change its exposure.
     if spec.window == "none" or image.voi is None and image.value_range == (0.0, 255.0) and spec.window == "voi":
         return image.value_range
-    return float(pixels.min()), float(pixels.max())
+    return float(image.pixels.min()), float(image.pixels.max())
 
 
 def _colour(unit: NDArray[np.float32], spec: PreprocessSpec) -> NDArray[np.float32]:
