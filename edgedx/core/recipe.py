@@ -61,7 +61,7 @@ class Data(_Section):
         None, description="File or folder, relative to EDGEDX_DATA or the working folder; absolute is taken as it is."
     )
     download: str | None = Field(
-        None, description="Address of the official file, used only by `edgedx demo` and `edgedx data fetch`."
+        None, description="Address of the official file, used only by `edgedx demo`."
     )
     md5: str | None = Field(None, description="MD5 of the official download, hex.")
     csv: str = Field("labels.csv", description="Table below path, for source csv.")
