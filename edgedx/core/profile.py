@@ -7,14 +7,13 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import Self
 
 from .errors import ProfileError
-from .files import storage_error
 from .shipped import shipped_folder
 from .validation import explain
+from .yaml_file import read_yaml
 
 Target = Literal["cpu", "jetson", "rtx"]
 Arch = Literal["x86_64", "aarch64"]
@@ -207,13 +206,7 @@ def load_profile(name_or_path: str) -> DeviceProfile:
         The file cannot be read.
     """
     path = _find(name_or_path)
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise storage_error(path, error) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ProfileError(f"{path} is not YAML: {error}", next_step="correct the file at the line named") from error
-    return parse_profile(raw, str(path))
+    return parse_profile(read_yaml(path, ProfileError), str(path))
 
 
 def parse_profile(raw: Any, where: str = "profile") -> DeviceProfile:

@@ -11,10 +11,10 @@ from typing_extensions import Self
 
 from .bundle import Accept
 from .errors import RecipeError
-from .files import storage_error
 from .preprocess import PreprocessSpec
 from .shipped import shipped_folder
 from .validation import explain
+from .yaml_file import read_yaml
 
 
 class _Section(BaseModel):
@@ -304,12 +304,7 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
         Unknown recipe, key or value; names the key and the nearest known one.
     """
     path = _find(name_or_path)
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise storage_error(path, error) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path} is not YAML: {error}") from error
+    raw = read_yaml(path, RecipeError)
     if not isinstance(raw, dict):
         raise RecipeError(f"{path}: a recipe is a mapping of sections", next_step="see `edgedx recipes show phantom`")
     for override in overrides or []:
