@@ -2,102 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
 import json
-import logging
 import os
-import random
-import sqlite3
-import subprocess
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from bundles import WarmDecoder, dicom, picture, png, png_bytes, predictor, write_tiny
+from bundles import dicom, picture, png, png_bytes, write_tiny
+from places import OPTIONS, SETTLE, Place, received
 
-from edgedx.core.bundle import Bundle
 from edgedx.core.errors import ImageError, InputOutputError, UsageError
 from edgedx.device.decode import FileChanged
-from edgedx.device.scanner import Options, Scanner
-
-SETTLE = 2.0
-OPTIONS = Options(interval=1.0, settle=SETTLE, disk_floor=0)
-CANARY = "DOE^JANE-19440229"
-
-
-class Time:
-    """Monotonic time that passes only while the scanner sleeps."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.events: list[Callable[[], object]] = []
-
-    def clock(self) -> float:
-        return self.now
-
-    def sleep(self, seconds: float) -> None:
-        self.now += seconds
-        assert self.now < 10_000, "the scanner never ended"
-        if self.events:
-            self.events.pop(0)()
-
-
-class Place:
-    """An inbox, an output folder, and scanners on them."""
-
-    def __init__(self, folder: Path, bundle: Bundle, decoder: Any) -> None:
-        self.inbox, self.out, self.bundle, self.decoder = folder / "inbox", folder / "out", bundle, decoder
-        self.time = Time()
-        self.inbox.mkdir()
-
-    def scanner(self, **changes: Any) -> Scanner:
-        settings = {"options": OPTIONS, "decoder": self.decoder, "clock": self.time.clock, "sleep": self.time.sleep}
-        return Scanner(self.inbox, self.out, self.bundle, predictor(self.bundle), "fp32", **{**settings, **changes})
-
-    def scan(self, **changes: Any) -> dict[str, int]:
-        with self.scanner(**changes) as scanner:
-            return scanner.run_once()
-
-    def results(self) -> dict[str, dict[str, Any]]:
-        """By the name of the input."""
-        found = [json.loads(path.read_text()) for path in (self.out / "results").glob("*.json")]
-        assert len({result["source"]["name"] for result in found}) == len(found)
-        return {result["source"]["name"]: result for result in found}
-
-    def table(self) -> list[dict[str, str]]:
-        with (self.out / "results.csv").open(newline="") as stream:
-            return list(csv.DictReader(stream))
-
-
-@pytest.fixture(scope="module")
-def decoder() -> Iterator[WarmDecoder]:
-    warm = WarmDecoder()
-    yield warm
-    warm.end()
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    return write_tiny(tmp_path_factory.mktemp("bundle") / "tiny.edgedx")
-
-
-@pytest.fixture
-def place(tmp_path: Path, bundle: Bundle, decoder: WarmDecoder) -> Place:
-    return Place(tmp_path, bundle, decoder)
-
-
-def _received(scanner: Scanner) -> int:
-    """Look once, and say how many contents the ledger holds then."""
-    scanner.look()
-    return sum(scanner.journal.counts().values())
-
+from edgedx.device.scanner import Options
 
 # What becomes of a file
 
@@ -265,22 +184,22 @@ def test_a_growing_file_is_not_read_before_it_settles(place: Place) -> None:
         for length in range(60, len(content), 60):
             place.time.now += 0.9 * SETTLE
             path.write_bytes(content[:length])
-            assert _received(scanner) == 0
+            assert received(scanner) == 0
         path.write_bytes(content)
-        assert _received(scanner) == 0
+        assert received(scanner) == 0
         place.time.now += 0.9 * SETTLE
-        assert _received(scanner) == 0
+        assert received(scanner) == 0
         place.time.now += 0.2 * SETTLE
-        assert _received(scanner) == 1 and scanner.work() == 1
+        assert received(scanner) == 1 and scanner.work() == 1
     assert place.results()["slow.png"]["status"] == "done"
 
 
 def test_a_file_that_was_there_before_the_start_settles_too(place: Place) -> None:
     png(place.inbox / "a.png")
     with place.scanner() as scanner:
-        assert _received(scanner) == 0
+        assert received(scanner) == 0
         place.time.now += SETTLE
-        assert _received(scanner) == 1
+        assert received(scanner) == 1
 
 
 def test_a_content_replaced_before_it_was_read_leaves_the_scanner_in_peace(place: Place) -> None:
@@ -288,7 +207,7 @@ def test_a_content_replaced_before_it_was_read_leaves_the_scanner_in_peace(place
     with place.scanner() as scanner:
         scanner.look()
         place.time.now += SETTLE
-        assert _received(scanner) == 1
+        assert received(scanner) == 1
         png(path, 2)
         assert scanner.run_once()["done"] == 1  # and it ends, though the first content is gone
         reads = Counter[str]()
@@ -326,7 +245,7 @@ def test_files_that_went_away_do_not_starve_those_that_came_after(place: Place) 
             png(place.inbox / f"{seed}.png", seed)
         scanner.look()
         place.time.now += SETTLE
-        assert _received(scanner) == 40
+        assert received(scanner) == 40
         for path in place.inbox.iterdir():
             path.unlink()
         png(place.inbox / "new.png", 99)
@@ -391,177 +310,7 @@ def test_a_full_disk_stops_the_work_and_space_resumes_it(place: Place) -> None:
     with place.scanner(options=Options(1.0, SETTLE, disk_floor=1 << 60)) as scanner:
         for _ in range(5):
             place.time.now += SETTLE
-            assert _received(scanner) == 0 and scanner.work() == 0
+            assert received(scanner) == 0 and scanner.work() == 0
         scanner.options = OPTIONS
-        assert _received(scanner) == 1 and scanner.work() == 1
+        assert received(scanner) == 1 and scanner.work() == 1
     assert place.results()["a.png"]["status"] == "done"
-
-
-# What is told, and to whom
-
-
-def test_the_log_holds_no_file_name_and_no_header(place: Place, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
-    dicom(place.inbox / f"{CANARY}.dcm", 1, name=CANARY)
-    dicom(place.inbox / f"{CANARY}/other.dcm", 2, kind="SC", name=CANARY)
-    (place.inbox / f"{CANARY}.txt").write_text(CANARY)
-    assert place.scan(options=Options(1.0, SETTLE, disk_floor=0))["quarantined"] == 1
-    assert "status=done" in caplog.text and "status=quarantined" in caplog.text
-    assert "DOE" not in caplog.text and "JANE" not in caplog.text
-    told = [path.read_text().replace(f"{CANARY}.dcm", "").replace(f"{CANARY}/other.dcm", "")
-            for path in (place.out / "results").glob("*.json") if ".txt" not in path.read_text()]  # fmt: skip
-    assert len(told) == 2 and all("DOE" not in text for text in told)  # the name of the file is all that a result holds
-
-
-def test_the_table_has_one_line_per_content_in_order_of_arrival(place: Place) -> None:
-    for seed in range(3):
-        png(place.inbox / f"{seed}.png", seed)
-    png(place.inbox / "again.png", 0)
-    (place.inbox / "letter.txt").write_text("text")
-    place.scan()
-    rows = place.table()
-    sequence = [int(row["sequence"]) for row in rows]
-    assert len(rows) == len(set(sequence)) == 4 and sequence == sorted(sequence)
-    assert all((place.out / row["result"]).is_file() for row in rows)
-    assert [row["reason"] for row in rows if row["status"] == "quarantined"] == ["UNKNOWN_FORMAT"]
-
-
-@pytest.mark.parametrize("name", ["=1+1.png", "+1.png", "-1.png", "@SUM.png", "\t=1.png", "\r=1.png", "\n=1.png"])
-def test_a_name_never_becomes_a_formula(place: Place, name: str) -> None:
-    png(place.inbox / name)
-    place.scan()
-    assert place.table()[0]["file"][0] in "'?"
-
-
-# Power cuts
-
-
-def test_what_a_killed_run_left_half_written_is_swept_away(place: Place) -> None:
-    png(place.inbox / "a.png")
-    place.scan()
-    (place.out / "results/.half.json.x1.tmp").write_text("{")
-    (place.out / ".results.csv.x2.tmp").write_text("sequ")
-    place.scan()
-    assert list(place.out.rglob("*.tmp")) == []
-
-
-def test_a_run_that_died_after_moving_a_file_is_finished_by_the_next(place: Place) -> None:
-    (place.inbox / "letter.txt").write_text("text")
-    place.scan()
-    before = {path: path.read_bytes() for path in (place.out / "quarantine").iterdir()}
-    _forget_the_end(place, next(path for path in before if path.suffix == ".txt"))
-    assert place.scan() == {"received": 0, "claimed": 0, "done": 0, "refused": 0, "quarantined": 1}
-    assert {path: path.read_bytes() for path in (place.out / "quarantine").iterdir()} == before
-    assert len(before) == 2 and len(place.table()) == 1
-
-
-def test_a_run_that_died_before_moving_a_file_is_finished_by_the_next(place: Place) -> None:
-    (place.inbox / "letter.txt").write_text("text")
-    place.scan()
-    (moved,) = (path for path in (place.out / "quarantine").iterdir() if path.suffix == ".txt")
-    _forget_the_end(place, moved.rename(place.inbox / "letter.txt"))
-    assert place.scan()["quarantined"] == 1
-    assert moved.read_text() == "text" and list(place.inbox.iterdir()) == [] and len(place.table()) == 1
-
-
-def test_a_file_that_ends_the_scanner_again_and_again_is_put_aside(place: Place) -> None:
-    class Deadly:
-        """Ends the scanner at one file, as a crash of its own process would."""
-
-        warm = place.decoder.warm
-        close = place.decoder.close
-
-        def decode(self, path: Path, sha256: str) -> Any:
-            if path.name == "b.png":
-                raise SystemExit
-            return place.decoder.decode(path, sha256)
-
-    for seed, name in enumerate("abc"):
-        png(place.inbox / f"{name}.png", seed)
-    ends = 0
-    for _ in range(6):
-        try:
-            counts = place.scan(decoder=Deadly())
-        except SystemExit:
-            ends += 1
-    assert counts["done"] == 2 and counts["quarantined"] == 1 and ends == 3
-    assert place.results()["b.png"]["reason"]["code"] == "INTERRUPTED"
-
-
-def test_a_file_put_back_from_quarantine_is_tried_again(place: Place) -> None:
-    (place.inbox / "letter.txt").write_text("text")
-    place.scan()
-    (place.inbox / "again.txt").write_text("text")
-    assert place.scan()["quarantined"] == 1
-    assert list(place.inbox.iterdir()) == []
-
-
-def _forget_the_end(place: Place, file: Path) -> None:
-    """Make the ledger what it was before the last commit of a run that read `file` as letter.txt."""
-    facts = file.stat()
-    row = (b"letter.txt", facts.st_size, facts.st_mtime_ns, facts.st_ino, hashlib.sha256(b"text").hexdigest())
-    ledger = sqlite3.connect(place.out / "journal.sqlite")
-    with ledger:
-        ledger.execute("UPDATE items SET status = 'claimed', attempts = 1")
-        ledger.execute("INSERT INTO paths VALUES (?, ?, ?, ?, ?)", row)
-    ledger.close()
-
-
-def test_nothing_is_lost_when_the_power_goes_again_and_again(place: Place) -> None:
-    for seed in range(14):
-        png(place.inbox / f"{seed}.png", seed)
-        dicom(place.inbox / f"{seed}.dcm", 100 + seed, kind="CR" if seed % 3 else "SC")
-    for number in range(4):
-        (place.inbox / f"{number}.txt").write_text(f"text {number}")
-    later = sorted(place.inbox.iterdir())[::3]
-    for path in later:  # they arrive while it is killed, so that there is always something left to read
-        path.rename(path.with_name(f"{path.name}.part"))
-    command = [sys.executable, "-m", "edgedx", "scan", str(place.inbox), "--bundle", str(place.bundle.path)]
-    command += ["--out", str(place.out), "--once", "--settle", "0.1", "--threads", "1"]
-    dice = random.Random(7)
-    kills = 0
-    for _ in range(12):
-        running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        _wait_for_lock(place.out, running)
-        if later:
-            path = later.pop()
-            path.with_name(f"{path.name}.part").rename(path)
-        time.sleep(dice.uniform(0.0, 0.7))
-        kills += running.poll() is None
-        running.kill()
-        running.wait()
-    assert not later and kills >= 3
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert finished.returncode == 0, finished.stderr
-    assert kills >= 3
-
-    results = place.results()
-    assert Counter(r["status"] for r in results.values()) == {"done": 23, "refused": 5, "quarantined": 4}
-    assert len(place.table()) == len(results) == 32
-    with sqlite3.connect(place.out / "journal.sqlite") as ledger:
-        assert ledger.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        assert ledger.execute("SELECT count(*) FROM items WHERE status IN ('received', 'claimed')").fetchone() == (0,)
-    ledger.close()
-    assert list(place.out.rglob("*.tmp")) == []
-    assert {path.name for path in (place.out / "results").iterdir()} == {
-        f"{r['key'][:32]}.json" for r in results.values()
-    }
-    moved = [path for path in (place.out / "quarantine").iterdir() if not path.name.endswith(".reason.json")]
-    assert {path.read_text() for path in moved} == {f"text {number}" for number in range(4)}
-    assert all(path.with_name(f"{path.name}.reason.json").is_file() for path in moved)
-    assert len(list(place.inbox.iterdir())) == 28
-
-
-def _wait_for_lock(out: Path, running: subprocess.Popen[bytes]) -> None:
-    """Wait until the process has begun to work: killing the interpreter's start-up would prove nothing."""
-    import fcntl
-
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and running.poll() is None:
-        if (out / ".lock").exists():
-            with (out / ".lock").open() as stream:
-                try:
-                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    return
-        time.sleep(0.01)
