@@ -24,6 +24,7 @@ _ORIENTATION = 0x0112  # EXIF and TIFF 6.0 tag
 _PHOTOMETRIC, _BITS_PER_SAMPLE = 262, 258  # TIFF 6.0 tags
 _WHITE_IS_ZERO = 0
 _JPEG_END = b"\xff\xd9"
+_PNG_END = b"IEND\xae\x42\x60\x82"  # the last chunk with its checksum, PNG 11.2.5
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,8 @@ def _orientation(picture: PIL.Image.Image) -> int:
 
 def _check_end(data: bytes, kind: str) -> None:
     """libjpeg fills the rest of a cut file with grey and calls it a success; so look for the end first."""
+    if kind == "png" and _PNG_END not in data:
+        raise refuse(Code.TRUNCATED, "the png ends without its end chunk", next_step="copy the file again")
     if kind != "jpeg" or data.rstrip(b"\x00\xff\r\n ").endswith(_JPEG_END):
         return
     try:  # something follows the picture (a phone's second image, a trailer): Pillow decodes strictly

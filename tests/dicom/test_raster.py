@@ -125,8 +125,9 @@ def test_a_file_cut_anywhere_is_refused(kind: str) -> None:
     assert codes <= {"TRUNCATED", "BROKEN_HEADER", "DECODE_FAILED", "UNKNOWN_FORMAT"}
 
 
-def test_a_jpeg_cut_within_its_pixels_is_truncated() -> None:
-    data = encoded(Picture.fromarray(GREY), "JPEG")
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_file_cut_within_its_pixels_is_truncated(kind: str) -> None:
+    data = encoded(Picture.fromarray(GREY), kind)
     assert {code_of(data[:size]) for size in range(len(data) - 400, len(data) - 8, 31)} == {"TRUNCATED"}
 
 
