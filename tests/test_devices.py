@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from edgedx.core.profile import DeviceProfile, load_profile, load_profiles
+from edgedx.core.jetpack import jetpack_support
+from edgedx.core.profile import DeviceProfile, Gpu, load_profile, load_profiles
 from edgedx.core.shipped import shipped_folder
-from edgedx.device.hardware import jetpack_support
 
 FILES = sorted(shipped_folder("devices").glob("*"))
 
@@ -34,11 +34,77 @@ def test_it_is_valid_and_named_like_its_file(file: Path, profile: DeviceProfile)
 
 
 def test_every_figure_has_a_source(profile: DeviceProfile) -> None:
-    figures = {"memory_gbps": profile.memory_gbps, "power_modes_w": profile.power_modes_w, "jetpack": profile.jetpack}
-    if profile.gpu is not None:
-        figures |= {"gpu.int8_tops_dense": profile.gpu.int8_tops_dense, "gpu.fp16_tflops": profile.gpu.fp16_tflops}
-    assert {key for key, value in figures.items() if value} <= set(profile.sources)
-    assert "quantization" in profile.sources
+    """Whatever a profile says of a machine; not its name, nor what follows from other fields."""
+    ours = {
+        "name",
+        "title",
+        "family",
+        "target",
+        "arch",
+        "generic",
+        "supported",
+        "unsupported_reason",
+        "notes",
+        "sources",
+    }
+    said: list[str] = []
+
+    def walk(model: BaseModel, prefix: str) -> None:
+        for name in type(model).model_fields:
+            value = getattr(model, name)
+            if isinstance(value, BaseModel):
+                walk(value, f"{prefix}{name}.")
+            elif value not in (None, [], 0, False):
+                said.append(prefix + name)
+
+    walk(profile, "")
+    assert [key for key in said if key not in ours and not profile.source_of(key)] == []
+
+
+# What the profiles were made from: SM, cores, memory GB, GB/s, dense INT8 TOPS, FP16 TFLOPS, watts, DLA cores.
+TABLE: dict[str, tuple[str, int, float, float, float | None, float, list[float], int]] = {
+    "jetson-nano": ("5.3", 4, 4, 25.6, None, 0.47, [5, 10], 0),
+    "jetson-tx2": ("6.2", 6, 8, 59.7, None, 1.33, [7.5, 15], 0),
+    "xavier-nx": ("7.2", 6, 8, 59.7, 13.5, 6.8, [10, 15, 20], 2),
+    "agx-xavier": ("7.2", 8, 32, 136.5, 22, 11, [10, 15, 30], 2),
+    "orin-nano-4gb": ("8.7", 6, 4, 34, 10, 5, [7, 10], 0),
+    "orin-nano-8gb": ("8.7", 6, 8, 68, 20, 10, [7, 15], 0),
+    "orin-nano-8gb-super": ("8.7", 6, 8, 102, 33, 17, [7, 15, 25], 0),
+    "orin-nx-8gb": ("8.7", 6, 8, 102, 25, 12.5, [10, 15, 20], 1),
+    "orin-nx-16gb": ("8.7", 8, 16, 102, 30, 15, [10, 15, 25], 2),
+    "agx-orin-32gb": ("8.7", 8, 32, 205, 53, 27, [15, 30, 40], 2),
+    "agx-orin-64gb": ("8.7", 12, 64, 205, 85, 43, [15, 30, 50], 2),
+    "thor-t5000": ("11.0", 14, 128, 273, 517, 258, [40, 130], 0),
+}
+
+
+@pytest.mark.parametrize("name", sorted(TABLE))
+def test_a_jetson_is_as_the_table_has_it(name: str) -> None:
+    profile = load_profile(name)
+    assert profile.gpu is not None
+    gpu = (profile.gpu.sm, profile.gpu.int8_tops_dense, profile.gpu.fp16_tflops, profile.gpu.dla_cores)
+    sm, cores, memory, bandwidth, tops, tflops, watts, dla = TABLE[name]
+    assert gpu == (sm, tops, tflops, dla)
+    assert (profile.cpu.cores, profile.memory_gb, profile.memory_gbps) == (cores, memory, bandwidth)
+    assert profile.power_modes_w == watts
+
+
+def test_every_jetson_is_in_the_table() -> None:
+    assert {profile.name for profile in load_profiles() if profile.family == "jetson"} == set(TABLE)
+
+
+@pytest.mark.parametrize(
+    ("name", "cores", "features", "bandwidth"),
+    [
+        ("raspberry-pi-4", 4, [], 12.8),
+        ("raspberry-pi-5", 4, ["asimddp"], 17.1),
+        ("intel-n100", 4, ["avx2", "avx_vnni"], 38.4),
+        ("intel-n97", 4, ["avx2", "avx_vnni"], 38.4),
+    ],
+)
+def test_a_small_computer_is_as_the_table_has_it(name: str, cores: int, features: list[str], bandwidth: float) -> None:
+    profile = load_profile(name)
+    assert (profile.cpu.cores, profile.cpu.features, profile.memory_gbps) == (cores, features, bandwidth)
 
 
 def test_it_does_not_ask_for_more_threads_than_there_are_cores(profile: DeviceProfile) -> None:
@@ -97,3 +163,19 @@ def test_every_field_of_a_profile_says_what_it_means() -> None:
 
     walk(DeviceProfile, "")
     assert undescribed == []
+
+
+@pytest.mark.parametrize(
+    ("field", "unit"),
+    [("memory_gb", "2^30 bytes"), ("memory_gbps", "10^9 bytes/s"), ("power_modes_w", "watts"), ("threads", "a count")],
+)
+def test_every_quantity_has_its_unit(field: str, unit: str) -> None:
+    assert unit in (DeviceProfile.model_fields[field].description or "")
+
+
+@pytest.mark.parametrize(
+    ("field", "unit"),
+    [("int8_tops_dense", "10^12 operations/s"), ("fp16_tflops", "10^12 operations/s"), ("dla_cores", "a count")],
+)
+def test_every_quantity_of_a_gpu_has_its_unit(field: str, unit: str) -> None:
+    assert unit in (Gpu.model_fields[field].description or "")

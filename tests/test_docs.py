@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from edgedx.cli.app import app
+from edgedx.cli.app import COMMANDS, app
 
 ROOT = Path(__file__).resolve().parent.parent
 _spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
@@ -42,6 +42,11 @@ def test_a_generated_page_is_current(page: str) -> None:
 def test_every_command_has_help_with_an_example(name: str) -> None:
     text = _commands()[name].help or ""
     assert f"Example: {name}" in text
+
+
+def test_every_command_module_is_offered() -> None:
+    modules = {path.stem for path in (ROOT / "edgedx" / "cli").glob("*.py")}
+    assert modules - {"__init__", "app", "common", "lazy", "deploy_to"} == set(COMMANDS)
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])

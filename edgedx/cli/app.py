@@ -7,28 +7,36 @@ from typing import Annotated
 
 import typer
 
-from . import devices, recipes
-from .bench import bench
-from .compress import compress
-from .demo import demo
-from .deploy import deploy
-from .doctor import doctor
-from .finetune import finetune
-from .install import install
-from .scan import scan
+from .lazy import lazy_group
+
+# In the order of the flow. A command's module has its name; what stands here is its line in `edgedx --help`.
+COMMANDS = {
+    "finetune": "Train the full model (teacher) by transfer learning.",
+    "compress": "Prune, distil and quantize the teacher into a student.",
+    "deploy": "Gate the student and write the bundle (.edgedx).",
+    "bench": "Accuracy against latency, model beside model.",
+    "scan": "Read every new image of a folder.",
+    "install": "Verify a bundle, prove it here, make it active.",
+    "rollback": "Make the other slot active again.",
+    "status": "What is installed on a device, and whom it trusts.",
+    "keys": "Make, pin and use the keys that sign bundles.",
+    "engine": "Build and list TensorRT engines of this machine.",
+    "wheelhouse": "Collect what a device needs to install offline.",
+    "doctor": "Examine this machine and say what is missing.",
+    "recipes": "List and show recipes.",
+    "devices": "List, show and match device profiles.",
+    "demo": "The whole way in a few minutes.",
+}
 
 app = typer.Typer(
     name="edgedx",
     help="Fine-tune, shrink, prove and ship medical-image classifiers to small computers. Not a medical device.",
+    cls=lazy_group(COMMANDS),
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (finetune, compress, deploy, bench, scan, install, doctor, demo):
-    app.command()(command)
-app.add_typer(recipes.app, name="recipes")
-app.add_typer(devices.app, name="devices")
 
 
 def _version(wanted: bool) -> None:

@@ -19,6 +19,9 @@ def bench(
     size: Annotated[
         int | None, typer.Option(help="Input side of timm models, pixels; that of the first other model unless given.")
     ] = None,
+    device_record: Annotated[
+        Path | None, typer.Option(help="Write figures of this machine for bundles, to send back; needs no torch.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Time models on this machine by turns, and set latency against accuracy.
@@ -26,7 +29,12 @@ def bench(
     Example: edgedx bench runs/pneumonia-mnist/teacher runs/pneumonia-mnist/student resnet50
 
     Preprocessing is timed on a 2048 x 2048 image of 12 bits. timm models carry random weights: latency only.
+    --device-record takes bundles alone, times each of their models here, and adds power mode, clocks, temperature
+    and JetPack; what cannot run here is "not measured". It is what a device without torch uses.
     """
+    if device_record is not None:
+        _record(models, device_record, threads, batch, seconds, json)
+        return
     from ..core.preprocess import PreprocessSpec
     from ..lab.bench import bench as work
     from ..lab.bench import contender, write_bench
@@ -43,6 +51,28 @@ def bench(
     print_rows(rows)
     typer.echo(f"batch {batch}, {threads} thread(s), {report['machine']}")
     typer.echo(f"written   {out / 'bench.json'}, {out / 'pareto.png'}")
+
+
+def _record(models: list[str], path: Path, threads: int, batch: int, seconds: float, json: bool) -> None:
+    from ..device.device_record import record_device, write_device_record
+
+    record = record_device(models, threads=threads, batch=batch, seconds=seconds)
+    write_device_record(path, record)
+    if json:
+        print_json(record)
+        return
+    for row in record["rows"]:
+        times = row["latency"]
+        told = (
+            f"{times}: {row['why']}"
+            if isinstance(times, str)
+            else f"P50 {times['p50_ms']:.2f} ms, P99 {times['p99_ms']:.2f} ms, {times['provider']}"
+        )
+        typer.echo(f"{row['bundle']} {row['variant']}  {told}")
+    typer.echo(
+        f"batch {batch}, {record['machine']}, power mode {record['conditions']['before']['power_mode'] or 'unknown'}"
+    )
+    typer.echo(f"written   {path}: read it, then send it to whom asked for it")
 
 
 def print_rows(rows: list[dict[str, Any]]) -> None:

@@ -40,8 +40,9 @@ def demo(
         typer.echo(f"[{time.monotonic() - begun:4.0f} s] {text}", err=True)
 
     chosen = load_recipe(recipe, QUICK) if recipe else demo_recipe()
-    if overwrite:
-        shutil.rmtree(out, ignore_errors=True)
+    if overwrite:  # what a demo makes, and nothing else: --out may name a folder that holds more
+        for name in ("run", "device", "bench", "inbox", "results"):
+            shutil.rmtree(out / name, ignore_errors=True)
     report = run_demo(chosen, out, profile_for("this"), say)
     summary, example = _scan(out, Path(report["installed"]), Path(report["inbox"]))
     report |= {"scan": summary, "example": example, "seconds": round(time.monotonic() - begun)}
@@ -68,12 +69,12 @@ def _scan(out: Path, bundle: Path, inbox: Path) -> tuple[dict[str, int], dict[st
     import json
     import shutil
 
-    from ..device.install import open_any
-    from ..device.scanner import Options, open_scanner
+    from ..device.scanner import Options
+    from ..device.serving import serve
 
     results = out / "results"
     shutil.rmtree(results, ignore_errors=True)
-    with open_scanner(inbox, open_any(bundle), results, options=Options(settle=0.2)) as scanner:
+    with serve(inbox, bundle, results, options=Options(settle=0.2)) as scanner:
         counts = scanner.run_once()
         first = next(item for item in scanner.journal.items() if item.status == "done")
         example = json.loads(scanner.publisher.path_of(first.key).read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +14,19 @@ if TYPE_CHECKING:
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print only JSON.")]
 
-app = typer.Typer(help="Device profiles: what edgedx knows of a device.", no_args_is_help=True, rich_markup_mode=None)
+_VERDICTS = {
+    "native": "edgedx runs on it as it is",
+    "update": "update to 6.1 or newer first: sudo apt full-upgrade",
+    "container": "its Python is too old: edgedx runs there in a container with Python 3.10 or newer",
+    "unsupported": "edgedx does not run on it",
+}
+
+app = typer.Typer(
+    help="Device profiles: what edgedx knows of a device.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+)
 
 
 @app.command("list")
@@ -50,11 +63,13 @@ def show_device(
 
     Example: edgedx devices show orin-nano-8gb
     """
+    from ..core.jetpack import jetpack_support
     from ..core.profile import load_profile
 
     profile = load_profile(name)
+    verdicts = {release: jetpack_support(release) for release in profile.jetpack}
     if as_json:
-        _print_json({"profile": profile.model_dump(mode="json")})
+        _print_json({"profile": profile.model_dump(mode="json"), "jetpack_support": verdicts})
         return
     from rich.console import Console
     from rich.table import Table
@@ -63,26 +78,34 @@ def show_device(
     table = Table("field", "value", "meaning", "source", box=None, pad_edge=False)
     for key, value, meaning in _rows(profile):
         if key != "sources":
-            # A source may stand for a whole section, such as quantization.
-            source = profile.sources.get(key) or profile.sources.get(key.partition(".")[0], "")
-            table.add_row(Text(key), Text(value), Text(meaning), Text(source))
+            table.add_row(Text(key), Text(value), Text(meaning), Text(profile.source_of(key)))
     Console().print(table)
+    for release, verdict in verdicts.items():
+        typer.echo(f"JetPack {release}: {_VERDICTS[verdict]}")
 
 
 @app.command("match")
-def match_device(as_json: AsJson = False) -> None:
-    """Say which profile fits this machine, and why.
+def match_device(
+    root: Annotated[
+        Path, typer.Option(help="Root of the machine's file system; another is a mounted disk or a recording.")
+    ] = Path("/"),
+    as_json: AsJson = False,
+) -> None:
+    """Say which profile fits this machine, and why; on a Jetson also how edgedx runs on its JetPack.
 
     Example: edgedx devices match
     """
     from dataclasses import asdict
 
+    from ..core.jetpack import jetpack_support
     from ..core.profile import load_profiles
     from ..device.hardware import read_hardware
     from ..device.match import match_profile
 
-    hardware = read_hardware()
+    hardware = read_hardware(root)
     profile, reason = match_profile(hardware, load_profiles())
+    release = hardware.jetson.jetpack if hardware.jetson else None
+    support = jetpack_support(release) if release else None
     if as_json:
         _print_json(
             {
@@ -90,11 +113,15 @@ def match_device(as_json: AsJson = False) -> None:
                 "reason": reason,
                 "supported": profile.supported,
                 "unsupported_reason": profile.unsupported_reason,
+                "jetpack": release,
+                "jetpack_support": support,
                 "hardware": asdict(hardware),
             }
         )
         return
     typer.echo(f"{profile.name}: {reason}")
+    if release and support:
+        typer.echo(f"JetPack {release}: {_VERDICTS[support]}")
     if not profile.supported:
         typer.echo(f"warning: {profile.unsupported_reason}", err=True)
 

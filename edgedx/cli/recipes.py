@@ -8,7 +8,7 @@ import typer
 
 from .common import print_json, print_recipe
 
-app = typer.Typer(help="List and show recipes.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="List and show recipes.", no_args_is_help=True, rich_markup_mode=None, add_completion=False)
 
 
 @app.command("list")

@@ -12,11 +12,13 @@ from .common import print_json
 
 def scan(
     inbox: Annotated[Path, typer.Argument(help="Folder to watch, with its sub-folders.")],
-    bundle: Annotated[Path, typer.Option(help="A .edgedx file, or an installed one: ROOT/current.")],
+    bundle: Annotated[
+        Path, typer.Option(help="Root that `edgedx install` was given, ROOT/current, or a .edgedx file.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for results, quarantine and the ledger; on a local disk.")],
     once: Annotated[bool, typer.Option("--once", help="Read what is there, then stop.")] = False,
     variant: Annotated[
-        str | None, typer.Option(help="Model of the bundle, e.g. fp32; its default unless given.")
+        str | None, typer.Option(help="Model of the bundle, e.g. fp32; the one it was installed with unless given.")
     ] = None,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads of one inference; 0 lets the runtime choose.")] = 0,
     operating_point: Annotated[str | None, typer.Option(help="Operating point, e.g. sensitivity-0.95.")] = None,
@@ -35,6 +37,9 @@ def scan(
 
     Every input ends as done, refused (not what the model was made for) or quarantined (moved to OUT/quarantine,
     with the reason). Stop it with Ctrl-C or SIGTERM: it finishes its batch.
+
+    A bundle that was just installed is on trial: after three starts that neither answered an image nor ended in
+    order, or when it does not work, the one before it is made active again, and stderr says so.
     """
     import logging
     import signal
@@ -42,8 +47,8 @@ def scan(
 
     from ..core.progress import progress
     from ..core.result import NOT_A_MEDICAL_DEVICE
-    from ..device.install import open_any
-    from ..device.scanner import Options, open_scanner
+    from ..device.scanner import Options
+    from ..device.serving import serve
 
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(message)s"
@@ -51,9 +56,10 @@ def scan(
     settle = settle if settle is not None else (0.5 if once else 2.0)
     options = Options(interval=interval, settle=settle)
     typer.echo(NOT_A_MEDICAL_DEVICE, err=True)
-    with open_scanner(
-        inbox, open_any(bundle), out, variant=variant, threads=threads, operating_point=operating_point, options=options
-    ) as scanner:
+    with serve(
+        inbox, bundle, out, variant=variant, threads=threads, operating_point=operating_point, options=options,
+        tell=lambda text: typer.echo(f"warning: {text}", err=True),
+    ) as scanner:  # fmt: skip
 
         def stop(*_: object) -> None:
             scanner.stop = True

@@ -1,30 +1,39 @@
 """The bundle (`.edgedx`): one file with all a device needs, read by our own strict reader.
 
-It is a zip of stored (uncompressed) regular files with fixed dates, whose archive comment is the SHA-256 of
-every byte before it. The reader checks that digest before it parses anything, so one flipped byte anywhere
-is found; then it accepts only what our writer would have written.
+Checksum and signature are checked on raw bytes before the manifest is parsed (`bundle_file`); every part is in the
+manifest by hash, so that a signature over the manifest covers all.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
-import zipfile
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .errors import BundleError
-from .files import canonical_json, read_json, sha256_bytes, storage_error, write_bytes
+from .bundle_file import (
+    MANIFEST,
+    MAX_BUNDLE_BYTES,
+    MAX_MANIFEST_BYTES,
+    RESERVED,
+    SIGNATURES,
+    pack,
+    parse_signatures,
+    plain_name,
+    read_envelope,
+    read_regular,
+    resign,
+    signature_lines,
+    unpack,
+)
+from .errors import BundleError, InputOutputError
+from .files import canonical_json, sha256_bytes, write_bytes, write_text
+from .onnx_walk import check_onnx
 from .preprocess import PreprocessSpec
-
-MANIFEST = "manifest.json"
-MAX_BUNDLE_BYTES = 2 << 30
-MAX_PARTS = 64
-_NAME_CHARS = set("abcdefghijklmnopqrstuvwxyz0123456789.-_/")
-_COMMENT_BYTES = 64  # hex SHA-256
+from .signing import PublicKey, Signature, SigningKey, require_signature
+from .version import VERSION_PATTERN
 
 
 class _Strict(BaseModel):
@@ -57,6 +66,9 @@ class Engine(_Strict):
     runtime: Literal["tensorrt_rtx"] = Field(description="Runtime that loads it; only ahead-of-time engines ship.")
     runtime_version: str = Field(description="Version of the runtime that built it; another one builds its own.")
     model_sha256: str = Field(description="Of the ONNX file that it was built from.")
+    sm: list[str] = Field(min_length=1, description="Compute capabilities that it runs on, major.minor.")
+    bytes: int = Field(gt=0, description="Size of the engine, which the part holds compressed (xz).")
+    sha256: str = Field(description="Of the engine, uncompressed.")
 
 
 class OperatingPoint(_Strict):
@@ -90,8 +102,8 @@ class Manifest(_Strict):
     """manifest.json: everything but the weights."""
 
     schema_version: Literal[1] = 1
-    name: str
-    version: str = Field(description="Version of the model, chosen by who made the bundle.")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,79}$", description="Of the model; versions are compared by name.")
+    version: str = Field(pattern=VERSION_PATTERN, description="Of the model: dotted numbers; a device takes no older.")
     created: str = Field(description="Wall clock of the workstation, ISO 8601 UTC.")
     edgedx: str = Field(description="Version of edgedx that wrote it.")
     profile: str = Field(description="Device profile the bundle was made for.")
@@ -120,19 +132,36 @@ class Manifest(_Strict):
     synthetic: bool = Field(False, description="Trained on generated images; worth nothing in a clinic.")
     parts: dict[str, Part] = Field(description="Every other file of the bundle.")
 
-    def digest(self) -> str:
-        """SHA-256 of the canonical manifest: the identity of the bundle (parts are inside by hash)."""
-        return sha256_bytes(canonical_json(self.model_dump(mode="json")))
-
 
 class Bundle:
-    """An opened, verified bundle. Use `open_bundle`, or `open_folder` for an installed one."""
+    """An opened, verified bundle. Use `open_bundle`, or `open_folder` for an installed one.
 
-    def __init__(self, manifest: Manifest, parts: Mapping[str, bytes], path: Path) -> None:
-        self.manifest = manifest
+    Attributes
+    ----------
+    digest : str
+        SHA-256 of the canonical manifest: the identity of the bundle, as parts are inside by hash.
+    signatures : tuple of Signature
+        As they came; verified only where keys were given to verify them with.
+    signed_by : PublicKey or None
+        The trusted key that has signed, where keys were given.
+    """
+
+    def __init__(
+        self,
+        manifest: bytes,
+        parts: Mapping[str, bytes],
+        path: Path,
+        signatures: Sequence[Signature] = (),
+        signed_by: PublicKey | None = None,
+    ) -> None:
+        self.manifest = _parse_manifest(manifest, path)
+        self.raw_manifest = manifest
         self.path = path
-        self.digest = manifest.digest()
+        self.digest = sha256_bytes(manifest)
+        self.signatures = tuple(signatures)
+        self.signed_by = signed_by
         self._parts = parts
+        _check_parts(self.manifest, parts, path)
 
     def read(self, name: str) -> bytes:
         """Content of part `name`, verified against the manifest when the bundle was opened."""
@@ -153,7 +182,9 @@ class Bundle:
         return iter(self._parts)
 
 
-def write_bundle(path: Path | str, manifest: Manifest, parts: Mapping[str, bytes]) -> str:
+def write_bundle(
+    path: Path | str, manifest: Manifest, parts: Mapping[str, bytes], keys: Sequence[SigningKey] = ()
+) -> str:
     """Write a bundle durably and return its digest.
 
     Parameters
@@ -161,90 +192,67 @@ def write_bundle(path: Path | str, manifest: Manifest, parts: Mapping[str, bytes
     manifest : Manifest
         Its ``parts`` are filled in here, from `parts`.
     parts : mapping of name to bytes
+    keys : sequence of SigningKey
+        Each signs.
     """
     manifest = manifest.model_copy(
         update={"parts": {k: Part(sha256=sha256_bytes(v), bytes=len(v)) for k, v in sorted(parts.items())}}
     )
-    _check_manifest(manifest, Path(path))
-    write_bytes(path, _pack({MANIFEST: canonical_json(manifest.model_dump(mode="json")), **parts}))
-    return manifest.digest()
+    raw = canonical_json(manifest.model_dump(mode="json"))
+    Bundle(raw, parts, Path(path))  # what would be refused is not written
+    write_bytes(path, pack(raw, parts, [key.sign(raw) for key in keys]))
+    return sha256_bytes(raw)
 
 
-def _pack(files: Mapping[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, data in sorted(files.items(), key=lambda item: (item[0] != MANIFEST, item[0])):
-            info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-            info.external_attr = 0o100644 << 16
-            archive.writestr(info, data)
-        archive.comment = b"0" * _COMMENT_BYTES
-    body = buffer.getvalue()[:-_COMMENT_BYTES]
-    return body + hashlib.sha256(body).hexdigest().encode()
+def sign_bundle(path: Path | str, keys: Sequence[SigningKey]) -> tuple[Signature, ...]:
+    """Add signatures to a bundle file, in place; those of other keys stay. Returns all that it has then."""
+    path = Path(path)
+    envelope = read_envelope(path)
+    Bundle(envelope.manifest, _parts(unpack(envelope, path)), path)  # nobody should sign what no device takes
+    signatures = {signature.key_id: signature for signature in envelope.signatures}
+    signatures |= {key.public.id: key.sign(envelope.manifest) for key in keys}
+    ordered = tuple(signatures[key_id] for key_id in sorted(signatures))
+    write_bytes(path, resign(envelope, ordered))
+    return ordered
 
 
-def open_bundle(path: Path | str) -> Bundle:
+def open_bundle(path: Path | str, *, trusted: Sequence[PublicKey] = ()) -> Bundle:
     """Read and verify a bundle file; nothing is unpacked to disk.
+
+    Parameters
+    ----------
+    trusted : sequence of PublicKey
+        Where there are any, one of them must have signed; that is checked before anything is parsed.
 
     Raises
     ------
+    GateRefused
+        Not signed by a trusted key.
     BundleError
         Damaged (digest), malformed, over the size limit, or of another schema.
     StorageError, InputOutputError
         Missing or not readable.
     """
     path = Path(path)
-    try:
-        if path.stat().st_size > MAX_BUNDLE_BYTES:
-            raise BundleError(f"{path} is larger than {MAX_BUNDLE_BYTES >> 20} MiB")
-        data = path.read_bytes()
-    except OSError as error:
-        raise storage_error(path, error) from error
-    body, comment = data[:-_COMMENT_BYTES], data[-_COMMENT_BYTES:]
-    if hashlib.sha256(body).hexdigest().encode() != comment:
-        raise BundleError(
-            f"{path} is damaged or is not a bundle: its content does not match its checksum",
-            next_step="copy it again from where it was made, then compare `sha256sum` on both sides",
-        )
-    files = _unpack(path, data)
-    manifest = _parse_manifest(files.pop(MANIFEST, None), path)
-    if set(files) != set(manifest.parts):
-        raise BundleError(f"{path}: parts and manifest differ: {sorted(set(files) ^ set(manifest.parts))}")
-    for name, part in manifest.parts.items():
-        if len(files[name]) != part.bytes or sha256_bytes(files[name]) != part.sha256:
-            raise BundleError(f"{path}: part {name} does not match its hash in the manifest")
-    return Bundle(manifest, files, path)
+    envelope = read_envelope(path)
+    signer = require_signature(envelope.manifest, envelope.signatures, trusted, path) if trusted else None
+    files = unpack(envelope, path)
+    if files.get(MANIFEST) != envelope.manifest:
+        raise BundleError(f"{path}: {MANIFEST} is not the one that the checksum and signature are of")
+    return Bundle(envelope.manifest, _parts(files), path, envelope.signatures, signer)
 
 
-def _unpack(path: Path, data: bytes) -> dict[str, bytes]:
-    files: dict[str, bytes] = {}
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            entries = archive.infolist()
-            if len(entries) > MAX_PARTS:
-                raise BundleError(f"{path}: more than {MAX_PARTS} parts")
-            for entry in entries:
-                regular = entry.external_attr >> 16 in (0, 0o100644)
-                if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 or not regular:
-                    raise BundleError(f"{path}: part {entry.filename!r} is not a plain stored file")
-                if not _plain_name(entry.filename) or entry.filename in files:
-                    raise BundleError(f"{path}: part name {entry.filename!r} is not allowed or stands twice")
-                files[entry.filename] = archive.read(entry)
-    except (zipfile.BadZipFile, RuntimeError, ValueError, EOFError) as error:
-        raise BundleError(f"{path} is malformed: {error}") from error
-    return files
+def _parts(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {name: data for name, data in files.items() if name != MANIFEST}
 
 
-def _plain_name(name: str) -> bool:
-    return (
-        0 < len(name) <= 120
-        and set(name) <= _NAME_CHARS
-        and all(piece and not piece.startswith(".") for piece in name.split("/"))
-    )
+def check_models(bundle: Bundle) -> None:
+    """Refuse a bundle whose models need anything outside themselves (see `onnx_walk.check_onnx`)."""
+    for name, variant in bundle.manifest.variants.items():
+        check_onnx(bundle.read(variant.file), f"{bundle.path}: model {name}")
 
 
-def _parse_manifest(raw: bytes | None, path: Path) -> Manifest:
-    if raw is None:
-        raise BundleError(f"{path}: no {MANIFEST}")
+def _parse_manifest(raw: bytes, path: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(raw)
     except ValidationError as error:
@@ -253,6 +261,9 @@ def _parse_manifest(raw: bytes | None, path: Path) -> Manifest:
         raise BundleError(
             f"{path}: {MANIFEST}, field {where}: {first['msg']}", next_step="was it made by a newer edgedx?"
         ) from error
+    # What a reader of another kind would understand by a key that stands twice is nobody's guess.
+    if canonical_json(json.loads(raw)) != raw:
+        raise BundleError(f"{path}: {MANIFEST} is not canonical JSON")
     _check_manifest(manifest, path)
     return manifest
 
@@ -266,35 +277,61 @@ def _check_manifest(manifest: Manifest, path: Path) -> None:
         raise BundleError(f"{path}: default_variant {manifest.default_variant!r} is no variant")
     if manifest.positive is not None and manifest.positive not in manifest.classes:
         raise BundleError(f"{path}: positive class {manifest.positive!r} is not among the classes")
+    for engine in manifest.engines:
+        variant = manifest.variants.get(engine.variant)
+        if variant is None or manifest.parts[variant.file].sha256 != engine.model_sha256:
+            raise BundleError(f"{path}: engine {engine.file} was not built from a model of this bundle")
+
+
+def _check_parts(manifest: Manifest, parts: Mapping[str, bytes], path: Path) -> None:
+    for name in parts:
+        if not plain_name(name) or name in RESERVED:
+            raise BundleError(f"{path}: part name {name!r} is not allowed")
+    if set(parts) != set(manifest.parts):
+        raise BundleError(f"{path}: parts and manifest differ: {sorted(set(parts) ^ set(manifest.parts))}")
+    for name, part in manifest.parts.items():
+        if len(parts[name]) != part.bytes or sha256_bytes(parts[name]) != part.sha256:
+            raise BundleError(
+                f"{path}: part {name} does not match its hash in the manifest: it was changed",
+                next_step="install the bundle again",
+            )
 
 
 def unpack_to(bundle: Bundle, folder: Path) -> None:
-    """Write an opened bundle's parts and manifest into `folder`, each durably (see `device.install`)."""
+    """Write an opened bundle's manifest, signatures and parts into `folder`, each durably (see `device.install`)."""
     for name in bundle.names():
         write_bytes(folder / name, bundle.read(name))
-    write_bytes(folder / MANIFEST, canonical_json(bundle.manifest.model_dump(mode="json")))
+    write_text(folder / SIGNATURES, signature_lines(bundle.signatures))
+    write_bytes(folder / MANIFEST, bundle.raw_manifest)
 
 
-def open_folder(folder: Path | str) -> Bundle:
-    """Open an installed bundle, verifying every part's hash on disk.
+def open_folder(folder: Path | str, *, trusted: Sequence[PublicKey] = ()) -> Bundle:
+    """Open an installed bundle, verifying signature and every part's hash on disk (see `open_bundle`).
 
     Raises
     ------
+    GateRefused
+        Not signed by a trusted key.
     BundleError
         A part is missing or differs from the manifest.
     """
     folder = Path(folder)
-    read_json(folder / MANIFEST)  # for its error: missing, or not JSON
-    manifest = _parse_manifest((folder / MANIFEST).read_bytes(), folder)
+    raw = read_regular(folder / MANIFEST, MAX_MANIFEST_BYTES)
+    signatures: tuple[Signature, ...] = ()
+    if (folder / SIGNATURES).exists():
+        signatures = parse_signatures(read_regular(folder / SIGNATURES, 1 << 12), folder / SIGNATURES)
+    signer = require_signature(raw, signatures, trusted, folder) if trusted else None
     files: dict[str, bytes] = {}
-    for name, part in manifest.parts.items():
-        if not _plain_name(name):
+    for name in _parse_manifest(raw, folder).parts:
+        if not plain_name(name):
             raise BundleError(f"{folder}: part name {name!r} is not allowed")
         try:
-            data = (folder / name).read_bytes()
-        except OSError as error:
-            raise BundleError(f"{folder}: part {name} is missing: {error.strerror}") from error
-        if sha256_bytes(data) != part.sha256:
-            raise BundleError(f"{folder}: part {name} was changed on disk", next_step="install the bundle again")
-        files[name] = data
-    return Bundle(manifest, files, folder)
+            files[name] = read_regular(folder / name, MAX_BUNDLE_BYTES)
+        except BundleError:
+            raise
+        except InputOutputError as error:
+            raise BundleError(
+                f"{folder}: part {name} is missing or unreadable: {error.message}",
+                next_step="install the bundle again, or `edgedx rollback`",
+            ) from error
+    return Bundle(raw, files, folder, signatures, signer)

@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from .errors import InputOutputError, StorageError
+from .errors import AlreadyExists, InputOutputError, StorageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+_GONE = {errno.EIO, errno.ENODEV, errno.ENXIO, errno.ESTALE, errno.ENOMEDIUM}
 
 
 def storage_error(path: Path, error: OSError) -> InputOutputError:
@@ -29,7 +30,11 @@ def storage_error(path: Path, error: OSError) -> InputOutputError:
         return StorageError(f"cannot write {path}: {error.strerror}", next_step="check the owner and the mount options")
     if error.errno == errno.ENOENT:
         return InputOutputError(f"no such file or folder: {path}", next_step="check the path")
-    return InputOutputError(f"{path}: {error.strerror or error}")
+    if error.errno in _GONE:
+        return InputOutputError(
+            f"{path}: {error.strerror}", next_step="is its disk, stick or share still there? Put it back, then repeat"
+        )
+    return InputOutputError(f"{path}: {error.strerror or error}", next_step="look at what is there")
 
 
 def sync_folder(folder: Path) -> None:
@@ -88,6 +93,26 @@ def write_bytes(path: Path | str, data: bytes) -> None:
 def write_text(path: Path | str, text: str) -> None:
     """Write UTF-8 `text` to `path` durably."""
     write_bytes(path, text.encode())
+
+
+def write_secret(path: Path, data: bytes) -> None:
+    """Write a new file that only its owner can read, durably; one that is there is never replaced."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise AlreadyExists(f"{path} is there, and is not overwritten", next_step="choose another name") from error
+    except OSError as error:
+        raise storage_error(path, error) from error
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        sync_folder(path.parent)
+    except OSError as error:
+        path.unlink(missing_ok=True)  # half a key is none
+        raise storage_error(path, error) from error
 
 
 def write_json(path: Path | str, value: Any) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from typing_extensions import Self
 
 from .errors import ProfileError
+from .jetpack import JETPACKS
 from .shipped import shipped_folder
 from .validation import explain
 from .yaml_file import read_yaml
@@ -42,7 +43,9 @@ class Cpu(_Section):
     """The processor."""
 
     model: str = Field(description="Name of the cores, or of the processor.")
-    cores: int | None = Field(None, ge=1, description="Physical cores; null where the profile covers many processors.")
+    cores: int | None = Field(
+        None, ge=1, description="Physical cores, a count; null where the profile covers many processors."
+    )
     features: list[Feature] = Field(
         [],
         description="INT8 features in the words of /proc/cpuinfo; in generic profiles one kind of VNNI stands for all.",
@@ -53,9 +56,13 @@ class Gpu(_Section):
     """The GPU that TensorRT builds for."""
 
     name: str = Field(description="Architecture and core count, or family of cards.")
-    sm: str = Field(pattern=r"^\d+\.\d$", description="Compute capability; the lowest, for a family of cards.")
-    sm_max: str | None = Field(None, pattern=r"^\d+\.\d$", description="Highest capability of a family of cards.")
-    dla_cores: int = Field(0, ge=0, description="Deep learning accelerators beside the GPU (FP16 and INT8).")
+    sm: str = Field(
+        pattern=r"^\d+\.\d$", description="Compute capability, major.minor; the lowest, for a family of cards."
+    )
+    sm_max: str | None = Field(
+        None, pattern=r"^\d+\.\d$", description="Highest compute capability of a family of cards, major.minor."
+    )
+    dla_cores: int = Field(0, ge=0, description="Deep learning accelerators beside the GPU (FP16 and INT8), a count.")
     int8_tops_dense: float | None = Field(
         None, gt=0, description="Peak INT8 of the GPU alone without sparsity, 10^12 operations/s; null: none, unknown."
     )
@@ -66,8 +73,7 @@ class Gpu(_Section):
     @property
     def has_int8(self) -> bool:
         """Whether TensorRT has INT8 kernels for it: SM 6.1 and above, save SM 6.2 (TensorRT support matrix)."""
-        major, minor = (int(part) for part in self.sm.split("."))
-        return (major, minor) >= (6, 1) and (major, minor) != (6, 2)
+        return _version(self.sm) >= (6, 1) and _version(self.sm) != (6, 2)
 
 
 class Quantization(_Section):
@@ -106,20 +112,24 @@ class DeviceProfile(_Section):
     gpu: Gpu | None = Field(None, description="GPU that runs the model; null for CPU targets.")
     memory_gb: float | None = Field(None, gt=0, description="Memory as sold, 2^30 bytes; null where it varies.")
     memory_gbps: float | None = Field(None, gt=0, description="Peak bandwidth, 10^9 bytes/s; null where it varies.")
-    power_modes_w: list[float] = Field([], description="Power budgets to choose from, watts; empty where not known.")
+    power_modes_w: list[float] = Field(
+        [], description="Power budgets to choose from, or the one it has, watts; empty where not known."
+    )
     uncapped_mode: str | None = Field(None, description="Mode without a power budget, as nvpmodel names it.")
     jetpack: list[str] = Field([], description="JetPack releases that NVIDIA makes for it, major.minor.")
     storage: list[Literal["microsd", "emmc", "nvme", "sata", "usb"]] = Field(
         [], description="Media it can run from; microSD and eMMC wear out under a scanner that writes all day."
     )
     quantization: Quantization
-    threads: int = Field(ge=0, description="CPU threads of one inference; 0 lets the runtime choose.")
+    threads: int = Field(ge=0, description="CPU threads of one inference, a count; 0 lets the runtime choose.")
     recognise: Recognise = Field(
         default_factory=lambda: Recognise.model_validate({}),
         description="How a running device is matched; empty for generic profiles.",
     )
     notes: list[str] = Field([], description="What a user of this device should know, one sentence each.")
-    sources: dict[str, str] = Field({}, description="Dotted field to where its figure comes from.")
+    sources: dict[str, str] = Field(
+        {}, description="Dotted field, or section, to where its figures come from; the field's own wins."
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -132,7 +142,19 @@ class DeviceProfile(_Section):
             raise ValueError("unsupported_reason: say why when supported is false, and only then")
         if self.jetpack and self.family != "jetson":
             raise ValueError("jetpack: only for the family jetson")
+        if unknown := [release for release in self.jetpack if release not in JETPACKS]:
+            raise ValueError(f"jetpack: {unknown[0]!r} is not one of {', '.join(JETPACKS)}")
+        if self.cpu.cores is not None and self.threads > self.cpu.cores:
+            raise ValueError(f"threads: {self.threads} is more than the {self.cpu.cores} cores")
+        if self.power_modes_w != sorted(set(self.power_modes_w)) or min(self.power_modes_w, default=1.0) <= 0:
+            raise ValueError("power_modes_w: give each budget once, in rising order, in watts")
+        if self.gpu is not None and self.gpu.sm_max is not None and _version(self.gpu.sm_max) < _version(self.gpu.sm):
+            raise ValueError(f"gpu.sm_max: {self.gpu.sm_max} is below gpu.sm {self.gpu.sm}")
         return self
+
+    def source_of(self, key: str) -> str:
+        """Where the figure of a dotted field comes from: its own source, else its section's, else empty."""
+        return self.sources.get(key) or self.sources.get(key.partition(".")[0], "")
 
     @model_validator(mode="after")
     def _sources_name_fields(self) -> Self:
@@ -170,6 +192,10 @@ def quantization_for(target: Target, arch: Arch, features: Collection[str], *, h
     if arch == "aarch64":
         return Quantization(scheme="s8s8", reduce_range=False)
     return Quantization(scheme="u8s8", reduce_range=False if VNNI & set(features) else "measure")
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("."))
 
 
 def _objection(profile: DeviceProfile, right: Quantization) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -14,6 +14,7 @@ from .errors import RecipeError
 from .preprocess import PreprocessSpec
 from .shipped import shipped_folder
 from .validation import explain
+from .version import VERSION_PATTERN
 from .yaml_file import read_yaml
 
 
@@ -60,9 +61,7 @@ class Data(_Section):
     path: str | None = Field(
         None, description="File or folder, relative to EDGEDX_DATA or the working folder; absolute is taken as it is."
     )
-    download: str | None = Field(
-        None, description="Address of the official file, used only by `edgedx demo`."
-    )
+    download: str | None = Field(None, description="Address of the official file, used only by `edgedx demo`.")
     md5: str | None = Field(None, description="MD5 of the official download, hex.")
     csv: str = Field("labels.csv", description="Table below path, for source csv.")
     image_column: str = Field("image", description="Column with the image's path, relative to path.")
@@ -261,7 +260,9 @@ class Recipe(_Section):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="Lower-case letters, digits and hyphens.")
     title: str = Field(description="One line.")
-    version: str = Field("1", description="Of the models made with it; goes into the bundle.")
+    version: str = Field(
+        "1", pattern=VERSION_PATTERN, description="Of the models made with it: dotted numbers; a device takes no older."
+    )
     synthetic: bool = Field(False, description="True where images are generated; figures are then labelled so.")
     licences: dict[str, str] = Field(
         {}, description="Data and weights to SPDX name or a sentence; goes into the bundle."
@@ -367,7 +368,9 @@ def fields_table() -> list[tuple[str, str, str, str]]:
                 walk(kind, f"{prefix}{name}.")
                 continue
             default = "required" if info.is_required() else _show(info.get_default(call_default_factory=True))
-            shown = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
+            shown = str(kind).replace("typing.", "")
+            if isinstance(kind, type) and not get_args(kind):  # Python 3.10 takes tuple[int] for a type
+                shown = kind.__name__
             rows.append((prefix + name, shown, default, info.description or ""))
 
     walk(Recipe, "")

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from ..core.errors import ProfileError
+from ..core.jetpack import jetpack_support
 from ..core.profile import DeviceProfile, load_profiles
-from .hardware import Hardware, jetpack_support, read_hardware
+from .hardware import Hardware, read_hardware
 from .match import match_profile
 from .software import EXTRAS, Software, read_software
 

@@ -9,8 +9,8 @@ import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from ..core.jetpack import jetpack_of
 from ..core.profile import CPU_FEATURES
 
 _SMI_FIELDS = "name,compute_cap,memory.total,driver_version"
@@ -32,20 +32,6 @@ _ARM_CORES = {
     ("0x4e", "0x003"): "Denver 2",
     ("0x4e", "0x004"): "Carmel",
 }
-
-# First L4T release of each JetPack major.minor, newest first (NVIDIA's JetPack archive).
-_JETPACK_SINCE = [
-    ((39, 0), "7.2"),
-    ((38, 3), "7.1"),
-    ((38, 0), "7.0"),
-    ((36, 4, 3), "6.2"),
-    ((36, 4), "6.1"),
-    ((36, 2), "6.0"),
-    ((35, 2), "5.1"),
-    ((34, 0), "5.0"),
-    ((32, 6), "4.6"),
-    ((32, 1), "4.2"),
-]
 
 
 @dataclass(frozen=True)
@@ -121,8 +107,14 @@ def read_hardware(
         Returns the text of nvidia-smi (`run_nvidia_smi`) or None. Recorded machines have none unless given.
     """
     text = _read(root / "proc/cpuinfo")
+    here = root == Path("/")
+    arch = _arch(text)
+    cpu = parse_cpuinfo(text)
+    if here and (emulated := _machine()) != arch:
+        # qemu-user runs programs of another instruction set, and /proc/cpuinfo stays that of the machine below.
+        arch, cpu = emulated, Cpu(f"{emulated} emulated on {cpu.model}", cpu.cores, cpu.logical_cores, ())
     if nvidia_smi is None:
-        nvidia_smi = run_nvidia_smi if root == Path("/") else lambda: None
+        nvidia_smi = run_nvidia_smi if here else lambda: None
     board = _board(root)
     is_jetson = (root / "etc/nv_tegra_release").is_file() or (
         board is not None and any(item.startswith("nvidia,tegra") for item in board.compatible)
@@ -130,8 +122,8 @@ def read_hardware(
     return Hardware(
         os=_os(root),
         kernel=_read(root / "proc/sys/kernel/osrelease").strip() or platform.release(),
-        arch=_arch(text),
-        cpu=parse_cpuinfo(text),
+        arch=arch,
+        cpu=cpu,
         memory_gb=_memory_gb(root),
         board=board,
         jetson=_jetson(root) if is_jetson else None,
@@ -190,29 +182,6 @@ def parse_cpuinfo(text: str) -> Cpu:
     )
 
 
-def jetpack_of(l4t: str) -> str | None:
-    """JetPack major.minor that a release of L4T, such as ``36.4.3``, belongs to.
-
-    A release newer than those known is taken for the newest JetPack known.
-    """
-    numbers = tuple(int(part) for part in l4t.split("."))
-    return next((jetpack for since, jetpack in _JETPACK_SINCE if numbers >= since), None)
-
-
-def jetpack_support(jetpack: str) -> Literal["native", "container", "update", "unsupported"]:
-    """How edgedx runs on a JetPack: as it is, in a container with a newer Python, after an update, or not.
-
-    JetPack 5 has Python 3.8 and edgedx needs 3.10; JetPack 6.0 has TensorRT 8.6, and its update to 6.1 is a
-    package upgrade; JetPack 4 has Python 3.6 and TensorRT 8.2.
-    """
-    version = tuple(int(part) for part in jetpack.split("."))
-    if version < (5,):
-        return "unsupported"
-    if version < (6,):
-        return "container"
-    return "update" if version < (6, 1) else "native"
-
-
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
@@ -243,6 +212,10 @@ def _arch(cpuinfo: str) -> str:
         return "aarch64"
     if re.search(r"^vendor_id\s*:", cpuinfo, re.M):
         return "x86_64"
+    return _machine()
+
+
+def _machine() -> str:
     machine = platform.machine()
     return {"AMD64": "x86_64", "arm64": "aarch64"}.get(machine, machine)
 

@@ -71,7 +71,10 @@ class OnnxRunner:
         try:
             session = ort.InferenceSession(self._model, options, providers=[self.provider])
         except Exception as error:  # ONNX Runtime raises its own unrelated classes, one per failure
-            raise BundleError(f"the ONNX model does not load: {error}") from error
+            raise BundleError(
+                f"the ONNX model does not load: {error}",
+                next_step="deploy it again; `edgedx doctor` names the version of ONNX Runtime here",
+            ) from error
         if session.get_providers()[0] != self.provider:
             raise ProviderMissing(f"ONNX Runtime runs {session.get_providers()[0]} instead of {self.provider}")
         self._session = session

@@ -75,6 +75,8 @@ class Scanner:
     ----------
     stop : bool
         Set it, from a signal handler too, to end after the batch at hand.
+    on_answer : callable, optional
+        Called when images were read and their results are durable, be they done or refused.
     read_now : Counter
         Results of this run by status; ``waiting`` is what `run_once` left without one.
     """
@@ -90,6 +92,7 @@ class Scanner:
     sleep: Callable[[float], None] | None = None
     stop: bool = False
     on_result: Callable[[Result], None] | None = None
+    on_answer: Callable[[], None] | None = None
     read_now: Counter[str] = field(default_factory=Counter)
 
     def __enter__(self) -> Scanner:
@@ -244,6 +247,8 @@ class Scanner:
         for result in results:
             self.read_now[result.status] += 1
             self._tell(result)
+        if self.on_answer is not None and any(result.status != "quarantined" for result in results):
+            self.on_answer()
 
     def _tell(self, result: Result) -> None:
         code, times = "-" if result.reason is None else result.reason.code, result.runtime

@@ -20,6 +20,7 @@ BASE = {
     "pydicom": "pydicom",
     "pydantic": "pydantic",
     "PyYAML": "yaml",
+    "cryptography": "cryptography",
     "typer": "typer",
     "rich": "rich",
 }
@@ -56,6 +57,7 @@ EXTRAS = {
             ("scikit-learn", "sklearn"),
             ("matplotlib", "matplotlib"),
             ("safetensors", "safetensors"),
+            ("packaging", "packaging"),
         ),
     ),
     "sr": Extra("results as DICOM Structured Reports and Secondary Captures", (("highdicom", "highdicom"),)),

@@ -18,9 +18,10 @@ from .dataset import Dataset
 from .evaluate import operating_points, summary
 from .export import check_parity, export_onnx, run_onnx
 from .finetune import open_data, save_logits
-from .quantize import Scheme, check_fused, quantize, to_fp16
+from .quantize import Scheme, check_fused, quantize
 from .stage import Stage
 from .student import make_student
+from .typed import to_fp16
 
 
 def compress(
@@ -89,7 +90,9 @@ def _compile(
             "tried": tried,
             **check_fused(best, val, recipe, scheme),
         }
-        variants[f"int8-{scheme}"] = (best.model, "int8", scheme, scheme != "trt")
+        # What stays float is FP16 for TensorRT: its network takes its types from the graph.
+        model = to_fp16(best.model) if scheme == "trt" else best.model
+        variants[f"int8-{scheme}"] = (model, "int8", scheme, scheme != "trt")
     for name, (model, precision, scheme_name, fused) in variants.items():
         write_bytes(folder / f"{name}.onnx", model)
         report["variants"][name] = {

@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from ..core.bundle import sign_bundle
 from ..core.errors import WeightsMissing
 from ..core.image import Image
 from ..core.profile import DeviceProfile
 from ..core.recipe import Recipe, load_recipe
+from ..core.signing import SigningKey, load_signing_key, new_key
 from ..device.install import install_bundle
+from ..device.trust import pin
 from ..dicom.make import write_dicom
 from .bench import Contender, bench, contender, write_bench
 from .compress import compress, compressed_folder
@@ -56,9 +59,10 @@ def run_demo(recipe: Recipe, out: Path, profile: DeviceProfile, say: Callable[[s
         teacher = finetune(recipe, run, from_scratch=True, resume=True)
     say(f"2/5 compress for {profile.title}: prune, distil, quantize")
     compressed = compress(recipe, run, profile, int8=True, resume=True)
-    say("3/5 deploy: gate, bundle, install with golden samples")
+    say("3/5 deploy: gate, signed bundle, install with golden samples")
     shipped = deploy(recipe, run, profile)
     bundle = Path(shipped["metrics"]["bundle"])
+    sign_bundle(bundle, [_demo_key(out / "keys", out / "device")])
     installed = install_bundle(bundle, out / "device")
     say("4/5 bench against a full model")
     rows = bench(
@@ -80,6 +84,15 @@ def run_demo(recipe: Recipe, out: Path, profile: DeviceProfile, say: Callable[[s
         "inbox": str(inbox),
         "installed": str(installed.current),
     }
+
+
+def _demo_key(folder: Path, root: Path) -> SigningKey:
+    """A key of the demo's own, made once and trusted by its device: the demo takes the way that a release takes."""
+    secret = folder / "demo.key"
+    if not secret.exists():
+        new_key("demo", folder)
+    pin(root, folder / "demo.pub")
+    return load_signing_key(secret)
 
 
 def contenders(recipe: Recipe, run: Path, variants: dict[str, Any], shipped: str) -> list[Contender]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import __version__
-from ..core.bundle import Golden, Manifest, OperatingPoint, Variant, open_bundle, write_bundle
+from ..core.bundle import Golden, Manifest, OperatingPoint, Variant, check_models, open_bundle, write_bundle
 from ..core.errors import GateRefused, ProfileError
 from ..core.files import canonical_json, sha256_file
 from ..core.image import Image
@@ -24,8 +24,10 @@ from ..device.run_onnx import OnnxRunner
 from .checkpoint import load_checkpoint
 from .compress import compressed_folder
 from .dataset import Dataset
+from .engines import Shipped, ship_engines
 from .evaluate import auc_of_logits
 from .finetune import open_data
+from .preflight import check_profile
 from .stage import Stage, read_record
 
 Target = Literal["cpu", "jetson", "rtx"]
@@ -84,6 +86,14 @@ def _bundle(
     golden, parts["golden.npz"] = _golden(recipe, data, models, variants)
     parts["recipe.json"] = canonical_json(recipe.model_dump(mode="json"))
     entry = variants[default]
+    shipped_variants = {
+        name: Variant(
+            file=value["file"], precision=value["precision"], scheme=value["scheme"], purpose=value["purpose"]
+        )
+        for name, value in variants.items()
+    }
+    shipped = ship_engines(shipped_variants, models, profile) if profile.target == "rtx" else Shipped()
+    parts |= shipped.parts
     parts["model-card.md"] = _model_card(recipe, default, entry, gate, profile, data).encode()
     manifest = Manifest(
         name=recipe.name,
@@ -100,13 +110,9 @@ def _bundle(
         accept=recipe.accept,
         temperature=entry["temperature"],
         operating_points=[OperatingPoint.model_validate(point) for point in entry["operating_points"]],
-        variants={
-            name: Variant(
-                file=value["file"], precision=value["precision"], scheme=value["scheme"], purpose=value["purpose"]
-            )
-            for name, value in variants.items()
-        },
+        variants=shipped_variants,
         default_variant=default,
+        engines=shipped.engines,
         features=_feature_length(models["fp32"], recipe),
         baseline=_baseline(recipe, data, folder / default, entry["temperature"]),
         golden=golden,
@@ -124,14 +130,16 @@ def _bundle(
     )
     path = out / f"{recipe.name}-{recipe.version}-{profile.name}.edgedx"
     digest = write_bundle(path, manifest, parts)
-    open_bundle(path)  # what was written must be what a device can read
+    check_models(open_bundle(path))  # what was written must be what a device can read and accepts
     return {
         "bundle": str(path),
         "bytes": path.stat().st_size,
         "digest": digest,
         "default": choice,
         "gate": gate,
-        "on_the_device": _device_steps(profile, default, path),
+        "engines": shipped.records,
+        "warnings": _warnings(models, variants, profile, shipped),
+        "on_the_device": _device_steps(profile, default, path, shipped),
     }
 
 
@@ -244,14 +252,24 @@ def _flat(entry: dict[str, Any]) -> dict[str, float]:
     return {key: value for key, value in flat.items() if value is not None}
 
 
-def _device_steps(profile: DeviceProfile, default: str, path: Path) -> list[str]:
+def _warnings(
+    models: dict[str, bytes], variants: dict[str, Any], profile: DeviceProfile, shipped: Shipped
+) -> list[str]:
+    """What may not work on the device, as far as it can be known here."""
+    built = {name: model for name, model in models.items() if variants[name]["purpose"] == "tensorrt"}
+    found = check_profile(built, profile) if profile.target == "jetson" else []
+    found += [f"no engine of {one['variant']} for SM {', '.join(one['sm'])}: {one['refused']}"
+              for one in shipped.records if "refused" in one]  # fmt: skip
+    return found + ([shipped.note] if shipped.note else [])
+
+
+def _device_steps(profile: DeviceProfile, default: str, path: Path, shipped: Shipped) -> list[str]:
+    install = f"edgedx install {path.name} --root DIR"
+    scan = "edgedx scan INBOX --bundle DIR/current --out OUT"
     if profile.target == "cpu":
-        return [f"edgedx install {path.name} --root DIR", "edgedx scan INBOX --bundle DIR/current --out OUT"]
-    return [
-        f"copy {path.name} to the device",
-        f"build a TensorRT engine there from variant {default} (strongly typed network) or fp16",
-        "this version of edgedx does not build engines yet: --variant fp32 runs on the device's CPU meanwhile",
-    ]
+        return [install, scan]
+    built = "the bundle brings its engines" if shipped.engines else "builds the engine there, which can take minutes"
+    return [f"on the device: {install}   ({built}; --variant fp32 for its CPU)", scan]
 
 
 def _model_card(

@@ -24,6 +24,8 @@ from .evaluate import auc_of_logits
 from .export import run_onnx
 
 Scheme = Literal["u8s8", "s8s8", "trt"]
+_WEIGHTED_OPERATORS = ["Conv", "Gemm", "MatMul"]
+_FLOATING_OPERATORS = ["Add", "GlobalAveragePool", "AveragePool", "MaxPool"]
 _METHODS = {
     "minmax": CalibrationMethod.MinMax,
     "percentile": CalibrationMethod.Percentile,
@@ -118,7 +120,7 @@ def _quantize(
 ) -> bytes:
     trt = scheme == "trt"
     graph = onnx.load_from_string(exported)
-    weighted = [node.name for node in graph.graph.node if node.op_type in {"Conv", "Gemm", "MatMul"}]
+    weighted = [node.name for node in graph.graph.node if node.op_type in _WEIGHTED_OPERATORS]
     extra: dict[str, Any] = {
         "ActivationSymmetric": scheme != "u8s8",
         "WeightSymmetric": True,
@@ -132,6 +134,11 @@ def _quantize(
     }
     if calibrator != "percentile":
         extra.pop("CalibPercentile")
+    operators = _WEIGHTED_OPERATORS if trt else [*_WEIGHTED_OPERATORS, *_FLOATING_OPERATORS]
+    if trt:
+        # NVIDIA's rule: Q/DQ where weighted operators read, not where they write. A pair between convolution and
+        # activation keeps TensorRT from fusing them, and rounds once more: .13 instead of .19 noise on a Lite0 student.
+        extra["OpTypesToExcludeOutputQuantization"] = _WEIGHTED_OPERATORS
     logging.getLogger().setLevel(logging.ERROR)  # the quantizer logs its advice to the root logger
     chatter = contextlib.redirect_stdout(io.StringIO())  # and prints to stdout, which belongs to --json
     with tempfile.TemporaryDirectory() as folder, chatter:
@@ -147,7 +154,7 @@ def _quantize(
             reduce_range=reduced,
             calibrate_method=_METHODS[calibrator],
             nodes_to_exclude=[*weighted[: recipe.quantize.float_stem], *recipe.quantize.keep_float],
-            op_types_to_quantize=["Conv", "Gemm", "MatMul", "Add", "GlobalAveragePool", "AveragePool", "MaxPool"],
+            op_types_to_quantize=operators,
             extra_options=extra,
         )
         return target.read_bytes()
@@ -172,10 +179,3 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
         """Next batch, or None."""
         canvases = next(self.queue, None)
         return None if canvases is None else {"image": normalise(canvases, self.spec)}
-
-
-def to_fp16(exported: bytes) -> bytes:
-    """FP32 ONNX to FP16 with casts in the graph (strongly typed), float32 at its inputs and outputs."""
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-
-    return convert_float_to_float16(onnx.load_from_string(exported), keep_io_types=True).SerializeToString()

@@ -106,6 +106,39 @@ def test_match_says_why_in_one_line() -> None:
     assert reason
 
 
+RECORDED = Path(__file__).parents[1] / "device" / "fixtures"
+
+
+@pytest.mark.parametrize(
+    ("machine", "profile", "jetpack", "words"),
+    [
+        ("orin-nano-super", "orin-nano-8gb-super", "6.2", "runs on it as it is"),
+        ("orin-nx-16gb-jetpack7", "orin-nx-16gb", "7.2", "runs on it as it is"),
+        ("xavier-nx", "xavier-nx", "5.1", "in a container"),
+        ("jetson-nano", "jetson-nano", "4.6", "does not run on it"),
+        ("raspberry-pi-5", "raspberry-pi-5", None, ""),
+        ("intel-n97", "intel-n97", None, ""),
+    ],
+)
+def test_match_of_a_recorded_machine_with_its_jetpack(
+    machine: str, profile: str, jetpack: str | None, words: str
+) -> None:
+    document = as_json("devices", "match", "--root", str(RECORDED / machine))
+    assert (document["profile"], document["jetpack"]) == (profile, jetpack)
+    shown = runner.invoke(app, ["devices", "match", "--root", str(RECORDED / machine)], catch_exceptions=False)
+    assert shown.exit_code == 0
+    assert words in shown.stdout
+    assert ("warning" in shown.stderr) == (profile == "jetson-nano")
+
+
+def test_show_says_how_edgedx_runs_on_each_jetpack() -> None:
+    support = as_json("devices", "show", "orin-nano-8gb")["jetpack_support"]
+    assert support == {"5.1": "container", "6.0": "update", "6.1": "native", "6.2": "native", "7.2": "native"}
+    shown = runner.invoke(app, ["devices", "show", "agx-xavier"], catch_exceptions=False).stdout
+    assert "JetPack 4.6: edgedx does not run on it" in shown
+    assert "JetPack 5.1: its Python is too old" in shown
+
+
 @pytest.mark.parametrize("arguments", [["doctor"], ["devices", "list"], ["devices", "show"], ["devices", "match"]])
 def test_every_help_has_an_example(arguments: list[str]) -> None:
     result = runner.invoke(app, [*arguments, "--help"])

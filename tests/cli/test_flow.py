@@ -117,8 +117,16 @@ def test_a_gate_that_says_no_exits_with_1_and_writes_no_bundle(folder: Path) -> 
 
 
 def test_install_then_scan_answers_every_input(folder: Path) -> None:
+    refused = edgedx(folder, "install", str(_bundle(folder)), "--root", "device")
+    assert refused.returncode == 1 and "keys pin" in refused.stderr
+    assert edgedx(folder, "keys", "new", "release").returncode == 0
+    assert edgedx(folder, "keys", "pin", "release.pub", "--root", "device").returncode == 0
+    signed = edgedx(folder, "deploy", "runs/tiny", "--target", "cpu", "--sign", "release.key", "--json")
+    assert signed.returncode == 0, signed.stderr
+    assert json.loads(signed.stdout)["reused"] is True  # signing an old bundle repeats no stage
     done = edgedx(folder, "install", str(_bundle(folder)), "--root", "device")
     assert done.returncode == 0, done.stderr
+    assert "signed by release" in done.stdout
     inbox = folder / "inbox"
     inbox.mkdir()
     images, labels = _images(20, 9)

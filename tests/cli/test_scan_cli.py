@@ -103,7 +103,7 @@ def test_an_output_inside_the_inbox_is_2(folder: Path) -> None:
 
 
 def test_an_installed_bundle_can_be_scanned_with(folder: Path) -> None:
-    done = edgedx(folder, "install", "tiny.edgedx", "--root", "device", "--json")
+    done = edgedx(folder, "install", "tiny.edgedx", "--root", "device", "--allow-unsigned", "--json")
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["current"] == "device/current" and said["name"] == "tiny 1"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import random
 import struct
 import sys
@@ -17,10 +18,19 @@ sys.path.append(str(Path(__file__).parents[1] / "device"))
 
 from bundles import GOLDEN, MODEL, golden, manifest, model, write_tiny
 
-from edgedx.core.bundle import MANIFEST, MAX_PARTS, Bundle, Golden, open_bundle, open_folder, unpack_to, write_bundle
+from edgedx.core.bundle import (
+    Bundle,
+    Engine,
+    Golden,
+    open_bundle,
+    open_folder,
+    unpack_to,
+    write_bundle,
+)
+from edgedx.core.bundle_file import MANIFEST, MAX_PARTS, RESERVED
 from edgedx.core.errors import BundleError, InputOutputError
 
-COMMENT = 64
+CHECKSUM = 64
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +59,18 @@ def _sealed(fill: Callable[[zipfile.ZipFile], None], good: bytes) -> bytes:
         for entry in source.infolist():
             archive.writestr(entry, source.read(entry))
         fill(archive)
-        archive.comment = b"0" * COMMENT
-    return _seal(stream.getvalue()[:-COMMENT])
+        archive.comment = _trailer(len(source.read(MANIFEST)))
+    return _seal(stream.getvalue()[:-CHECKSUM])
+
+
+def _trailer(manifest_length: int) -> bytes:
+    return f"{manifest_length:08x}".encode() + b"0" * CHECKSUM
+
+
+def _table(data: bytes) -> int:
+    """Where the table of contents begins; the golden samples are an archive too, and have one of their own."""
+    end = data.rindex(b"PK\x05\x06")
+    return int.from_bytes(data[end + 16 : end + 20], "little")
 
 
 def _entry(name: str, mode: int = 0o100644, kind: int = zipfile.ZIP_STORED) -> zipfile.ZipInfo:
@@ -98,7 +118,7 @@ def test_every_flipped_byte_is_found(tmp_path: Path, good: bytes) -> None:
 
 
 def test_a_truncated_bundle_is_refused(tmp_path: Path, good: bytes) -> None:
-    for length in (0, 1, COMMENT - 1, COMMENT, COMMENT + 1, len(good) // 2, len(good) - COMMENT, len(good) - 1):
+    for length in (0, 1, CHECKSUM - 1, CHECKSUM, CHECKSUM + 1, len(good) // 2, len(good) - CHECKSUM, len(good) - 1):
         with pytest.raises(BundleError, match="try.edgedx"):
             _open(tmp_path, good[:length])
 
@@ -149,9 +169,9 @@ def _with_manifest(good: bytes, old: bytes, new: bytes) -> bytes:
             if entry.filename == MANIFEST:
                 assert old in data
                 data = data.replace(old, new)
+                archive.comment = _trailer(len(data))
             archive.writestr(_entry(entry.filename), data)
-        archive.comment = b"0" * COMMENT
-    return _seal(stream.getvalue()[:-COMMENT])
+    return _seal(stream.getvalue()[:-CHECKSUM])
 
 
 @pytest.mark.parametrize(
@@ -162,6 +182,10 @@ def _with_manifest(good: bytes, old: bytes, new: bytes) -> bytes:
         (b'"name":"tiny"', b'"name":"tiny","surprise":1', "surprise"),
         (b'"default_variant":"fp32"', b'"default_variant":"int8"', "default_variant"),
         (b'"positive":"bright"', b'"positive":"grey"', "positive"),
+        (b'"version":"1"', b'"version":"1.0-beta"', "version"),
+        (b'"name":"tiny"', b'"name":"../tiny"', "name"),
+        (b'"backbone":"none"', b'"backbone": "none"', "canonical"),
+        (b'"backbone":"none"', b'"backbone":"some","backbone":"none"', "canonical"),
         (b'"file":"golden.npz"', b'"file":"absent.npz"', "absent.npz"),
         (b"{", b"[", MANIFEST),
     ],
@@ -188,9 +212,9 @@ def test_a_bundle_without_manifest_is_refused(tmp_path: Path) -> None:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr(_entry("x"), b"x")
-        archive.comment = b"0" * COMMENT
+        archive.comment = _trailer(1)
     with pytest.raises(BundleError, match=MANIFEST):
-        _open(tmp_path, _seal(stream.getvalue()[:-COMMENT]))
+        _open(tmp_path, _seal(stream.getvalue()[:-CHECKSUM]))
 
 
 def test_something_sealed_that_is_no_archive_is_refused(tmp_path: Path) -> None:
@@ -200,8 +224,8 @@ def test_something_sealed_that_is_no_archive_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_part_that_claims_to_be_huge_is_refused_before_it_is_read(tmp_path: Path, good: bytes) -> None:
-    data = bytearray(good[:-COMMENT])
-    at = data.index(b"PK\x01\x02")
+    data = bytearray(good[:-CHECKSUM])
+    at = _table(data)
     data[at + 20 : at + 28] = struct.pack("<II", 0xFFFFFFF0, 0xFFFFFFF0)
     with pytest.raises(BundleError):
         _open(tmp_path, _seal(bytes(data)))
@@ -210,9 +234,9 @@ def test_a_part_that_claims_to_be_huge_is_refused_before_it_is_read(tmp_path: Pa
 def test_resealed_damage_gives_our_error_or_our_parts_and_nothing_else(tmp_path: Path, good: bytes) -> None:
     dice = random.Random(3)
     whole = _open(tmp_path, good)
-    structure = [n for n in range(len(good) - COMMENT) if n < 80 or n >= good.index(b"PK\x01\x02")]
+    structure = [n for n in range(len(good) - CHECKSUM) if n < 80 or n >= _table(good)]
     for _ in range(3000):
-        data = bytearray(good[:-COMMENT])
+        data = bytearray(good[:-CHECKSUM])
         for _ in range(dice.choice((1, 1, 2, 4))):
             data[dice.choice(structure)] = dice.choice((0, 1, 0x7F, 0x80, 0xFF, dice.randrange(256)))
         try:
@@ -238,3 +262,90 @@ def test_a_manifest_that_names_missing_parts_is_not_written(tmp_path: Path) -> N
     with pytest.raises(BundleError, match="absent.npz"):
         write_bundle(tmp_path / "a.edgedx", wrong, {MODEL: model()})
     assert list(tmp_path.iterdir()) == []
+
+
+# The layout: nothing before the manifest, nothing between parts, nothing after them
+
+
+def test_any_zip_reader_can_read_a_bundle(tmp_path: Path, good: bytes) -> None:
+    with zipfile.ZipFile(io.BytesIO(good)) as archive:
+        assert archive.testzip() is None
+        whole = _open(tmp_path, good)
+        names = [entry.filename for entry in archive.infolist()]
+        assert names == [MANIFEST, *sorted(whole.names())]
+        assert archive.read(MODEL) == whole.model()
+
+
+def test_python_writes_the_same_archive(tmp_path: Path, good: bytes) -> None:
+    """Two writers that know nothing of each other agree on every byte."""
+    assert _sealed(lambda archive: None, good) == good
+
+
+def test_bytes_before_the_archive_are_refused(tmp_path: Path, good: bytes) -> None:
+    for junk in (b"junk", good[: good.index(b"PK", 4)], b"#!/bin/sh\n"):
+        with pytest.raises(BundleError):
+            _open(tmp_path, _seal(junk + good[:-CHECKSUM]))
+
+
+def test_bytes_between_parts_and_table_are_refused(tmp_path: Path, good: bytes) -> None:
+    at = _table(good)
+    with pytest.raises(BundleError):
+        _open(tmp_path, _seal(good[:at] + b"junk" + good[at:-CHECKSUM]))
+
+
+def test_a_bundle_without_trailer_is_from_another_version(tmp_path: Path, good: bytes) -> None:
+    at = good.rindex(b"PK\x05\x06")
+    old = good[: at + 20] + CHECKSUM.to_bytes(2, "little")
+    with pytest.raises(BundleError, match="laid out") as caught:
+        _open(tmp_path, _seal(old))
+    assert caught.value.next_step is not None and "edgedx deploy" in caught.value.next_step
+
+
+def test_a_manifest_length_that_is_wrong_is_refused(tmp_path: Path, good: bytes) -> None:
+    trailer = len(good) - CHECKSUM - 8
+    length = int(good[trailer : trailer + 8], 16)
+    for wrong in (0, length - 1, length + 1, 2**32 - 1):
+        with pytest.raises(BundleError):
+            _open(tmp_path, _seal(good[:trailer] + f"{wrong:08x}".encode()))
+    for text in (b"0000000G", b"0X00000A", b"+000000a", b"        "):
+        with pytest.raises(BundleError):
+            _open(tmp_path, _seal(good[:trailer] + text))
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED))
+def test_a_part_cannot_have_the_name_of_what_a_slot_keeps_beside_it(tmp_path: Path, name: str) -> None:
+    parts = {MODEL: model(), GOLDEN: golden(model()), name: b"x"}
+    with pytest.raises(BundleError, match="not allowed"):
+        write_bundle(tmp_path / "a.edgedx", manifest(), parts)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("wrong", [{"variant": "int8"}, {"model_sha256": "0" * 64}])
+def test_an_engine_of_another_model_is_refused(tmp_path: Path, wrong: dict[str, str]) -> None:
+    facts = {
+        "file": "engine.bin",
+        "variant": "fp32",
+        "runtime": "tensorrt_rtx",
+        "runtime_version": "1.7",
+        "model_sha256": hashlib.sha256(model()).hexdigest(),
+        "bytes": 1,
+        "sha256": hashlib.sha256(b"x").hexdigest(),
+        "sm": ["8.9"],
+    }
+    parts = {MODEL: model(), GOLDEN: golden(model()), "engine.bin": b"x"}
+    write_bundle(tmp_path / "good.edgedx", manifest(engines=[Engine.model_validate(facts)]), parts)
+    with pytest.raises(BundleError, match="engine.bin"):
+        write_bundle(tmp_path / "a.edgedx", manifest(engines=[Engine.model_validate({**facts, **wrong})]), parts)
+
+
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path, tmp_path / "fifo", Path("/dev/zero")):
+        with pytest.raises(BundleError, match="regular"):
+            open_bundle(path)
+
+
+def test_a_file_that_is_not_as_long_as_it_said_is_told(tmp_path: Path) -> None:
+    """As while it is being copied, or when its stick is pulled out: this one says 0 bytes and has more."""
+    with pytest.raises(BundleError, match="changed while it was read"):
+        open_bundle(Path("/proc/version"))

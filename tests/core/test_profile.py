@@ -99,11 +99,31 @@ def test_int8_follows_the_compute_capability(sm: str, int8: bool) -> None:
         ({"gpu": {"name": "x", "sm": "8.6"}}, "gpu"),
         ({"sources": {"cpu.coers": "x"}}, "'cpu.coers' is not a field"),
         ({"threads": -1}, "threads"),
+        ({"threads": 5}, "5 is more than the 4 cores"),
+        ({"power_modes_w": [12, 6]}, "rising order"),
+        ({"power_modes_w": [-6]}, "in watts"),
         ({"memory_gb": 0}, "memory_gb"),
     ],
 )
 def test_contradictions_are_refused(change: dict[str, Any], word: str) -> None:
     assert word in refused({**content(), **change}).message
+
+
+def test_a_jetpack_that_does_not_exist_is_refused() -> None:
+    assert "jetpack: '6.9' is not one of" in refused({**content("orin-nano-8gb"), "jetpack": ["6.9"]}).message
+
+
+def test_a_family_of_cards_ends_where_it_begins_or_above() -> None:
+    raw = content("rtx-pc")
+    raw["gpu"]["sm_max"] = "7.0"
+    assert "gpu.sm_max: 7.0 is below gpu.sm 7.5" in refused(raw).message
+
+
+def test_a_source_of_a_section_stands_for_its_fields() -> None:
+    profile = parse_profile({**content(), "sources": {"cpu": "the section", "cpu.cores": "the field"}})
+    assert profile.source_of("cpu.cores") == "the field"
+    assert profile.source_of("cpu.model") == "the section"
+    assert profile.source_of("memory_gbps") == ""
 
 
 def test_a_jetson_without_a_gpu_is_refused() -> None:

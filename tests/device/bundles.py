@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgedx.core.bundle import Accept, Bundle, Golden, Manifest, OperatingPoint, Variant, open_bundle, write_bundle
 from edgedx.core.image import Image
 from edgedx.core.preprocess import PreprocessSpec, preprocess
+from edgedx.core.signing import SigningKey, load_signing_key, new_key
 from edgedx.device.decode import DecodedCanvas, Decoder
 from edgedx.device.predict import Predictor
 from edgedx.device.run_onnx import OnnxRunner
@@ -50,10 +52,49 @@ def model(weight: float = 1.0) -> bytes:
     return bytes(made.SerializeToString())
 
 
-def golden(network: bytes, shift: float = 0.0) -> bytes:
-    """Two samples with the logits that `network` really gives, moved by `shift`."""
-    images = [picture(seed, size=16) for seed in (100, 101)]
-    with OnnxRunner(network, threads=1) as runner:
+def saturating_model() -> bytes:
+    """An 8-bit network whose sums do not fit 16 bits: x86 without VNNI computes it wrongly, and says nothing."""
+    batch = np.stack([preprocess(Image.of_array(image), SPEC) for image in _golden_images()])
+    low, high = float(batch.min()), float(batch.max())
+    make = helper.make_node
+    nodes = [
+        make("QuantizeLinear", ["image", "x scale", "x zero"], ["x8"]),
+        make("DequantizeLinear", ["x8", "x scale", "x zero"], ["x"]),
+        make("DequantizeLinear", ["weights", "w scale", "w zero"], ["w"], axis=0),
+        make("Conv", ["x", "w"], ["convolved"]),
+        make("QuantizeLinear", ["convolved", "y scale", "y zero"], ["y8"]),
+        make("DequantizeLinear", ["y8", "y scale", "y zero"], ["y"]),
+        make("GlobalAveragePool", ["y"], ["pooled"]),
+        make("Flatten", ["pooled"], ["features"]),
+        make("Gemm", ["features", "head"], ["logits"]),
+    ]
+    constants = {
+        "x scale": np.float32((high - low) / 255),
+        "x zero": np.uint8(round(-low / (high - low) * 255)),
+        "weights": np.full((8, 1, 4, 4), 127, np.int8),
+        "w scale": np.full(8, 1 / 127, np.float32),
+        "w zero": np.zeros(8, np.int8),
+        "y scale": np.float32(16 * max(-low, high) / 255),
+        "y zero": np.uint8(128),
+        "head": np.random.default_rng(0).normal(size=(8, 2)).astype(np.float32),
+    }
+    values = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    shapes = [("image", ["n", 1, 16, 16]), ("logits", ["n", 2]), ("features", ["n", 8])]
+    image, *outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes]
+    graph = helper.make_graph(nodes, "saturating", [image], outputs, values)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.checker.check_model(made)
+    return bytes(made.SerializeToString())
+
+
+def _golden_images() -> list[NDArray[np.uint8]]:
+    return [picture(seed, size=16) for seed in (100, 101)]
+
+
+def golden(network: bytes, shift: float = 0.0, *, fused: bool = True) -> bytes:
+    """Two samples with the logits that `network` really gives, moved by `shift`; not fused: as if in float."""
+    images = _golden_images()
+    with OnnxRunner(network, threads=1, fused=fused) as runner:
         logits = runner.infer(np.stack([preprocess(Image.of_array(image), SPEC) for image in images])).logits
     stream = io.BytesIO()
     np.savez(stream, image_0=images[0], image_1=images[1], logits_fp32=logits + np.float32(shift))
@@ -86,11 +127,23 @@ def manifest(**changes: Any) -> Manifest:
     return Manifest(**{**fields, **changes})
 
 
-def write_tiny(path: Path, *, network: bytes | None = None, samples: bytes | None = None, **changes: Any) -> Bundle:
-    """Write a bundle that works, unless it is given a broken part, and open it."""
+def write_tiny(
+    path: Path,
+    *,
+    network: bytes | None = None,
+    samples: bytes | None = None,
+    keys: Sequence[SigningKey] = (),
+    **changes: Any,
+) -> Bundle:
+    """Write a bundle that works, unless it is given a broken part, signed by `keys`, and open it."""
     network = model() if network is None else network
-    write_bundle(path, manifest(**changes), {MODEL: network, GOLDEN: samples or golden(network)})
+    write_bundle(path, manifest(**changes), {MODEL: network, GOLDEN: samples or golden(network)}, keys)
     return open_bundle(path)
+
+
+def make_key(folder: Path, name: str = "release") -> SigningKey:
+    """A new key, whose files are in `folder`."""
+    return load_signing_key(new_key(name, folder)[0])
 
 
 def predictor(bundle: Bundle) -> Predictor:

@@ -20,7 +20,7 @@ class Death:
         self.at, self.step, self.other_disk = at, 0, other_disk
         self._rename = os.replace
         for owner, names in (
-            (os, ("fsync", "replace", "unlink", "mkdir", "ftruncate", "symlink")),
+            (os, ("fsync", "replace", "unlink", "mkdir", "rmdir", "ftruncate", "symlink")),
             (Journal, ("receive", "claim", "release", "acquit", "finish")),
             (Publisher, ("extend_table",)),
         ):

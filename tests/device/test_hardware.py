@@ -1,4 +1,7 @@
-"""Facts read from recorded machines, and the profile chosen from them."""
+"""Facts read from recorded machines, and the profile chosen from them.
+
+The recordings were put together from what owners of such machines print in public; none of them was at hand.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from edgedx.core.errors import ProfileError
+from edgedx.core.jetpack import jetpack_of, jetpack_support
 from edgedx.core.profile import DeviceProfile, load_profiles
 from edgedx.device import hardware as hardware_module
 from edgedx.device.hardware import (
@@ -17,8 +21,6 @@ from edgedx.device.hardware import (
     Hardware,
     Jetson,
     NvidiaGpu,
-    jetpack_of,
-    jetpack_support,
     parse_cpuinfo,
     parse_nvidia_smi,
     read_hardware,
@@ -99,6 +101,17 @@ def test_a_container_on_a_jetson_is_a_jetson_of_unknown_release(tmp_path: Path) 
     assert read_hardware(tmp_path).jetson == Jetson(None, None, ())
 
 
+def test_under_emulation_the_processor_below_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """qemu-user runs another instruction set, while /proc/cpuinfo stays that of the machine below."""
+    here = read_hardware()
+    other = "aarch64" if here.arch == "x86_64" else "x86_64"
+    monkeypatch.setattr(hardware_module.platform, "machine", lambda: other)
+    facts = read_hardware()
+    assert facts.arch == other
+    assert facts.cpu.features == ()
+    assert facts.cpu.model.startswith(f"{other} emulated on ")
+
+
 def test_a_raspberry_pi_is_no_jetson() -> None:
     assert machine("raspberry-pi-5").jetson is None
 
@@ -177,10 +190,16 @@ def test_l4t_tells_the_jetpack_and_whether_edgedx_runs_there(
     [
         ("epyc-avx2", "x86-avx2", "generic"),
         ("intel-n100", "intel-n100", "processor"),
+        ("intel-n97", "intel-n97", "processor"),
         ("raspberry-pi-4", "raspberry-pi-4", "board"),
         ("raspberry-pi-5", "raspberry-pi-5", "board"),
         ("orin-nano-super", "orin-nano-8gb-super", "module"),
         ("orin-nano-jetpack5", "orin-nano-8gb", "module"),
+        ("agx-orin-64gb", "agx-orin-64gb", "module"),
+        ("orin-nx-16gb-jetpack7", "orin-nx-16gb", "module"),
+        ("agx-thor", "thor-t5000", "module"),
+        ("xavier-nx", "xavier-nx", "module"),
+        ("jetson-nano", "jetson-nano", "module"),
     ],
 )
 def test_each_recorded_machine_has_its_profile(

@@ -39,7 +39,7 @@ def test_every_kind_of_input_ends_with_a_status(place: Place) -> None:
         "cr.dcm": ("done", None),
         "other.dcm": ("refused", "MODALITY"),
         "letter.txt": ("quarantined", "UNKNOWN_FORMAT"),
-        "half.png": ("quarantined", "DECODE_FAILED"),
+        "half.png": ("quarantined", "TRUNCATED"),
         "blank.png": ("refused", "BLANK"),
         "empty.png": ("quarantined", "EMPTY"),
     }

@@ -1,23 +1,35 @@
-"""Every tested backbone builds, trains a step, exports and agrees with ONNX Runtime."""
+"""Every tested backbone builds, trains a step, exports, agrees with ONNX Runtime and goes through NVIDIA's builder."""
 
 from __future__ import annotations
+
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from exports import SPEC, exported, in_three_precisions, keep, shared_folder
 
-from edgedx.core.errors import UnsupportedModel
-from edgedx.core.preprocess import PreprocessSpec
-from edgedx.device.run_onnx import OnnxRunner
-from edgedx.lab.export import MAX_DIFFERENCE, export_onnx
-from edgedx.lab.teacher import TESTED, build_model, classifier
+sys.path.append(str(Path(__file__).parents[1] / "device"))
 
-# vgg16 alone has 134 million weights, whatever the input; 96 px is enough for inception_v3.
-SPEC = PreprocessSpec(size=(96, 96))
+from networks import needs_rtx  # noqa: E402
+
+from edgedx.core.engine_part import pack_engine  # noqa: E402
+from edgedx.core.errors import UnsupportedModel  # noqa: E402
+from edgedx.core.preprocess import PreprocessSpec  # noqa: E402
+from edgedx.device.run_onnx import OnnxRunner  # noqa: E402
+from edgedx.lab.engines import build_ahead  # noqa: E402
+from edgedx.lab.export import MAX_DIFFERENCE, export_onnx  # noqa: E402
+from edgedx.lab.teacher import TESTED, build_model, classifier  # noqa: E402
+
+HEAVY = {"vgg16", "resnet50", "inception_v3", "convnext_tiny"}
+"""Their weights outweigh the CUDA source text that an 8-bit engine carries, so that its raw size is the smallest."""
 
 
 @pytest.mark.parametrize("backbone", TESTED)
-def test_backbone_trains_a_step_exports_and_agrees_with_onnx_runtime(backbone: str) -> None:
+def test_backbone_trains_a_step_exports_and_agrees_with_onnx_runtime(
+    backbone: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     torch.manual_seed(0)
     model = build_model(backbone, 2, SPEC, dropout=0.2, stochastic_depth=0.1).train()
     images, labels = torch.randn(4, *SPEC.input_shape), torch.tensor([0, 1, 0, 1])
@@ -29,12 +41,33 @@ def test_backbone_trains_a_step_exports_and_agrees_with_onnx_runtime(backbone: s
     model.eval()
     with torch.no_grad():
         expected = model(images).numpy()
-    with OnnxRunner(export_onnx(model, SPEC)) as runner:
+    graph = export_onnx(model, SPEC)
+    keep(shared_folder(tmp_path_factory), backbone, graph)  # for the test below
+    with OnnxRunner(graph) as runner:
         found = runner.infer(images.numpy())
         alone = runner.infer(images[:1].numpy())
     assert np.abs(found.logits - expected).max() <= MAX_DIFFERENCE * max(1.0, float(np.sqrt((expected**2).mean())))
     assert found.features is not None and found.features.ndim == 2
     assert alone.logits.shape == (1, 2)  # the batch is dynamic
+
+
+@needs_rtx
+@pytest.mark.parametrize("backbone", TESTED)
+def test_the_real_builder_takes_every_backbone_in_three_precisions(
+    backbone: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    models = in_three_precisions(exported(shared_folder(tmp_path_factory), backbone))
+    built = {name: build_ahead(model, name, quiet=True) for name, model in models.items()}  # type: ignore[arg-type]
+    reports = {name: one.report for name, one in built.items()}
+    weighted = sum(reports["fp32"].weighted.values())
+    assert reports["fp32"].weighted == {"FLOAT": weighted}
+    assert not {"HALF", "INT8"} & set(reports["fp32"].types)
+    assert reports["fp16"].weighted == {"HALF": weighted}
+    # The stem stays float on purpose; everything else that has weights computes in 8 bits.
+    assert reports["int8"].weighted == {"HALF": 1, "INT8": weighted - 1}
+    # As they ship: raw, a light 8-bit network is mostly CUDA source text. xz takes long for hundreds of megabytes.
+    sizes = {name: len(one.plan if backbone in HEAVY else pack_engine(one.plan)) for name, one in built.items()}
+    assert sizes["int8"] < sizes["fp16"] < sizes["fp32"]
 
 
 def test_an_unknown_backbone_is_refused_with_the_nearest_names() -> None:
