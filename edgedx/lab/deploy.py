@@ -268,7 +268,9 @@ def _device_steps(profile: DeviceProfile, default: str, path: Path, shipped: Shi
     scan = "edgedx scan INBOX --bundle DIR/current --out OUT"
     if profile.target == "cpu":
         return [install, scan]
-    built = "the bundle brings its engines" if shipped.engines else "builds the engine there, which can take minutes"
+    built = (
+        "the bundle brings TensorRT engines" if shipped.engines else "builds a TensorRT engine, which can take minutes"
+    )
     return [f"on the device: {install}   ({built}; --variant fp32 for its CPU)", scan]
 
 

@@ -170,6 +170,9 @@ def test_a_jetson_bundle_carries_a_typed_fp16_and_a_symmetric_int8_graph(folder:
         done = edgedx(folder, *arguments)
         assert done.returncode == 0, done.stderr
     assert "TensorRT" in done.stdout
+    # JetPack 5.1 and 6.0 have older parsers, which is said before shipping; 6.1 and later take both graphs.
+    assert "JetPack 6.0, int8-trt: opset 19" in done.stderr
+    assert "JetPack 6.1" not in done.stderr.replace("JetPack 6.1 or newer", "")
     bundle = open_bundle(next((folder / "runs" / "orin" / "bundle").glob("*.edgedx")))
     half = onnx.load_from_string(bundle.model("fp16"))
     assert onnx.TensorProto.FLOAT16 in {tensor.data_type for tensor in half.graph.initializer}
@@ -180,3 +183,31 @@ def test_a_jetson_bundle_carries_a_typed_fp16_and_a_symmetric_int8_graph(folder:
     scanned = edgedx(folder, "scan", "none", "--bundle", str(bundle.path), "--out", "never", "--once")
     assert scanned.returncode == 3  # no TensorRT here: said, not replaced in silence
     assert "--variant fp32" in scanned.stderr
+
+
+def test_an_rtx_bundle_brings_engines_by_nvidias_own_builder(folder: Path) -> None:
+    import shutil
+
+    from edgedx.core.engine_part import unpack_engine
+    from edgedx.device.tensorrt_library import installed, load_library
+
+    if not installed("tensorrt_rtx"):
+        pytest.skip('TensorRT for RTX is not installed: pip install "edgedx[rtx]"')
+    shutil.copytree(folder / "runs" / "tiny", folder / "runs" / "rtx")
+    for stage in ("int8", "bundle"):
+        shutil.rmtree(folder / "runs" / "rtx" / stage)
+    for arguments in (
+        ("compress", "runs/rtx", "--int8", "--device", "rtx-pc"),
+        ("deploy", "runs/rtx", "--target", "rtx"),
+    ):
+        done = edgedx(folder, *arguments)
+        assert done.returncode == 0, done.stderr
+    assert "engine    int8-trt for SM 8.0, 8.6, 8.9, 12.0" in done.stdout
+    bundle = open_bundle(next((folder / "runs" / "rtx" / "bundle").glob("*.edgedx")))
+    engines = bundle.manifest.engines
+    assert {(one.variant, one.sm[0]) for one in engines} == {
+        (variant, sm) for variant in ("fp16", "int8-trt") for sm in ("8.0", "7.5")
+    }
+    for one in engines:
+        assert one.runtime_version == load_library("tensorrt_rtx").version
+        assert len(unpack_engine(bundle.read(one.file), one)) == one.bytes

@@ -22,6 +22,9 @@ from edgedx.lab.engines import build_ahead  # noqa: E402
 from edgedx.lab.export import MAX_DIFFERENCE, export_onnx  # noqa: E402
 from edgedx.lab.teacher import TESTED, build_model, classifier  # noqa: E402
 
+SLOW = {"vgg16", "inception_v3", "tf_efficientnet_lite1", "tf_efficientnet_lite2"}
+"""Large, or of the same operators as one that is built on every run."""
+
 HEAVY = {"vgg16", "resnet50", "inception_v3", "convnext_tiny"}
 """Their weights outweigh the CUDA source text that an 8-bit engine carries, so that its raw size is the smallest."""
 
@@ -52,7 +55,9 @@ def test_backbone_trains_a_step_exports_and_agrees_with_onnx_runtime(
 
 
 @needs_rtx
-@pytest.mark.parametrize("backbone", TESTED)
+@pytest.mark.parametrize(
+    "backbone", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in TESTED]
+)
 def test_the_real_builder_takes_every_backbone_in_three_precisions(
     backbone: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
