@@ -41,7 +41,7 @@ from edgedx.lab.typed import to_fp16
 BACKBONES = ("tf_efficientnet_lite0", "mobilenetv2_100", "densenet121", "inception_v3", "resnet50")
 SPEC = PreprocessSpec(size=(224, 224), window="none", bits=8)
 CLASSES = ["a", "b"]
-BUILDS = 5
+BUILDS = 3
 IMAGES = 8
 
 
@@ -70,6 +70,7 @@ def three(fp32: bytes) -> dict[str, bytes]:
             "title": "Random weights",
             "task": {"kind": "binary", "classes": CLASSES, "positive": "b"},
             "data": {"source": "csv", "path": "nowhere"},
+            "model": {"backbone": "any", "weights": "none"},
             "preprocess": {"size": list(SPEC.size), "window": "none", "bits": 8},
             "quantize": {"calibration_images": IMAGES, "calibrators": ["minmax"]},
         }
@@ -77,7 +78,7 @@ def three(fp32: bytes) -> dict[str, bytes]:
     images = Dataset(
         names=[f"{index}.png" for index in range(IMAGES)],
         patients=[f"p{index}" for index in range(IMAGES)],
-        labels=np.zeros(IMAGES, int),
+        labels=np.arange(IMAGES) % 2,
         splits=["train"] * IMAGES,
         canvases=np.random.default_rng(0).integers(0, 256, (IMAGES, *SPEC.size)).astype(np.uint8),
         rows=np.arange(IMAGES),

@@ -46,7 +46,7 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
 
 def test_every_command_module_is_offered() -> None:
     modules = {path.stem for path in (ROOT / "edgedx" / "cli").glob("*.py")}
-    assert modules - {"__init__", "app", "common", "lazy", "deploy_to"} == set(COMMANDS)
+    assert modules - {"__init__", "app", "common", "lazy", "deploy_to", "budget"} == set(COMMANDS)
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])

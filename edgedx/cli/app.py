@@ -13,6 +13,9 @@ from .lazy import lazy_group
 COMMANDS = {
     "finetune": "Train the full model (teacher) by transfer learning.",
     "compress": "Prune, distil and quantize the teacher into a student.",
+    "evaluate": "Judge any model on labelled images, in every figure.",
+    "gate": "Judge what ships against its teacher, or on your images.",
+    "report": "One page about a run, for people and for programs.",
     "deploy": "Gate the student and write the bundle (.edgedx).",
     "bench": "Accuracy against latency, model beside model.",
     "scan": "Read every new image of a folder.",

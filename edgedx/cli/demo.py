@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from .bench import print_rows
-from .common import print_json, profile_for, synthetic_note
+from .common import keep_recipe, print_json, profile_for, synthetic_note
 
 
 def demo(
@@ -44,6 +44,7 @@ def demo(
         for name in ("run", "device", "bench", "inbox", "results"):
             shutil.rmtree(out / name, ignore_errors=True)
     report = run_demo(chosen, out, profile_for("this"), say)
+    keep_recipe(out / "run", chosen)
     summary, example = _scan(out, Path(report["installed"]), Path(report["inbox"]))
     report |= {"scan": summary, "example": example, "seconds": round(time.monotonic() - begun)}
     if json:

@@ -95,6 +95,8 @@ def deploy(
         return
     metrics = record["metrics"]
     typer.echo(f"gate      {'passed' if metrics['gate']['passed'] else 'FORCED'}: {metrics['gate']['sentence']}")
+    flips = metrics["gate"]["flips"]
+    typer.echo(f"flips     {flips} of {metrics['gate']['images']} decisions differ: {metrics['gate']['flips_csv']}")
     typer.echo(f"variant   {metrics['default']['variant']}: {metrics['default']['reason']}")
     typer.echo(f"bundle    {metrics['bundle']} ({metrics['bytes'] / 1e6:.2f} MB)")
     typer.echo(f"signed    {', '.join(metrics['signatures']) or 'by nobody yet: edgedx keys sign BUNDLE --key FILE'}")

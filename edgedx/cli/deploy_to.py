@@ -70,10 +70,7 @@ def _house_for(profile_name: str, python: str, glibc: tuple[int, int] | None) ->
 
 def as_document(done: Pushed) -> dict[str, Any]:
     """All that was found, as JSON; NaN becomes null."""
-    verdict = asdict(done.verdict) if done.verdict else None
-    if verdict and done.verdict:
-        verdict["auc"] = done.verdict.auc.to_dict()
-    return {"schema_version": 1, **asdict(done), "verdict": verdict}
+    return {"schema_version": 1, **asdict(done), "verdict": done.verdict.to_dict() if done.verdict else None}
 
 
 def print_table(done: Pushed) -> None:
@@ -105,11 +102,7 @@ def _rows(done: Pushed) -> list[tuple[str, str]]:
     if verdict:
         rows += [
             ("labelled samples", f"{verdict.answered} of {verdict.samples} answered"),
-            ("AUC there", f"{verdict.auc}; the bundle promises {_figure(verdict.promised_auc)}"),
-            (
-                "accuracy there",
-                f"{_figure(verdict.accuracy)}; the bundle promises {_figure(verdict.promised_accuracy)}",
-            ),
+            *((f"{name} there", f"{here}; the bundle promises {promised}") for name, here, promised in verdict.rows()),
             ("P50 with decoding", f"{verdict.image_ms:.1f} ms an image, {verdict.infer_ms:.2f} ms of it inference"),
             ("gate", f"{'passed' if verdict.passed else 'NO'}: {verdict.sentence}"),
         ]
@@ -121,7 +114,3 @@ def _rows(done: Pushed) -> list[tuple[str, str]]:
         ("next, there", f"{facts.root}/venv/bin/edgedx scan INBOX --bundle {facts.root}/bundle/current --out OUT"),
     ]
     return rows
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

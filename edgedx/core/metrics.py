@@ -103,6 +103,19 @@ def threshold_at_sensitivity(positive: ArrayLike, score: ArrayLike, target: floa
     return _midway(score, thresholds, index)
 
 
+def threshold_at_specificity(positive: ArrayLike, score: ArrayLike, target: float) -> float:
+    """Lowest threshold whose specificity reaches `target`, so the best sensitivity there, set midway as above.
+
+    Where even the highest score is given to too many of the negative class, the threshold lies above all scores.
+    """
+    thresholds, _, specificity = roc_points(positive, score)
+    reached = np.flatnonzero(specificity >= target)
+    if reached.size == 0:
+        top = float(thresholds[0])
+        return (top + 1.0) / 2.0 if top < 1.0 else float(np.nextafter(top, np.inf))
+    return _midway(score, thresholds, int(reached[-1]))
+
+
 def _best(positive: ArrayLike, score: ArrayLike, value: Callable[[Floats, Floats], Floats]) -> tuple[Floats, int]:
     thresholds, sensitivity, specificity = roc_points(positive, score)
     return thresholds, int(np.argmax(value(sensitivity, specificity)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
@@ -17,13 +18,23 @@ class Bar(Protocol):
 
 
 @contextmanager
-def progress(description: str, total: float, *, done: float = 0, quiet: bool = False) -> Iterator[Bar]:
+def progress(
+    description: str, total: float, *, done: float = 0, quiet: bool = False, ahead: float = 0
+) -> Iterator[Bar]:
     """A bar over `total` steps, of which `done` are behind us already.
 
-    Nothing is drawn where stderr is not a terminal or `quiet` is set.
+    Nothing is drawn where stderr is not a terminal or `quiet` is set. With `ahead`, steps of work that comes after
+    this bar, the time left until all of it is done is shown too, at the pace of this bar.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Task as RichTask
+    from rich.text import Text
+
+    class _InAll(ProgressColumn):
+        def render(self, task: RichTask) -> Text:
+            pace = task.finished_speed or task.speed
+            return Text(time_left((task.remaining or 0) + ahead, pace) if ahead else "")
 
     console = Console(stderr=True)
     columns = (
@@ -31,6 +42,7 @@ def progress(description: str, total: float, *, done: float = 0, quiet: bool = F
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
+        _InAll(),
         TextColumn("{task.fields[note]}"),
     )
     hidden = quiet or not console.is_terminal
@@ -44,6 +56,11 @@ def progress(description: str, total: float, *, done: float = 0, quiet: bool = F
                     display.update(task, note=note)
 
         yield _Bar()
+
+
+def time_left(steps: float, pace: float | None) -> str:
+    """``in all 0:12:05``: time for `steps` at `pace` steps a second; ``in all -`` while there is no pace."""
+    return f"in all {timedelta(seconds=round(steps / pace))}" if pace else "in all -"
 
 
 def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from typing_extensions import Self
 
 from .bundle import Accept
 from .errors import RecipeError
+from .points import parse_point
 from .preprocess import PreprocessSpec
 from .shipped import shipped_folder
 from .validation import explain
@@ -201,28 +202,86 @@ class Student(_Section):
     steps: int = Field(3, ge=1, description="Pruning steps, with recovery between.")
     recovery_epochs: float = Field(0.3, ge=0, description="Distillation epochs after each step but the last.")
     importance_batches: int = Field(8, ge=1, description="Batches whose gradients rank the channels (Taylor).")
+    method: Literal["kd", "dkd"] = Field(
+        "kd",
+        description="kd: Hinton et al. 2015; dkd: decoupled (Zhao et al. 2022), only for multiclass tasks, else kd is used.",
+    )
     temperature: float = Field(
         4.0, gt=0, description="Of the softened distributions in distillation (Hinton et al. 2015)."
     )
+    temperatures: list[float] = Field(
+        [],
+        description="Temperatures to try from the same pruned start, the best on val kept instead of temperature; empty: none.",
+    )
+    trial_share: float = Field(0.2, gt=0, le=1, description="Share of epochs that each of temperatures is tried for.")
     distill_weight: float = Field(0.9, ge=0, le=1, description="Share of the teacher's loss; the rest is the labels'.")
+    dkd_alpha: float = Field(1.0, ge=0, description="DKD: weight of the target class against all others.")
+    dkd_beta: float = Field(8.0, ge=0, description="DKD: weight of the others among themselves.")
+    dkd_warmup_epochs: float = Field(1.0, ge=0, description="DKD: linear rise of its loss, epochs.")
+    feature: Literal["none", "crd"] = Field(
+        "none",
+        description="crd: pooled features too, contrastively (Tian et al. 2020; InfoNCE with a queue, see lab/contrast.py).",
+    )
+    feature_weight: float = Field(0.5, ge=0, description="Of the loss on features, added to the others.")
+    feature_memory: int = Field(
+        1024, ge=0, description="Earlier teacher embeddings kept as negatives; 0: the batch alone."
+    )
     epochs: int = Field(6, ge=1, description="Distillation epochs of the final student.")
-    learning_rate: float = Field(1e-3, gt=0, description="At the start of distillation.")
+    learning_rate: float = Field(3e-3, gt=0, description="At the start of distillation.")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if len(set(self.temperatures)) != len(self.temperatures):
+            raise ValueError("temperatures: a value stands twice")
+        if any(value <= 0 for value in self.temperatures):
+            raise ValueError("temperatures: greater than 0")
+        return self
+
+
+class Search(_Section):
+    """What `edgedx compress` tries when it is given a budget."""
+
+    backbones: list[str] = Field(
+        [], description="timm models to try as students, in this order, when student.backbone cannot hold the budget."
+    )
+    tries: int = Field(
+        4,
+        ge=1,
+        description="Students of one backbone to train when only accuracy is limited and the smallest is sought.",
+    )
+    least_macs: float = Field(
+        0.12, gt=0, le=1, description="Smallest share of a backbone's multiply-accumulates to prune to."
+    )
 
 
 class Quantize(_Section):
     """FP32 to INT8, after training."""
 
     calibration_images: int = Field(512, ge=8, description="Images of the training split that set the ranges.")
-    calibrators: list[Literal["minmax", "percentile", "entropy"]] = Field(
-        ["minmax", "percentile"],
+    calibrators: list[Literal["minmax", "percentile", "mse"]] = Field(
+        ["minmax", "percentile", "mse"],
         min_length=1,
-        description="Ways to set the ranges; all are tried and the best on val is kept.",
+        description="Ways to set the ranges; all are tried and the nearest to FP32 on val is kept.",
     )
     percentile: float = Field(99.99, gt=50, le=100, description="Of activations, for the percentile calibrator.")
-    float_stem: int = Field(
-        1, ge=0, description="First convolutions that stay in float: cheap, and where most of the INT8 noise enters."
+    bias_correction: bool = Field(
+        True, description="Take the mean shift that rounding causes out of the biases, where val gets nearer to FP32."
     )
-    keep_float: list[str] = Field([], description="Names of ONNX nodes that stay in float.")
+    max_noise: float = Field(
+        0.1,
+        gt=0,
+        description="Greatest noise of val logits against FP32, root mean square over spread; AUC on val hides shifts.",
+    )
+    max_float_share: float = Field(
+        0.25, ge=0, le=1, description="Greatest share of multiply-accumulates that may go back to float to reach it."
+    )
+    float_stem: int = Field(0, ge=0, description="First convolutions that stay in float whatever they cost.")
+    keep_float: list[str] = Field([], description="Layers that stay in float, as the report calls them.")
+    qat: Literal["auto", "always", "never"] = Field(
+        "auto", description="Quantization-aware training; auto: where the steps before it miss max_noise or the gate."
+    )
+    qat_epochs: float = Field(1.0, gt=0, description="Epochs of it, distilled from the teacher.")
+    qat_learning_rate: float = Field(5e-5, gt=0, description="Of it; the network only has to get used to rounding.")
     max_fused_difference: float = Field(
         0.01, gt=0, description="Greatest loss of val AUC from float-simulated to fused kernels; more means saturation."
     )
@@ -232,17 +291,40 @@ class Gate(_Section):
     """What must hold for the artifact that ships."""
 
     max_auc_drop: float = Field(
-        0.02, ge=0, lt=1, description="Greatest loss of val AUC from teacher to shipped artifact."
+        0.02, ge=0, lt=1, description="Greatest loss of AUC from teacher to shipped artifact, on split."
+    )
+    rule: Literal["non-inferior", "value"] = Field(
+        "non-inferior",
+        description="non-inferior: the upper end of the one-sided 95 % interval of a loss is within its limit; value: the "
+        "loss itself is, which few images can show by luck.",
+    )
+    max_sensitivity_drop: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="Greatest loss of sensitivity, of any class, at the first operating point; null: told, not judged.",
+    )
+    max_ece: float | None = Field(
+        None, gt=0, le=1, description="Greatest calibration error (ECE) of the artifact; null: told, not judged."
     )
     split: Literal["val", "test"] = Field("val", description="The split that decides; test is for reporting.")
     points: list[str] = Field(
         ["youden", "sensitivity-0.95"],
         min_length=1,
-        description="Operating points to store: youden, sensitivity-X, argmax. The first is used.",
+        description="Operating points to store: youden, sensitivity-X, specificity-X, argmax. The first is used.",
     )
     golden_images: int = Field(
         8, ge=1, le=64, description="Validation images, without headers, put into the bundle to prove the device."
     )
+
+    @field_validator("points")
+    @classmethod
+    def _points(cls, names: list[str]) -> list[str]:
+        for name in names:
+            parse_point(name)
+        if len(set(names)) != len(names):
+            raise ValueError("an operating point stands twice")
+        return names
 
 
 class Bench(_Section):
@@ -274,6 +356,7 @@ class Recipe(_Section):
     model: Model
     train: Train = Train()
     student: Student = Student()
+    search: Search = Search()
     quantize: Quantize = Quantize()
     gate: Gate = Gate()
     accept: Accept = Accept()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..core.bundle import Bundle, Manifest, OperatingPoint
 from ..core.errors import UsageError
 from ..core.image import Image
+from ..core.points import label_at
 from ..core.preprocess import Canvas, canvas, normalise
 from ..core.result import Prediction
 from .runner import Runner
@@ -97,13 +98,5 @@ def decide(manifest: Manifest, point: OperatingPoint, logits: NDArray[np.float32
     if not np.isfinite(chances).all():
         raise FloatingPointError("the model returned a value that is not a number")
     by_class = dict(zip(manifest.classes, (float(chance) for chance in chances), strict=True))
-    if manifest.task == "multilabel":
-        found = [name for name, chance in by_class.items() if chance >= point.threshold.get(name, 0.5)]
-        label = "|".join(found) if found else "none"
-    elif manifest.positive is not None and manifest.positive in point.threshold:
-        others = {name: chance for name, chance in by_class.items() if name != manifest.positive}
-        is_positive = by_class[manifest.positive] >= point.threshold[manifest.positive]
-        label = manifest.positive if is_positive else max(others, key=lambda name: others[name])
-    else:
-        label = max(by_class, key=lambda name: by_class[name])
+    label = label_at(manifest.task, manifest.classes, manifest.positive, point.threshold, chances)
     return Prediction(label=label, probabilities=by_class, operating_point=point.name, threshold=point.threshold)

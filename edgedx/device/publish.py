@@ -14,6 +14,7 @@ from pathlib import Path
 from ..core.errors import InputOutputError
 from ..core.files import atomic_write, read_json, safe_name, storage_error, sync_folder, write_text
 from ..core.result import Result
+from ..core.table import plain_cell
 
 _COLUMNS = ("sequence", "file", "status", "label", "probability", "reason", "created", "model", "result")
 _REASON = ".reason.json"
@@ -154,7 +155,7 @@ class Publisher:
             chance = f"{chances.get(label, max(chances.values())):.4f}"
         reason = "" if result.reason is None else result.reason.code
         place = f"results/{self.path_of(result.key).name}"
-        name = _plain(result.source.name)
+        name = plain_cell(result.source.name)
         return _line(
             (result.sequence, name, result.status, label, chance, reason, result.created, result.runtime.model, place)
         )
@@ -164,10 +165,3 @@ def _line(cells: Sequence[object]) -> str:
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerow(cells)
     return stream.getvalue()
-
-
-def _plain(name: str) -> str:
-    """A file name on one line that no spreadsheet takes for a formula."""
-    risky = name[:1] in {"=", "+", "-", "@"} or not name[:1].isprintable()
-    name = "".join(sign if sign.isprintable() else "?" for sign in name)
-    return f"'{name}" if risky else name

@@ -58,8 +58,13 @@ def save_checkpoint(folder: Path, model: nn.Module, card: ModelCard) -> None:
     write_json(folder / CARD, card.model_copy(update={"sha256": sha256_bytes(data)}).model_dump(mode="json"))
 
 
-def load_checkpoint(folder: Path | str) -> Checkpoint:
+def load_checkpoint(folder: Path | str, *, dropout: float = 0.0) -> Checkpoint:
     """Build the model of a folder, pruned as it was, with its weights, in eval mode.
+
+    Parameters
+    ----------
+    dropout : float
+        Before the classifier, for models that are trained on.
 
     Raises
     ------
@@ -82,7 +87,7 @@ def load_checkpoint(folder: Path | str) -> Checkpoint:
             f"{folder}: {WEIGHTS} is damaged, or is not the file that {CARD} describes",
             next_step="restore the folder from a copy, or make the stage again with --overwrite",
         )
-    model = build_model(card.backbone, len(card.task.classes), card.preprocess)
+    model = build_model(card.backbone, len(card.task.classes), card.preprocess, dropout=dropout)
     if card.pruning:
         from .prune import replay
 

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import onnx
-
 from ..core.errors import CheckpointError, ProfileError, UsageError
-from ..core.files import write_bytes, write_json
+from ..core.files import canonical_json, sha256_bytes, write_bytes, write_json
 from ..core.metrics import fit_temperature
 from ..core.profile import DeviceProfile
 from ..core.recipe import Recipe
+from ..device.hardware import Hardware, read_hardware
 from .checkpoint import Checkpoint, load_checkpoint
+from .choice import choose_variant, same_kernels
 from .dataset import Dataset
 from .evaluate import operating_points, summary
 from .export import check_parity, export_onnx, run_onnx
 from .finetune import open_data, save_logits
-from .quantize import Scheme, check_fused, quantize
-from .stage import Stage
+from .int8 import make_int8
+from .onnx_graph import operators
+from .qdq import Scheme
+from .stage import Stage, stage_settings
 from .student import make_student
 from .typed import to_fp16
+from .unlabeled import open_unlabeled, unlabeled_report
+
+WORK = "work"  # what a killed run continues from; removed when the stage is done
 
 
 def compress(
@@ -30,10 +35,18 @@ def compress(
     profile: DeviceProfile,
     *,
     int8: bool,
+    ablate: bool = False,
+    unlabeled: Path | None = None,
+    out: Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Make ``run/student`` and ``run/int8`` (or ``run/onnx`` without INT8) and return the last stage's record.
+
+    Parameters
+    ----------
+    out : Path, optional
+        Where ``student`` and ``int8`` go instead of `run`: candidates of a search share a run's teacher and data.
 
     Raises
     ------
@@ -56,25 +69,72 @@ def compress(
             next_step="give the recipe (and --set overrides) it was trained with, or fine-tune again",
         )
     data = open_data(recipe, run)
-    student_record = make_student(recipe, run, teacher, data, resume=resume, overwrite=overwrite)
-    student = load_checkpoint(run / "student")
-    settings = recipe.model_dump(mode="json", include={"quantize", "gate", "task"})
+    more = open_unlabeled(recipe, run, unlabeled, data) if unlabeled else None
+    out = out or run
+    student_record = make_student(
+        recipe,
+        run,
+        teacher,
+        data,
+        folder=out / "student",
+        unlabeled=more,
+        ablate=ablate,
+        resume=resume,
+        overwrite=overwrite,
+    )
+    student = load_checkpoint(out / "student")
+    settings = stage_settings(recipe, "quantize", "task")
     settings |= {"int8": int8, "profile": profile.name, "quantization": profile.quantization.model_dump()}
+    if int8:
+        settings["max_auc_drop"] = recipe.gate.max_auc_drop  # decides which layers may stay 8-bit
     stage = Stage(
-        run / ("int8" if int8 else "onnx"),
+        out / ("int8" if int8 else "onnx"),
         {**settings, "seed": recipe.train.seed},
         {"data": data.digest, "student": student.card.sha256, "teacher": teacher.card.sha256},
     )
     record = stage.run(
-        lambda: _compile(recipe, student, data, profile, stage.folder, int8), overwrite=overwrite, restartable=True
+        lambda: compile_student(recipe, student, teacher, data, profile, stage.folder, int8=int8),
+        overwrite=overwrite,
+        restartable=True,
     )
-    return {**record, "student": student_record["metrics"]}
+    told = {"unlabeled": unlabeled_report(run)} if unlabeled else {}
+    return {**record, "student": student_record["metrics"], **told}
 
 
-def _compile(
-    recipe: Recipe, student: Checkpoint, data: Dataset, profile: DeviceProfile, folder: Path, int8: bool
+def compile_student(
+    recipe: Recipe,
+    student: Checkpoint,
+    teacher: Checkpoint,
+    data: Dataset,
+    profile: DeviceProfile,
+    folder: Path,
+    *,
+    int8: bool,
+    hardware: Hardware | None = None,
 ) -> dict[str, Any]:
-    val = data.subset("val")
+    """Export a student into `folder` in every precision that its device can use, each judged as it will run.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets ``NAME.onnx`` and logits of each variant, and metrics.json.
+    int8 : bool
+        Quantize too.
+    hardware : Hardware, optional
+        This machine, unless given.
+
+    Returns
+    -------
+    dict
+        ``parity``, ``variants`` with figures of each, ``quantization`` where there was one, and ``choice``: the
+        variant that should ship, and why.
+
+    Raises
+    ------
+    GateRefused
+        The export differs from torch, or INT8 kernels saturate on this CPU.
+    """
+    val, hardware = data.subset("val"), hardware or read_hardware()
     exported = export_onnx(student.model, recipe.preprocess)
     report: dict[str, Any] = {"parity": check_parity(student.model, exported, val, recipe.preprocess), "variants": {}}
     variants: dict[str, tuple[bytes, str, str, bool]] = {"fp32": (exported, "fp32", "float", True)}
@@ -82,17 +142,15 @@ def _compile(
         variants["fp16"] = (to_fp16(exported), "fp16", "float", True)
     if int8:
         scheme: Scheme = profile.quantization.scheme  # type: ignore[assignment]  # float was refused above
-        ranges = [False, True] if profile.quantization.reduce_range == "measure" else [False]
-        best, tried = quantize(exported, recipe, data.subset("train"), val, scheme, ranges)
-        report["quantization"] = {
-            "scheme": scheme,
-            "chosen": best.describe(),
-            "tried": tried,
-            **check_fused(best, val, recipe, scheme),
-        }
+        here = same_kernels(profile, hardware)
+        state = folder / WORK / f"qat-{_state_of(recipe, student, teacher, data, profile)}.safetensors"
+        train = data.subset("train")
+        best, report["quantization"] = make_int8(
+            exported, recipe, teacher, train, val, scheme, _ranges(profile, here), state, here=here
+        )
         # What stays float is FP16 for TensorRT: its network takes its types from the graph.
         model = to_fp16(best.model) if scheme == "trt" else best.model
-        variants[f"int8-{scheme}"] = (model, "int8", scheme, scheme != "trt")
+        variants[f"int8-{scheme}"] = (model, "int8", scheme, scheme != "trt" and here)
     for name, (model, precision, scheme_name, fused) in variants.items():
         write_bytes(folder / f"{name}.onnx", model)
         report["variants"][name] = {
@@ -100,12 +158,29 @@ def _compile(
             "precision": precision,
             "scheme": scheme_name,
             "purpose": "cpu" if profile.target == "cpu" or name == "fp32" else "tensorrt",
+            "fused": fused,
             "bytes": len(model),
-            "operators": _operators(model),
+            "operators": operators(model),
             **_judge(recipe, model, data, folder, name, fused),
         }
+    report["choice"] = choose_variant({name: one[0] for name, one in variants.items()}, recipe, profile, hardware)
     write_json(folder / "metrics.json", report)
+    shutil.rmtree(folder / WORK, ignore_errors=True)
     return report
+
+
+def _ranges(profile: DeviceProfile, here: bool) -> list[bool]:
+    """Whether to try 8-bit weights, 7-bit ones or both; what saturates is measured only on the kernels it runs on."""
+    if profile.quantization.reduce_range != "measure":
+        return [False]
+    return [False, True] if here else [True]
+
+
+def _state_of(recipe: Recipe, student: Checkpoint, teacher: Checkpoint, data: Dataset, profile: DeviceProfile) -> str:
+    """Name for a training state: one that was begun with anything else is not continued."""
+    settings = recipe.model_dump(mode="json", include={"quantize", "train", "student", "augment", "task", "preprocess"})
+    inputs = [student.card.sha256, teacher.card.sha256, data.digest, profile.quantization.model_dump()]
+    return sha256_bytes(canonical_json([settings, inputs]))[:16]
 
 
 def _judge(recipe: Recipe, model: bytes, data: Dataset, folder: Path, name: str, fused: bool) -> dict[str, Any]:
@@ -120,11 +195,6 @@ def _judge(recipe: Recipe, model: bytes, data: Dataset, folder: Path, name: str,
         part = data.subset(split)
         found[split] = summary(recipe.task, values, part.labels, part.patients, temperature, points[0])
     return found
-
-
-def _operators(model: bytes) -> dict[str, int]:
-    names, counts = np.unique([node.op_type for node in onnx.load_from_string(model).graph.node], return_counts=True)
-    return {str(name): int(count) for name, count in zip(names, counts, strict=True)}
 
 
 def compressed_folder(run: Path) -> Path:

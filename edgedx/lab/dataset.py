@@ -110,7 +110,7 @@ def build_dataset(recipe: Recipe, folder: Path) -> dict[str, Any]:
 def _build(recipe: Recipe, source: Source, folder: Path) -> dict[str, Any]:
     excluded: list[tuple[str, str]] = [(row.name, row.problem) for row in source.rows if row.problem]
     usable = [row for row in source.rows if not row.problem]
-    cases = _decode(recipe, source, usable, folder / CANVASES, excluded)
+    cases = decode_rows(recipe, source, usable, folder / CANVASES, excluded)
     if not cases:
         reasons = Counter(reason for _, reason in excluded).most_common(3)
         raise DataError(
@@ -145,7 +145,10 @@ def _build(recipe: Recipe, source: Source, folder: Path) -> dict[str, Any]:
     return summary
 
 
-def _decode(recipe: Recipe, source: Source, rows: list[Row], path: Path, excluded: list[tuple[str, str]]) -> list[Case]:
+def decode_rows(
+    recipe: Recipe, source: Source, rows: list[Row], path: Path, excluded: list[tuple[str, str]]
+) -> list[Case]:
+    """Read `rows` into the canvases at `path`; those that cannot be used join `excluded`, each with its reason."""
     spec = recipe.preprocess
     shape = (len(rows), *spec.size) if spec.channels == 1 else (len(rows), *spec.size, 3)
     store = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8 if spec.bits == 8 else np.uint16, shape=shape)

@@ -13,21 +13,22 @@ from .. import __version__
 from ..core.bundle import Golden, Manifest, OperatingPoint, Variant, check_models, open_bundle, write_bundle
 from ..core.errors import GateRefused, ProfileError
 from ..core.files import canonical_json, sha256_file
+from ..core.gate import FLIPS, Verdict, write_verdict
 from ..core.image import Image
-from ..core.metrics import bootstrap
 from ..core.preprocess import preprocess
 from ..core.profile import DeviceProfile
 from ..core.recipe import Recipe
-from ..core.timing import interleave
 from ..device.predict import probabilities
 from ..device.run_onnx import OnnxRunner
 from .checkpoint import load_checkpoint
+from .choice import choose_variant
 from .compress import compressed_folder
 from .dataset import Dataset
 from .engines import Shipped, ship_engines
-from .evaluate import auc_of_logits
 from .finetune import open_data
+from .gate import judge_variant
 from .preflight import check_profile
+from .search import chosen_variant
 from .stage import Stage, read_record
 
 Target = Literal["cpu", "jetson", "rtx"]
@@ -41,7 +42,7 @@ def deploy(
     Raises
     ------
     GateRefused
-        The artifact lost more than the recipe's budget; nothing is written unless `force`, which is recorded.
+        The gate said no (see `core.gate`); no bundle is written unless `force`, which the bundle records.
     ProfileError
         The run was compressed for another target.
     """
@@ -75,13 +76,13 @@ def _bundle(
     force: bool,
 ) -> dict[str, Any]:
     models = {name: (folder / entry["file"]).read_bytes() for name, entry in variants.items()}
-    choice = choose_variant(models, recipe, profile)
+    searched = chosen_variant(run, read_record(folder)["fingerprint"])
+    choice: dict[str, Any] = {**searched} if searched else choose_variant(models, recipe, profile)
     default = choice["variant"]
-    gate = judge(recipe, run, folder / default, data)
-    if not gate["passed"] and not force:
-        raise GateRefused(
-            gate["sentence"], next_step="train or distil longer, prune less, or ship FP32; --force is recorded"
-        )
+    verdict = judge_variant(recipe, run, folder / default, data, entry=variants[default])
+    write_verdict(out, verdict)  # also of what is refused: flips.csv says on which images
+    if not verdict.passed and not force:
+        raise GateRefused(verdict.sentence, next_step=f"{verdict.next_step}; --force is recorded")
     parts = {entry["file"]: models[name] for name, entry in variants.items()}
     golden, parts["golden.npz"] = _golden(recipe, data, models, variants)
     parts["recipe.json"] = canonical_json(recipe.model_dump(mode="json"))
@@ -94,7 +95,7 @@ def _bundle(
     }
     shipped = ship_engines(shipped_variants, models, profile) if profile.target == "rtx" else Shipped()
     parts |= shipped.parts
-    parts["model-card.md"] = _model_card(recipe, default, entry, gate, profile, data).encode()
+    parts["model-card.md"] = _model_card(recipe, default, entry, verdict, profile, data).encode()
     manifest = Manifest(
         name=recipe.name,
         version=recipe.version,
@@ -117,13 +118,7 @@ def _bundle(
         baseline=_baseline(recipe, data, folder / default, entry["temperature"]),
         golden=golden,
         metrics=_flat(entry),
-        gate={
-            "passed": gate["passed"],
-            "forced": force and not gate["passed"],
-            "auc_drop": gate["auc_drop"]["value"],
-            "budget": recipe.gate.max_auc_drop,
-            "split": recipe.gate.split,
-        },
+        gate=_told(verdict, force),
         licences=recipe.licences,
         synthetic=recipe.synthetic,
         parts={},
@@ -136,68 +131,36 @@ def _bundle(
         "bytes": path.stat().st_size,
         "digest": digest,
         "default": choice,
-        "gate": gate,
+        "gate": {**verdict.to_dict(), "flips_csv": str(out / FLIPS)},
         "engines": shipped.records,
         "warnings": _warnings(models, variants, profile, shipped),
         "on_the_device": _device_steps(profile, default, path, shipped),
     }
 
 
-def choose_variant(models: dict[str, bytes], recipe: Recipe, profile: DeviceProfile) -> dict[str, Any]:
-    """INT8 where it is measured faster than FP32 on this CPU or the target is not this CPU; else FP32.
-
-    INT8 is not always faster: depthwise and squeeze-excite blocks can lose more in conversions than they win.
-    """
-    int8 = next((name for name in models if name.startswith("int8")), None)
-    if int8 is None:
-        name = "fp32" if profile.target == "cpu" else "fp16"
-        return {"variant": name, "reason": "no INT8 model was made"}
-    if profile.target != "cpu":
-        return {"variant": int8, "reason": f"made for {profile.title}; its latency is not measured here"}
-    image = np.zeros((1, *recipe.preprocess.input_shape), np.float32)
-    with OnnxRunner(models["fp32"], threads=1) as plain, OnnxRunner(models[int8], threads=1) as quantized:
-        times = interleave(
-            {"fp32": lambda: plain.infer(image), int8: lambda: quantized.infer(image)},
-            min_seconds=min(2.0, recipe.bench.seconds),
-            repeats=100,
-            threads=1,
-        )
-    fast, slow = times[int8].p50_ms, times["fp32"].p50_ms
-    name = int8 if fast < slow else "fp32"
-    verb = "faster" if fast < slow else "slower"
-    reason = f"INT8 is {verb} on this CPU: {fast:.2f} ms against {slow:.2f} ms in FP32 (P50, one thread)"
-    return {"variant": name, "reason": reason, "int8_p50_ms": fast, "fp32_p50_ms": slow}
-
-
-def judge(recipe: Recipe, run: Path, variant: Path, data: Dataset) -> dict[str, Any]:
-    """The gate: what the artifact lost against the teacher, on the recipe's split, image by image.
-
-    The logits are those of the ONNX file that ships, through the device's runner.
-    """
-    split = recipe.gate.split
-    part = data.subset(split)
-    with np.load(run / "teacher" / "logits.npz") as full, np.load(variant / "logits.npz") as small:
-        teacher, shipped = full[split], small[split]
-    task = recipe.task
-    drop = bootstrap(
-        lambda rows: (
-            auc_of_logits(task, teacher[rows], part.labels[rows])
-            - auc_of_logits(task, shipped[rows], part.labels[rows])
-        ),
-        part.patients,
-    )
-    flips = [] if task.kind == "multilabel" else np.flatnonzero(teacher.argmax(1) != shipped.argmax(1)).tolist()
-    budget = recipe.gate.max_auc_drop
-    passed = bool(drop.value <= budget)
-    verb = "within" if passed else "over"
-    return {
-        "passed": passed,
-        "split": split,
-        "auc_drop": drop.to_dict(),
-        "budget": budget,
-        "flips": [part.names[index] for index in flips],
-        "sentence": f"the shipped model loses {drop} AUC against its teacher on {split}, {verb} the budget of {budget}",
+def _told(verdict: Verdict, force: bool) -> dict[str, float | bool | str]:
+    """The verdict as a bundle carries it: what a device needs to judge itself, and what was decided here."""
+    told = verdict.to_dict()
+    numbers = {
+        "auc_drop": told["auc_drop"]["value"],
+        "auc_drop_at_most": told["auc_drop_at_most"],
+        "budget": verdict.limits.max_auc_drop,
+        "max_sensitivity_drop": verdict.limits.max_sensitivity_drop,
+        "max_ece": verdict.limits.max_ece,
+        "images": verdict.images,
+        "flips": len(verdict.flips),
     }
+    known = {name: float(value) for name, value in numbers.items() if value is not None}
+    forced = force and not verdict.passed
+    words = {"rule": verdict.limits.rule, "split": verdict.where} | ({"refused": verdict.sentence} if forced else {})
+    return {"passed": verdict.passed, "forced": forced, **words, **known}
+
+
+def _card_gaps(verdict: Verdict) -> list[str]:
+    gap = verdict.comparison.largest_gap if verdict.comparison else None
+    if gap is None:
+        return []
+    return [f"- Subgroup that lost most: {gap.name}, {gap.auc.drop} AUC on {verdict.where}"]
 
 
 def _golden(recipe: Recipe, data: Dataset, models: dict[str, bytes], variants: dict[str, Any]) -> tuple[Golden, bytes]:
@@ -209,7 +172,7 @@ def _golden(recipe: Recipe, data: Dataset, models: dict[str, bytes], variants: d
     arrays: dict[str, np.ndarray] = {f"image_{index}": image for index, image in enumerate(images)}
     tolerance = {}
     for name, model in models.items():
-        with OnnxRunner(model, fused=variants[name]["scheme"] != "trt") as runner:
+        with OnnxRunner(model, fused=variants[name].get("fused", variants[name]["scheme"] != "trt")) as runner:
             logits = runner.infer(batch).logits
         arrays[f"logits_{name}"] = logits
         # A few INT8 steps: kernels of other CPUs round otherwise, while saturation is off by whole logits.
@@ -275,7 +238,7 @@ def _device_steps(profile: DeviceProfile, default: str, path: Path, shipped: Shi
 
 
 def _model_card(
-    recipe: Recipe, default: str, entry: dict[str, Any], gate: dict[str, Any], profile: DeviceProfile, data: Dataset
+    recipe: Recipe, default: str, entry: dict[str, Any], verdict: Verdict, profile: DeviceProfile, data: Dataset
 ) -> str:
     test = entry["test"]
     area = test["auc"]
@@ -290,7 +253,8 @@ def _model_card(
         f"- Images: {counts['train']} train, {counts['val']} val, {counts['test']} test; split by patient where known",
         f"- Made for: {profile.title}; variant {default}",
         f"- Test AUC: {area['value']:.3f} (95 % interval {area['low']:.3f} to {area['high']:.3f})",
-        f"- Gate: {gate['sentence']}",
+        f"- Gate: {'passed' if verdict.passed else 'FORCED'}: {verdict.sentence}",
+        *_card_gaps(verdict),
         f"- Accepts: modality {', '.join(recipe.accept.modality) or 'any'}; others are refused",
         "- Limits: judged on the data set above alone; thresholds were chosen on its validation split and should be",
         "  checked on images of the clinic that will use it.",

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from ..core.bundle import OperatingPoint
-from ..core.errors import RecipeError
 from ..core.metrics import (
     auc,
     bootstrap,
@@ -15,9 +14,8 @@ from ..core.metrics import (
     class_aucs,
     expected_calibration_error,
     sensitivity_specificity,
-    threshold_at_sensitivity,
-    youden_threshold,
 )
+from ..core.points import threshold_of
 from ..core.recipe import Recipe, Task
 from ..device.predict import probabilities
 
@@ -54,24 +52,10 @@ def _point(name: str, task: Task, chance: np.ndarray, labels: np.ndarray) -> Ope
         known = ~np.isnan(labels[:, index]) if task.kind == "multilabel" else np.ones(len(labels), bool)
         truth = (labels[:, index] == 1 if task.kind == "multilabel" else labels == index)[known]
         score = chance[known, index]
-        thresholds[finding] = _threshold(name, truth, score)
+        thresholds[finding] = threshold_of(name, truth, score)
         if task.kind == "binary":
             sensitivity, specificity = sensitivity_specificity(truth, score, thresholds[finding])
     return OperatingPoint(name=name, threshold=thresholds, sensitivity=sensitivity, specificity=specificity)
-
-
-def _threshold(name: str, truth: np.ndarray, score: np.ndarray) -> float:
-    if name == "youden":
-        return youden_threshold(truth, score)
-    if name == "argmax":
-        return 0.5
-    kind, _, target = name.partition("-")
-    try:
-        if kind == "sensitivity" and 0 < float(target) <= 1:
-            return threshold_at_sensitivity(truth, score, float(target))
-    except ValueError:
-        pass
-    raise RecipeError(f"gate.points: {name!r} is none of youden, sensitivity-0.95 (any share), argmax")
 
 
 def summary(

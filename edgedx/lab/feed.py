@@ -20,17 +20,37 @@ Item = tuple[int, int]  # (epoch, position): the epoch travels with the index, s
 
 
 class Views(TorchDataset[tuple[Tensor, Tensor]]):
-    """Augmented views of a data set; a view depends on (seed, epoch, position) alone."""
+    """Augmented views of a data set; a view depends on (seed, epoch, position) alone.
 
-    def __init__(self, data: Dataset, task: Task, spec: PreprocessSpec, options: Augment, seed: int) -> None:
-        self.data, self.spec, self.options, self.seed = data, spec, options, seed
+    Positions beyond the data set are those of `extra`, images without labels: their targets are NaN.
+    """
+
+    def __init__(
+        self,
+        data: Dataset,
+        task: Task,
+        spec: PreprocessSpec,
+        options: Augment,
+        seed: int,
+        extra: Dataset | None = None,
+    ) -> None:
+        self.data, self.spec, self.options, self.seed, self.extra = data, spec, options, seed, extra
         self.targets = targets_of(data.labels, task)
+        self.unknown = np.full(len(task.classes), np.nan, np.float32)
+
+    def __len__(self) -> int:
+        return len(self.data) + (len(self.extra) if self.extra is not None else 0)
 
     def __getitem__(self, item: Item) -> tuple[Tensor, Tensor]:
         epoch, position = item
+        data, place, target = self.data, position, self.unknown
+        if self.extra is not None and position >= len(self.data):
+            data, place = self.extra, position - len(self.data)
+        else:
+            target = self.targets[position]
         rng = np.random.default_rng((self.seed, epoch, position))
-        view = augment(self.data.canvases[self.data.rows[position]], self.options, rng)
-        return torch.from_numpy(normalise(view, self.spec)), torch.from_numpy(self.targets[position])
+        view = augment(data.canvases[data.rows[place]], self.options, rng)
+        return torch.from_numpy(normalise(view, self.spec)), torch.from_numpy(target)
 
 
 class Feed:
@@ -42,6 +62,8 @@ class Feed:
         Over all processes; each takes its share of every batch.
     sampler : bool
         Draw classes evenly instead of once per epoch each.
+    extra : Dataset, optional
+        Images without labels; an epoch is as long as both sets together.
     """
 
     def __init__(
@@ -57,20 +79,24 @@ class Feed:
         workers: int = 0,
         rank: int = 0,
         world: int = 1,
+        extra: Dataset | None = None,
     ) -> None:
-        self.views = Views(data, task, spec, options, seed)
-        self.batch_size = min(batch_size, len(data))
-        self.steps_per_epoch = len(data) // self.batch_size
+        self.views = Views(data, task, spec, options, seed, extra)
+        self.batch_size = min(batch_size, len(self.views))
+        self.steps_per_epoch = len(self.views) // self.batch_size
         self.seed, self.workers, self.rank, self.world = seed, workers, rank, world
         self.chances: np.ndarray | None = None
         if sampler:
             targets = np.nan_to_num(targets_of(data.labels, task))
             chances = (targets * class_weights(data, task)).sum(axis=1) + (targets.sum(axis=1) == 0)
             self.chances = chances / chances.sum()
+            if extra is not None:  # what has no label is drawn evenly
+                shares = np.append(self.chances.astype(np.float64) * len(data), np.ones(len(extra)))
+                self.chances = shares / shares.sum()
 
     def _order(self, epoch: int) -> np.ndarray:
         rng = np.random.default_rng((self.seed, epoch, 0x0D))
-        count = len(self.views.data)
+        count = len(self.views)
         if self.chances is not None:
             return rng.choice(count, count, p=self.chances)
         return rng.permutation(count)

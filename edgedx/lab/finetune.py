@@ -17,10 +17,12 @@ from .dataset import Dataset, build_dataset, load_dataset
 from .evaluate import operating_points, summary
 from .loop import Outcome, Phase, fit, predict
 from .sources import fingerprint
-from .stage import Stage
+from .stage import Stage, stage_settings
 from .tasks import Classify, class_weights
 from .teacher import build_model
 from .weights import load_weights
+
+STATE = "state.safetensors"  # of training, for a run that was killed
 
 
 def data_stage(recipe: Recipe, run: Path, *, overwrite: bool = False) -> dict[str, Any]:
@@ -52,7 +54,7 @@ def finetune(
     with processes.main_process_first():  # one process reads the data set, the others find it done
         data_record = data_stage(recipe, run, overwrite=overwrite and processes.is_main_process)
     data = open_data(recipe, run)
-    settings = recipe.model_dump(mode="json", include={"task", "preprocess", "augment", "model", "train", "gate"})
+    settings = stage_settings(recipe, "task", "preprocess", "augment", "model", "train")
     settings["from_scratch"] = from_scratch
     folder = run / "teacher"
     stage = Stage(folder, settings, {"data": data.digest, **_weights_file(recipe)})
@@ -63,6 +65,7 @@ def finetune(
         return {}
     work = lambda: _train_teacher(recipe, data, folder, from_scratch, resume, write=True)  # noqa: E731
     record = stage.run(work, overwrite=overwrite, resume=resume)
+    (folder / STATE).unlink(missing_ok=True)  # only now: until the record stands, it can be resumed
     return {**record, "data": data_record["metrics"]}
 
 
@@ -74,7 +77,7 @@ def _weights_file(recipe: Recipe) -> dict[str, str]:
 def _train_teacher(
     recipe: Recipe, data: Dataset, folder: Path, from_scratch: bool, resume: bool, *, write: bool
 ) -> dict[str, Any]:
-    state = folder / "state.safetensors"
+    state = folder / STATE
     if write and not resume and state.exists():
         state.unlink()
     torch.manual_seed(recipe.train.seed)
@@ -90,7 +93,16 @@ def _train_teacher(
     weights = class_weights(train, recipe.task) if recipe.train.imbalance == "loss" else None
     task = Classify(recipe.task, weights, recipe.train.label_smoothing)
     outcome = fit(
-        model, task, train, val, recipe, teacher_phases(recipe, origin), state=state, resume=resume, title="teacher"
+        model,
+        task,
+        train,
+        val,
+        recipe,
+        teacher_phases(recipe, origin),
+        state=state,
+        resume=resume,
+        title="teacher",
+        keep_state=True,
     )
     if not write:
         return {}

@@ -36,12 +36,19 @@ class Phase:
         May be a fraction.
     frozen : bool
         Train the classifier alone, with the base in eval mode (its batch statistics too).
+    steps : int
+        Where set, the length in steps instead of epochs: a control trains as long as what it is compared with.
     """
 
     name: str
     epochs: float
     learning_rate: float
     frozen: bool = False
+    steps: int = 0
+
+    def length(self, steps_per_epoch: int) -> int:
+        """Steps of this phase."""
+        return self.steps or (max(1, math.ceil(self.epochs * steps_per_epoch)) if self.epochs else 0)
 
 
 @dataclass
@@ -69,9 +76,12 @@ def fit(
     recipe: Recipe,
     phases: list[Phase],
     *,
+    extra: Dataset | None = None,
     state: Path | None = None,
     resume: bool = False,
     title: str = "training",
+    keep_state: bool = False,
+    ahead: int = 0,
 ) -> Outcome:
     """Train `model` in place; it ends with the averaged (EMA) weights, or the best where patience is set.
 
@@ -80,13 +90,23 @@ def fit(
 
     Parameters
     ----------
+    extra : Dataset, optional
+        Images without labels, mixed into each epoch; only for a task that can do without labels.
     state : Path, optional
         File for the training state, written after each epoch and every ``train.checkpoint_minutes``.
     resume : bool
         Continue from `state` where it exists.
+    keep_state : bool
+        Leave `state` behind, for the caller to remove when it has kept the result: a kill in between repeats nothing.
+    ahead : int
+        Steps of later calls, for the time left that is shown.
     """
     _keep_freed_memory()
-    return _Fit(model, task, train, val, recipe, phases, state, title).run(resume)
+    fitting = _Fit(model, task, train, val, recipe, phases, extra, state, title, ahead)
+    outcome = fitting.run(resume)
+    if state is not None and not keep_state and fitting.accelerator.is_main_process:
+        state.unlink(missing_ok=True)
+    return outcome
 
 
 class _Fit:
@@ -98,12 +118,15 @@ class _Fit:
         val: Dataset,
         recipe: Recipe,
         phases: list[Phase],
+        extra: Dataset | None,
         state: Path | None,
         title: str,
+        ahead: int,
     ) -> None:
         from accelerate import Accelerator
 
         self.recipe, self.options, self.phases, self.state, self.title = recipe, recipe.train, phases, state, title
+        self.ahead, self.own = ahead, getattr(task, "own", None)  # tasks without tensors of their own need not say so
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=_precision(self.options))
         self.model, self.task, self.val = model, task, val
         self.device = self.accelerator.device
@@ -120,6 +143,7 @@ class _Fit:
             workers=_workers(self.options),
             rank=self.accelerator.process_index,
             world=self.accelerator.num_processes,
+            extra=extra,
         )
         self.outcome = Outcome()
         self.average: Any = None
@@ -133,6 +157,8 @@ class _Fit:
         tensors, facts = ({}, {}) if not (resume and self.state and self.state.exists()) else load_state(self.state)
         if facts:
             self.model.load_state_dict(_section(tensors, "model"))
+            if self.own is not None:
+                self.own.load_state_dict(_section(tensors, "task"))
             self.outcome.history = facts["history"]
             if facts["best"] is not None:
                 self.best, self.stale = (facts["best"], _section(tensors, "best")), facts["stale"]
@@ -147,8 +173,6 @@ class _Fit:
         total = self.waited + self.worked
         self.outcome.data_share = self.waited / total if total else 0.0
         self.outcome.images_per_s = self.steps_done * self.feed.batch_size / total if total else 0.0
-        if self.accelerator.is_main_process and self.state:
-            self.state.unlink(missing_ok=True)
         return self.outcome
 
     def _phase(self, number: int, phase: Phase, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
@@ -156,8 +180,10 @@ class _Fit:
 
         first = sum(self._steps(earlier) for earlier in self.phases[:number])
         steps, done = self._steps(phase), int(facts.get("step", 0))
+        if facts.get("stopped"):
+            done = steps  # patience had run out, and the process was killed before the end
         _freeze(self.model, phase.frozen)
-        optimizer = _optimizer(self.model, self.options, phase)
+        optimizer = _optimizer(self.model, self.options, phase, self.own)
         rates = [group["lr"] for group in optimizer.param_groups]
         # A short phase would otherwise end before the average forgets its start.
         decay = min(self.options.ema, 1 - 10 / max(steps, 11)) if not phase.frozen else 0.0
@@ -170,7 +196,8 @@ class _Fit:
         saved = time.monotonic()
         losses: list[Tensor] = []
         quiet = not self.accelerator.is_main_process
-        with progress(f"{self.title}: {phase.name}", steps, done=done, quiet=quiet) as bar:
+        ahead = self.ahead + sum(self._steps(later) for later in self.phases[number + 1 :])
+        with progress(f"{self.title}: {phase.name}", steps, done=done, quiet=quiet, ahead=ahead) as bar:
             batches = self.feed.batches(first + done, first + steps)
             began = epoch_began = time.perf_counter()
             for step in range(done, steps):
@@ -196,7 +223,7 @@ class _Fit:
                     self.outcome.history.append(line)
                     bar.advance(1, f"loss {line['loss']:.3f}  val AUC {score:.4f}")
                     stop = self._watch(score) and not phase.frozen
-                    self._save(number, step + 1, optimizer)
+                    self._save(number, step + 1, optimizer, stopped=stop)
                     saved = time.monotonic()
                     if stop:
                         break
@@ -212,7 +239,7 @@ class _Fit:
         self.accelerator.free_memory()
 
     def _steps(self, phase: Phase) -> int:
-        return max(1, math.ceil(phase.epochs * self.feed.steps_per_epoch)) if phase.epochs else 0
+        return phase.length(self.feed.steps_per_epoch)
 
     def _step(
         self, trained: nn.Module, optimizer: Any, images: Tensor, targets: Tensor, step: int, phase: Phase
@@ -259,12 +286,14 @@ class _Fit:
             self.stale += 1
         return self.stale >= self.options.patience
 
-    def _save(self, number: int, step: int, optimizer: Any) -> None:
+    def _save(self, number: int, step: int, optimizer: Any, *, stopped: bool = False) -> None:
         if self.state is None or not self.accelerator.is_main_process:
             return
         tensors = {f"model.{key}": value for key, value in self.model.state_dict().items()}
         if self.average is not None:
             tensors |= {f"average.{key}": value for key, value in self.average.module.state_dict().items()}
+        if self.own is not None:
+            tensors |= {f"task.{key}": value for key, value in self.own.state_dict().items()}
         if self.best is not None:
             tensors |= {f"best.{key}": value for key, value in self.best[1].items()}
         moments, numbers = pack_optimizer(optimizer.optimizer if hasattr(optimizer, "optimizer") else optimizer)
@@ -275,6 +304,7 @@ class _Fit:
             "history": self.outcome.history,
             "best": self.best[0] if self.best else None,
             "stale": self.stale,
+            "stopped": stopped,
         }
         save_state(self.state, tensors | moments, facts)
 
@@ -308,7 +338,7 @@ def _train_mode(model: nn.Module, frozen: bool) -> None:
     classifier(model).train()
 
 
-def _optimizer(model: nn.Module, options: Train, phase: Phase) -> torch.optim.Optimizer:
+def _optimizer(model: nn.Module, options: Train, phase: Phase, own: nn.Module | None) -> torch.optim.Optimizer:
     from timm.optim import param_groups_layer_decay
 
     groups: Any = (
@@ -316,6 +346,8 @@ def _optimizer(model: nn.Module, options: Train, phase: Phase) -> torch.optim.Op
         if phase.frozen
         else param_groups_layer_decay(model, options.weight_decay, layer_decay=options.layer_decay)
     )
+    if own is not None and (heads := list(own.parameters())):
+        groups.append({"params": heads})
     for group in groups:
         group["lr"] = phase.learning_rate * group.get("lr_scale", 1.0)
     if options.optimizer == "sgd":

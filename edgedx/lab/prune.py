@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,6 +17,10 @@ from .tasks import TrainingTask
 from .teacher import classifier
 
 _SUBSTEPS = 50  # how finely the pruner approaches a budget
+_OTHER_WAY = (
+    "distil into a convolutional student: --set student.backbone=tf_efficientnet_lite0 "
+    "--set student.weights=auto --set student.macs=1"
+)
 
 
 def count_macs(model: nn.Module, spec: PreprocessSpec) -> int:
@@ -55,43 +60,47 @@ def prune(
     Raises
     ------
     UnsupportedModel
-        Attention models; or the budget cannot be reached within ``max_layer_pruning``.
+        Attention models, and others whose channels cannot be told apart; or the budget cannot be reached within
+        ``max_layer_pruning``.
     """
     import torch_pruning as tp
 
     _refuse_attention(model)
     before = count_macs(model, spec)
     model.requires_grad_(True)
-    pruner = tp.pruner.BasePruner(
-        model,
-        torch.zeros(2, *spec.input_shape),
-        importance=tp.importance.GroupTaylorImportance(),
-        global_pruning=True,
-        isomorphic=True,
-        pruning_ratio=0.95,
-        max_pruning_ratio=options.max_layer_pruning,
-        iterative_steps=_SUBSTEPS,
-        ignored_layers=[classifier(model)],
-        round_to=options.round_to,
-        # torch-pruning's defaults are shared between pruners: a fresh one for each
-        in_channel_groups={},
-        out_channel_groups={},
-        num_heads={},
-        unwrapped_parameters=None,
-        channel_groups={},
-    )
-    taken = 0
+    with _refusing(model):
+        pruner = tp.pruner.BasePruner(
+            model,
+            torch.zeros(2, *spec.input_shape),
+            importance=tp.importance.GroupTaylorImportance(),
+            global_pruning=True,
+            isomorphic=True,
+            pruning_ratio=0.95,
+            max_pruning_ratio=options.max_layer_pruning,
+            iterative_steps=_SUBSTEPS,
+            ignored_layers=[classifier(model)],
+            round_to=options.round_to,
+            # torch-pruning's defaults are shared between pruners: a fresh one for each
+            in_channel_groups={},
+            out_channel_groups={},
+            num_heads={},
+            unwrapped_parameters=_loose_parameters(model),
+            channel_groups={},
+        )
+    taken, spent = 0, before
     for step in range(options.steps):
         budget = before * options.macs ** ((step + 1) / options.steps)
         _gradients(model, task, batches(step))
-        while count_macs(model, spec) > budget:
+        while spent > budget:
             if taken == _SUBSTEPS:
                 raise UnsupportedModel(
-                    f"pruning stops at {count_macs(model, spec) / before:.0%} of the multiply-accumulates, "
+                    f"pruning stops at {spent / before:.0%} of the multiply-accumulates, "
                     f"the recipe asks for {options.macs:.0%}",
                     next_step="raise student.macs or student.max_layer_pruning, or lower student.round_to",
                 )
-            pruner.step()
+            with _refusing(model):
+                pruner.step()
+                spent = count_macs(model, spec)  # a forward pass: channels that do not fit together fail here
             taken += 1
         model.zero_grad()
         if step + 1 < options.steps:
@@ -104,8 +113,47 @@ def replay(model: nn.Module, history: list[Any], spec: PreprocessSpec) -> None:
     import torch_pruning as tp
 
     model.requires_grad_(True)
-    graph = tp.DependencyGraph().build_dependency(model, example_inputs=torch.zeros(2, *spec.input_shape))
+    graph = tp.DependencyGraph().build_dependency(
+        model, example_inputs=torch.zeros(2, *spec.input_shape), unwrapped_parameters=_loose_parameters(model)
+    )
     graph.load_pruning_history(copy.deepcopy(history))
+
+
+def _loose_parameters(model: nn.Module) -> list[tuple[nn.Parameter, int]]:
+    """Parameters that belong to no layer which torch-pruning knows, each with the dimension that is its channels.
+
+    ConvNeXt scales each residual branch by a vector ``gamma`` of the block itself. Left to itself, torch-pruning
+    guesses the dimension and warns; a vector leaves nothing to guess, and of anything else we do not know.
+    """
+    import torch_pruning as tp
+
+    known = tp.DependencyGraph().REGISTERED_PRUNERS
+    loose: list[tuple[nn.Parameter, int]] = []
+    for path, module in model.named_modules():
+        kind = tp.ops.module2type(module)
+        if kind in known and kind != tp.ops.OPTYPE.ELEMENTWISE:
+            continue
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter.squeeze().ndim > 1:
+                raise UnsupportedModel(
+                    f"{path}.{name} of shape {tuple(parameter.shape)} belongs to no layer that can be pruned",
+                    next_step=_OTHER_WAY,
+                )
+            if parameter.numel() > 1:
+                loose.append((parameter, max(range(parameter.ndim), key=lambda axis: parameter.shape[axis])))
+    return loose
+
+
+@contextmanager
+def _refusing(model: nn.Module) -> Iterator[None]:
+    """Whatever torch-pruning trips over in a network that it does not understand is no bug of this program."""
+    try:
+        yield
+    except (RuntimeError, AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise UnsupportedModel(
+            f"{type(model).__name__} cannot be pruned: {type(error).__name__}: {reason}", next_step=_OTHER_WAY
+        ) from error
 
 
 def _gradients(model: nn.Module, task: TrainingTask, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
@@ -120,6 +168,5 @@ def _refuse_attention(model: nn.Module) -> None:
     if any("attention" in type(module).__name__.lower() for module in model.modules()):
         raise UnsupportedModel(
             "attention models cannot be pruned",
-            next_step="distil into a convolutional student: --set student.backbone=tf_efficientnet_lite0 "
-            "--set student.weights=auto --set student.macs=1",
+            next_step=_OTHER_WAY,
         )

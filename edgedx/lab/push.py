@@ -32,8 +32,9 @@ from ..core.errors import (
     UsageError,
 )
 from ..core.files import sha256_file
+from ..device.promise import Verdict, judge_answers
+from ..device.samples import read_samples
 from .device_facts import DeviceFacts, check_fits, space_needed
-from .labelled import Verdict, judge_answers, read_samples
 from .on_device import ANSWERS, BUILD, SWITCH
 from .ssh import Remote
 from .wheelhouse import REQUIREMENTS, Wheelhouse

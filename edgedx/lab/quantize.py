@@ -1,36 +1,24 @@
-"""FP32 ONNX to INT8 ONNX in Q/DQ form, in the scheme of the device that will run it."""
+"""FP32 ONNX to INT8 ONNX after training: calibrators compared, biases corrected, each judged by the serving kernels."""
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import onnx
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 
-from ..core.errors import GateRefused
-from ..core.preprocess import PreprocessSpec, normalise
+from ..core.errors import GateRefused, UnsupportedModel
 from ..core.progress import progress
 from ..core.recipe import Recipe
+from .bias_correction import correct_biases
+from .calibrate import Observed, observe
 from .dataset import Dataset
 from .evaluate import auc_of_logits
 from .export import run_onnx
-
-Scheme = Literal["u8s8", "s8s8", "trt"]
-_WEIGHTED_OPERATORS = ["Conv", "Gemm", "MatMul"]
-_FLOATING_OPERATORS = ["Add", "GlobalAveragePool", "AveragePool", "MaxPool"]
-_METHODS = {
-    "minmax": CalibrationMethod.MinMax,
-    "percentile": CalibrationMethod.Percentile,
-    "entropy": CalibrationMethod.Entropy,
-}
+from .onnx_graph import Graph
+from .qdq import Plan, Scheme, write_qdq
 
 
 @dataclass(frozen=True)
@@ -39,21 +27,111 @@ class Candidate:
 
     Attributes
     ----------
+    model : bytes
+        Q/DQ ONNX.
+    base : bytes
+        The FP32 network it was written from, biases corrected or weights trained.
+    logits : ndarray of shape (N, K)
+        Of val, through the kernels that will serve, as far as this machine has them.
     noise : float
-        Root mean square difference of val logits to the FP32 model's, over the spread of those; through the kernels
-        that will serve (fused for a CPU, float-simulated for TensorRT).
+        Root mean square difference of `logits` to the FP32 model's, over the spread of those.
+    step : str
+        What made it: calibration, bias correction, exclusion, training.
     """
 
     model: bytes
+    base: bytes
+    plan: Plan
     calibrator: str
-    reduce_range: bool
+    logits: np.ndarray
     noise: float
-    fused: np.ndarray
-    simulated: np.ndarray
+    auc: float
+    step: str = "calibration"
 
     def describe(self) -> dict[str, Any]:
         """As JSON."""
-        return {"calibrator": self.calibrator, "reduce_range": self.reduce_range, "noise": round(self.noise, 4)}
+        return {
+            "calibrator": self.calibrator,
+            "reduce_range": self.plan.reduced,
+            "noise": round(self.noise, 4),
+            "val_auc": round(self.auc, 5),
+            "bytes": len(self.model),
+        }
+
+
+class Workbench:
+    """What every candidate of one network is made from and judged by.
+
+    Parameters
+    ----------
+    train : Dataset
+        Calibration images are drawn from it, never from anywhere else.
+    here : bool
+        Whether this CPU's kernels are those of the device. If not, logits come from the graph computed in float as
+        written: kernels that saturate here say nothing about a device whose kernels do not.
+    """
+
+    def __init__(
+        self, exported: bytes, recipe: Recipe, train: Dataset, val: Dataset, scheme: Scheme, *, here: bool = True
+    ) -> None:
+        self.exported, self.recipe, self.scheme, self.val = exported, recipe, scheme, val
+        self.fused = here and scheme != "trt"
+        rng = np.random.default_rng(recipe.train.seed)
+        count = min(recipe.quantize.calibration_images, len(train))
+        self.calibration = train.take(np.sort(rng.choice(len(train), count, replace=False)))
+        self.reference = run_onnx(exported, val, recipe.preprocess)
+        self.reference_auc = auc_of_logits(recipe.task, self.reference, val.labels)
+        self.graph = Graph(exported)
+        self.observed: Observed = observe(exported, self.calibration, recipe.preprocess)
+
+    def kept(self) -> frozenset[str]:
+        """Layers that stay in float from the start.
+
+        The classifier is among them: nobody waits for its few products, and behind the pooled features, which are
+        float, its conversions would cost more than it wins.
+        """
+        options, weighted = self.recipe.quantize, self.graph.weighted()
+        last = [node for node in weighted if node.output[0] == self.graph.outputs[0]]
+        stem = [node for node in weighted if node.op_type == "Conv"][: options.float_stem]
+        return frozenset([*options.keep_float, *(self.graph.label(node) for node in [*stem, *last])])
+
+    def candidate(self, plan: Plan, calibrator: str, step: str, base: bytes | None = None) -> Candidate:
+        """Write and judge."""
+        model = write_qdq(base or self.exported, plan)
+        logits = run_onnx(model, self.val, self.recipe.preprocess, fused=self.fused)
+        noise = noise_of(logits, self.reference)
+        area = auc_of_logits(self.recipe.task, logits, self.val.labels)
+        return Candidate(model, base or self.exported, plan, calibrator, logits, noise, area, step)
+
+    def calibrate(self, reduce_range: Iterable[bool]) -> list[Candidate]:
+        """One candidate for each calibrator and range of weights, best first."""
+        options = self.recipe.quantize
+        choices = list(product(options.calibrators, reduce_range))
+        found = []
+        with progress(f"calibrating {self.scheme}", len(choices)) as bar:
+            for calibrator, reduced in choices:
+                ranges = self.observed.ranges(calibrator, options.percentile, symmetric=self.scheme == "trt")
+                plan = Plan(self.scheme, ranges, reduced, self.kept())
+                found.append(self.candidate(plan, calibrator, "calibration"))
+                bar.advance(1)
+        return sorted(found, key=lambda candidate: candidate.noise)
+
+    def corrected(self, candidate: Candidate) -> tuple[Candidate, dict[str, Any]]:
+        """The candidate with its biases corrected, if that brings it nearer to FP32; and what was found."""
+        try:
+            base = correct_biases(self.exported, candidate.plan, self.calibration, self.recipe.preprocess)
+        except UnsupportedModel as error:
+            return candidate, {"kept": False, "reason": str(error)}
+        other = self.candidate(candidate.plan, candidate.calibrator, candidate.step, base)
+        better = other.noise < candidate.noise
+        record = {"kept": better, "noise_before": round(candidate.noise, 4), "noise_after": round(other.noise, 4)}
+        return (other if better else candidate), record
+
+
+def noise_of(logits: np.ndarray, reference: np.ndarray) -> float:
+    """Root mean square difference over the spread of the reference between images; 0.1 is a ratio of 20 dB."""
+    spread = float(np.sqrt(np.mean(np.var(reference, axis=0))))
+    return float(np.sqrt(np.mean((logits - reference) ** 2)) / max(spread, 1e-9))
 
 
 def quantize(
@@ -65,8 +143,6 @@ def quantize(
 
     Parameters
     ----------
-    train : Dataset
-        Calibration images are drawn from it, never from anywhere else.
     reduce_range : list of bool
         Weights of 7 bits, of 8 bits, or both tried. On x86 without VNNI, 8-bit weights can saturate the 16-bit
         sums of the U8S8 kernels.
@@ -78,26 +154,13 @@ def quantize(
     list of dict
         All that were tried.
     """
-    spec, options = recipe.preprocess, recipe.quantize
-    rng = np.random.default_rng(recipe.train.seed)
-    count = min(options.calibration_images, len(train))
-    calibration = train.take(np.sort(rng.choice(len(train), count, replace=False)))
-    reference = run_onnx(exported, val, spec)
-    tried: list[Candidate] = []
-    choices = list(product(options.calibrators, reduce_range))
-    with progress(f"calibrating {scheme}", len(choices)) as bar:
-        for calibrator, reduced in choices:
-            model = _quantize(exported, calibration, recipe, scheme, calibrator, reduced)
-            fused, simulated = run_onnx(model, val, spec), run_onnx(model, val, spec, fused=False)
-            serving = simulated if scheme == "trt" else fused
-            noise = float(np.sqrt(np.mean((serving - reference) ** 2)) / max(float(reference.std()), 1e-9))
-            tried.append(Candidate(model, calibrator, reduced, noise, fused, simulated))
-            bar.advance(1)
-    best = min(tried, key=lambda candidate: candidate.noise)
-    return best, [candidate.describe() for candidate in tried]
+    found = Workbench(exported, recipe, train, val, scheme).calibrate(reduce_range)
+    return found[0], [candidate.describe() for candidate in found]
 
 
-def check_fused(best: Candidate, val: Dataset, recipe: Recipe, scheme: Scheme) -> dict[str, float]:
+def check_fused(
+    best: Candidate, val: Dataset, recipe: Recipe, scheme: Scheme, *, here: bool = True
+) -> dict[str, float | str]:
     """Compare the fused kernels of this CPU with the graph computed in float as written.
 
     Raises
@@ -105,77 +168,13 @@ def check_fused(best: Candidate, val: Dataset, recipe: Recipe, scheme: Scheme) -
     GateRefused
         Val AUC falls from simulated to fused: the integer kernels saturate.
     """
-    fused, simulated = (auc_of_logits(recipe.task, logits, val.labels) for logits in (best.fused, best.simulated))
-    if scheme != "trt" and simulated - fused > recipe.quantize.max_fused_difference:
+    simulated = auc_of_logits(recipe.task, run_onnx(best.model, val, recipe.preprocess, fused=False), val.labels)
+    if scheme == "trt" or not here:
+        return {"val_auc_simulated": simulated, "kernels": "not of this machine; the device proves its own on install"}
+    if simulated - best.auc > recipe.quantize.max_fused_difference:
         raise GateRefused(
-            f"INT8 kernels of this CPU lose accuracy: val AUC {simulated:.4f} computed in float, {fused:.4f} by the "
+            f"INT8 kernels of this CPU lose accuracy: val AUC {simulated:.4f} computed in float, {best.auc:.4f} by the "
             "fused kernels. A CPU without VNNI (avx512_vnni or avx_vnni) adds U8S8 products in 16 bits, which saturate",
             next_step="quantize for this CPU with 7-bit weights: --device x86-avx2; or ship FP32",
         )
-    return {"val_auc_fused": fused, "val_auc_simulated": simulated}
-
-
-def _quantize(
-    exported: bytes, calibration: Dataset, recipe: Recipe, scheme: Scheme, calibrator: str, reduced: bool
-) -> bytes:
-    trt = scheme == "trt"
-    graph = onnx.load_from_string(exported)
-    weighted = [node.name for node in graph.graph.node if node.op_type in _WEIGHTED_OPERATORS]
-    extra: dict[str, Any] = {
-        "ActivationSymmetric": scheme != "u8s8",
-        "WeightSymmetric": True,
-        # TensorRT wants explicit Q/DQ on weights too, and computes biases in 32 bits itself.
-        "AddQDQPairToWeight": trt,
-        "QuantizeBias": not trt,
-        # A symmetric range would waste the half of U8 that ReLU leaves empty.
-        "CalibTensorRangeSymmetric": scheme != "u8s8",
-        "CalibPercentile": recipe.quantize.percentile,
-        "CalibStridedMinMax": 1,  # one batch at a time: otherwise all activations of all images are held
-    }
-    if calibrator != "percentile":
-        extra.pop("CalibPercentile")
-    operators = _WEIGHTED_OPERATORS if trt else [*_WEIGHTED_OPERATORS, *_FLOATING_OPERATORS]
-    if trt:
-        # NVIDIA's rule: Q/DQ where weighted operators read, not where they write. A pair between convolution and
-        # activation keeps TensorRT from fusing them, and rounds once more: .13 instead of .19 noise on a Lite0 student.
-        extra["OpTypesToExcludeOutputQuantization"] = _WEIGHTED_OPERATORS
-    logging.getLogger().setLevel(logging.ERROR)  # the quantizer logs its advice to the root logger
-    chatter = contextlib.redirect_stdout(io.StringIO())  # and prints to stdout, which belongs to --json
-    with tempfile.TemporaryDirectory() as folder, chatter:
-        target = Path(folder) / "int8.onnx"
-        quantize_static(
-            graph,
-            str(target),
-            _Reader(calibration, recipe.preprocess),
-            quant_format=QuantFormat.QDQ,
-            activation_type=QuantType.QUInt8 if scheme == "u8s8" else QuantType.QInt8,
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-            reduce_range=reduced,
-            calibrate_method=_METHODS[calibrator],
-            nodes_to_exclude=[*weighted[: recipe.quantize.float_stem], *recipe.quantize.keep_float],
-            op_types_to_quantize=operators,
-            extra_options=extra,
-        )
-        return target.read_bytes()
-
-
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Feeds calibration images in batches, in ranges, as the strided calibrator asks."""
-
-    def __init__(self, data: Dataset, spec: PreprocessSpec, batch: int = 32) -> None:
-        self.batches = list(data.batches(batch))
-        self.spec = spec
-        self.queue = iter(self.batches)
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def set_range(self, start_index: int, end_index: int) -> None:
-        """Feed batches `start_index` to `end_index` next."""
-        self.queue = iter(self.batches[start_index:end_index])
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        """Next batch, or None."""
-        canvases = next(self.queue, None)
-        return None if canvases is None else {"image": normalise(canvases, self.spec)}
+    return {"val_auc_fused": best.auc, "val_auc_simulated": simulated}

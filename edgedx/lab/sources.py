@@ -118,7 +118,7 @@ def locate(path: str) -> Path:
     )
 
 
-def _from_files(root: Path, rows: list[Row], origin: str) -> Source:
+def from_files(root: Path, rows: list[Row], origin: str) -> Source:
     def read(row: Row) -> tuple[Image, str]:
         from ..dicom.open import open_image
 
@@ -141,7 +141,7 @@ def _folders(recipe: Recipe) -> Source:
             for path in sorted((root / split / name).rglob("*")):
                 if path.is_file() and path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
                     rows.append(Row(path.relative_to(root).as_posix(), (float(index),), split=split))
-    return _from_files(root, rows, str(recipe.data.path))
+    return from_files(root, rows, str(recipe.data.path))
 
 
 def _csv(recipe: Recipe) -> Source:
@@ -164,7 +164,7 @@ def _csv(recipe: Recipe) -> Source:
             f"{table}: no column {missing[0]!r}; it has {', '.join(columns)}",
             next_step="name the right one in the recipe's data section (patient_column: null where there is none)",
         )
-    return _from_files(root, [_csv_row(recipe, entry) for entry in entries], str(data.path))
+    return from_files(root, [_csv_row(recipe, entry) for entry in entries], str(data.path))
 
 
 def _csv_row(recipe: Recipe, entry: dict[str, str]) -> Row:

@@ -14,6 +14,7 @@ from typing import Any
 from .. import __version__
 from ..core.errors import AlreadyExists, InputOutputError, UsageError
 from ..core.files import canonical_json, read_json, sha256_bytes, write_json
+from ..core.recipe import Recipe
 
 RECORD = "stage.json"
 _LIBRARIES = ("torch", "timm", "torch-pruning", "onnx", "onnxruntime", "numpy", "opencv-python-headless")
@@ -125,6 +126,14 @@ class Stage:
                 raise UsageError(
                     f"{self.folder} holds an unfinished run", next_step="continue it with --resume, or use --overwrite"
                 )
+
+
+def stage_settings(recipe: Recipe, *sections: str) -> dict[str, Any]:
+    """Sections of a recipe that decide what a trained or compressed model is, and the operating points it stores.
+
+    The rest of the section gate decides whether a model ships, not what it is: a new budget repeats no training.
+    """
+    return recipe.model_dump(mode="json", include={**dict.fromkeys(sections, True), "gate": {"points"}})
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -1,122 +1,248 @@
-"""Teacher to student: prune, then distil."""
+"""Teacher to student: prune, choose a temperature, distil; and, where asked for, the control without a teacher."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shutil
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+from torch import nn
 
+from ..core.files import write_text
 from ..core.recipe import Recipe
-from .checkpoint import CARD, Checkpoint, ModelCard, load_checkpoint, save_checkpoint
+from .checkpoint import CARD, Checkpoint, load_checkpoint
+from .control import with_gain
 from .dataset import Dataset
-from .feed import Feed
+from .distil import Distil, contrast_for, method_for, say
 from .finetune import finish
-from .loop import Phase, fit
-from .prune import count_macs, prune
-from .stage import Stage
-from .tasks import Classify, Distil, class_weights
-from .teacher import build_model
-from .weights import load_weights
+from .loop import Phase, fit, predict
+from .prune import count_macs
+from .stage import Stage, stage_settings
+from .start import make_start, open_start, recovery_phases
+from .tasks import Classify, class_weights
+from .time_left import Plan
+from .trials import best, try_temperatures
+
+START, WORK = "pruned", "work"
 
 
 def make_student(
-    recipe: Recipe, run: Path, teacher: Checkpoint, data: Dataset, *, resume: bool = False, overwrite: bool = False
+    recipe: Recipe,
+    run: Path,
+    teacher: Checkpoint,
+    data: Dataset,
+    *,
+    folder: Path | None = None,
+    unlabeled: Dataset | None = None,
+    ablate: bool = False,
+    resume: bool = False,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Train the student into ``run/student`` and return the stage's record."""
-    include = {"task", "preprocess", "augment", "train", "student", "model", "gate"}
-    stage = Stage(
-        run / "student",
-        recipe.model_dump(mode="json", include=include),
-        {"data": data.digest, "teacher": teacher.card.sha256},
-    )
-    return stage.run(
-        lambda: _train_student(recipe, teacher, data, stage.folder, resume), overwrite=overwrite, resume=resume
-    )
+    """Train the student into ``run/student`` and return the stage's record.
 
-
-def _train_student(recipe: Recipe, teacher: Checkpoint, data: Dataset, folder: Path, resume: bool) -> dict[str, Any]:
-    train, val = data.subset("train"), data.subset("val")
-    weights = class_weights(train, recipe.task) if recipe.train.imbalance == "loss" else None
-    options = recipe.student
-    task = Distil(
-        teacher.model,
-        Classify(recipe.task, weights, recipe.train.label_smoothing),
-        temperature=options.temperature,
-        weight=options.distill_weight,
-    )
-    pruned, state = folder / "pruned", folder / "state.safetensors"
-    if not resume:
-        state.unlink(missing_ok=True)
-        (pruned / CARD).unlink(missing_ok=True)
-    if (pruned / CARD).is_file():
-        model, history = _reopen(pruned)
-    else:
-        model = _start(recipe, teacher)
-        history = _prune(recipe, model, task, train, val) if options.macs < 1 else []
-        save_checkpoint(pruned, model, _card(recipe, teacher, history))
-    macs = {"macs": count_macs(model, recipe.preprocess), "teacher_macs": count_macs(teacher.model, recipe.preprocess)}
-    phases = [Phase("distil", options.epochs, options.learning_rate)]
-    outcome = fit(model, task, train, val, recipe, phases, state=state, resume=resume, title="student")
-    return macs | finish(
-        model, recipe, data, folder, outcome, role="student", weights_from="teacher, distilled", pruning=history
+    Parameters
+    ----------
+    folder : Path, optional
+        Instead of ``run/student``: candidates of a search share teacher and data, and differ in recipe and folder.
+    unlabeled : Dataset, optional
+        Further images, from `open_unlabeled`; learned from the teacher alone.
+    ablate : bool
+        Train the same student as long on labels alone, into ``control`` below its folder, and record the gain.
+    resume : bool
+        Continue what was interrupted: pruning's recovery, a temperature trial, distillation or the control.
+    """
+    settings = stage_settings(recipe, "task", "preprocess", "augment", "train", "student", "model")
+    inputs = {"data": data.digest, "teacher": teacher.card.sha256}
+    if unlabeled is not None:
+        inputs["unlabeled"] = unlabeled.digest
+    stage = Stage(folder or run / "student", settings, inputs)
+    maker = _Maker(recipe, teacher, data, unlabeled, stage.folder, ablate)
+    record = stage.run(lambda: maker.train(resume and not overwrite), overwrite=overwrite, resume=resume)
+    shutil.rmtree(stage.folder / WORK, ignore_errors=True)  # only now: until the record stands, it can be resumed
+    if not ablate:
+        return record
+    return with_gain(
+        record,
+        stage,
+        lambda target: maker.train_control(target, resume and not overwrite),
+        recipe.task,
+        data,
+        load_checkpoint(stage.folder).card.sha256,
+        resume=resume,
+        overwrite=overwrite,
     )
 
 
-def _start(recipe: Recipe, teacher: Checkpoint) -> nn.Module:
-    options = recipe.student
-    same = options.backbone == "same"
-    torch.manual_seed(recipe.train.seed)
-    model = build_model(
-        teacher.card.backbone if same else options.backbone,
-        len(recipe.task.classes),
-        recipe.preprocess,
-        dropout=recipe.model.dropout,
-    )
-    if same and options.weights == "teacher":
-        model.load_state_dict(teacher.model.state_dict())
-    else:
-        load_weights(model, options.backbone, options.weights)
-    return model
+class _Maker:
+    def __init__(
+        self,
+        recipe: Recipe,
+        teacher: Checkpoint,
+        data: Dataset,
+        unlabeled: Dataset | None,
+        folder: Path,
+        ablate: bool,
+    ) -> None:
+        self.recipe, self.options, self.teacher, self.data = recipe, recipe.student, teacher, data
+        self.unlabeled, self.folder = unlabeled, folder
+        self.train_set, self.val = data.subset("train"), data.subset("val")
+        self.images = len(self.train_set) + (len(unlabeled) if unlabeled is not None else 0)
+        self.method, self.said = method_for(recipe.task, recipe.student)
+        self.plan = Plan(recipe.train.batch_size)
+        self.distilling = Phase("distil", self.options.epochs, self.options.learning_rate)
+        steps = self.plan.steps(self.distilling, self.images)
+        self.controlling = Phase("control", 0, self.options.learning_rate, steps=steps)
+        self.tried = self.options.temperatures if len(self.options.temperatures) > 1 else []
+        for phase in recovery_phases(recipe):
+            self.plan.add(phase, len(self.train_set))
+        trials = [self._trial(temperature) for temperature in self.tried]
+        for phase in [*trials, self.distilling, *([self.controlling] if ablate else [])]:
+            self.plan.add(phase, self.images)
 
+    def train(self, resume: bool) -> dict[str, Any]:
+        """Prune, try temperatures, distil, judge."""
+        if self.said:
+            say(f"note: {self.said}")
+        start, work = self.folder / START, self._begin(self.folder, resume)
+        plain = self._task(None, self.options.temperature, pruning=True)
+        make_start(self.recipe, self.teacher, plain, self.train_set, self.val, start, work, self.plan)
+        temperature, trials = self._temperature(start, work)
+        model, card = open_start(self.recipe, start)
+        macs = {
+            "macs": count_macs(model, self.recipe.preprocess),
+            "teacher_macs": count_macs(self.teacher.model, self.recipe.preprocess),
+        }
+        outcome = fit(
+            model,
+            self._task(model, temperature),
+            self.train_set,
+            self.val,
+            self.recipe,
+            [self.distilling],
+            extra=self.unlabeled,
+            state=work / "distil.safetensors",
+            resume=True,
+            keep_state=True,
+            title="student",
+            ahead=self.plan.ahead(self.distilling),
+        )
+        self.teacher.model.to("cpu")  # the loop took it along to a GPU, where there is one
+        metrics = finish(
+            model,
+            self.recipe,
+            self.data,
+            self.folder,
+            outcome,
+            role="student",
+            weights_from=f"{card.weights_from}, distilled",
+            pruning=card.pruning,
+        )
+        return macs | metrics | {"distillation": self._report(temperature, trials)}
 
-def _reopen(pruned: Path) -> tuple[nn.Module, list[Any]]:
-    found = load_checkpoint(pruned)
-    return found.model, found.card.pruning
+    def train_control(self, folder: Path, resume: bool) -> dict[str, Any]:
+        """The same start, steps and seed, without a teacher. The start itself was recovered with its help."""
+        work = self._begin(folder, resume)
+        model, card = open_start(self.recipe, self.folder / START)
+        outcome = fit(
+            model,
+            self._labels(),
+            self.train_set,
+            self.val,
+            self.recipe,
+            [self.controlling],
+            state=work / "control.safetensors",
+            resume=True,
+            keep_state=True,
+            title="student without teacher",
+        )
+        metrics = finish(
+            model,
+            self.recipe,
+            self.data,
+            folder,
+            outcome,
+            role="control: student, labels alone",
+            weights_from=f"{card.weights_from}, labels alone",
+            pruning=card.pruning,
+        )
+        return metrics | {"steps": self.controlling.steps}
 
+    def _begin(self, folder: Path, resume: bool) -> Path:
+        """Folder of what a killed run continues from. Unless it is continued, nothing of an earlier run stays."""
+        work = folder / WORK
+        mark = work / "begun"
+        if not (resume and mark.is_file()):
+            shutil.rmtree(work, ignore_errors=True)
+            (folder / START / CARD).unlink(missing_ok=True)
+            write_text(mark, "what a killed run continues from; removed when the stage is done\n")
+        return work
 
-def _card(recipe: Recipe, teacher: Checkpoint, history: list[Any]) -> ModelCard:
-    same = recipe.student.backbone == "same"
-    return ModelCard(
-        backbone=teacher.card.backbone if same else recipe.student.backbone,
-        task=recipe.task,
-        preprocess=recipe.preprocess,
-        role="student, pruned, not yet distilled",
-        weights_from="teacher",
-        pruning=history,
-        synthetic=recipe.synthetic,
-    )
+    def _trial(self, temperature: float) -> Phase:
+        epochs = self.options.epochs * self.options.trial_share
+        return Phase(f"try {temperature:g}", epochs, self.options.learning_rate)
 
+    def _temperature(self, start: Path, work: Path) -> tuple[float, list[dict[str, Any]]]:
+        if not self.tried:
+            return (self.options.temperatures or [self.options.temperature])[0], []
 
-def _prune(recipe: Recipe, model: nn.Module, task: Distil, train: Dataset, val: Dataset) -> list[Any]:
-    options = recipe.student
-    feed = Feed(
-        train, recipe.task, recipe.preprocess, recipe.augment, batch_size=recipe.train.batch_size, sampler=False, seed=1
-    )
-
-    def batches(step: int) -> Iterable[tuple[Tensor, Tensor]]:
-        first = step * options.importance_batches
-        return feed.batches(first, first + options.importance_batches)
-
-    def recover(step: int) -> None:
-        if options.recovery_epochs:
-            phase = Phase(
-                f"recover {step + 1} of {options.steps - 1}", options.recovery_epochs, options.learning_rate / 2
+        def trial(temperature: float, state: Path) -> np.ndarray:
+            model, _ = open_start(self.recipe, start)
+            fit(
+                model,
+                self._task(model, temperature),
+                self.train_set,
+                self.val,
+                self.recipe,
+                [self._trial(temperature)],
+                extra=self.unlabeled,
+                state=state,
+                resume=True,
+                keep_state=True,
+                title="temperature",
+                ahead=self.plan.ahead(self._trial(temperature)),
             )
-            fit(model, task, train, val, recipe, [phase], title="pruning")
-            model.to("cpu")
-            task.to(torch.device("cpu"))
+            return predict(model.to("cpu"), self.val, self.recipe.preprocess)
 
-    return prune(model, recipe.preprocess, options, task, batches, recover)
+        trials = try_temperatures(self.tried, trial, self.recipe.task, self.val.labels, work)
+        return float(best(trials)["temperature"]), trials
+
+    def _labels(self) -> Classify:
+        weights = class_weights(self.train_set, self.recipe.task) if self.recipe.train.imbalance == "loss" else None
+        return Classify(self.recipe.task, weights, self.recipe.train.label_smoothing)
+
+    def _task(self, model: nn.Module | None, temperature: float, *, pruning: bool = False) -> Distil:
+        """What the student learns. While channels still go, plain KD: features have no fixed width, and all methods
+        and temperatures are to begin at one and the same pruned student."""
+        options = self.options
+        if pruning:
+            return Distil(self.teacher.model, self._labels(), temperature=temperature, weight=options.distill_weight)
+        contrast = None
+        if options.feature == "crd":
+            assert model is not None
+            contrast = contrast_for(
+                model, self.teacher.model, len(self.recipe.task.classes), options.feature_memory, self.recipe.train.seed
+            )
+        return Distil(
+            self.teacher.model,
+            self._labels(),
+            temperature=temperature,
+            weight=options.distill_weight,
+            method=self.method,
+            alpha=options.dkd_alpha,
+            beta=options.dkd_beta,
+            warmup=self.plan.steps(Phase("", options.dkd_warmup_epochs, 0.0), self.images),
+            contrast=contrast,
+            contrast_weight=options.feature_weight,
+        )
+
+    def _report(self, temperature: float, trials: list[dict[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "method": self.method,
+            "feature": self.options.feature,
+            "temperature": temperature,
+            "trials": trials,
+            "unlabeled_images": len(self.unlabeled) if self.unlabeled is not None else 0,
+            "steps": self.controlling.steps,
+        }
+        return found | ({"said": self.said} if self.said else {})

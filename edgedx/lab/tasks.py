@@ -14,7 +14,11 @@ from .dataset import Dataset
 
 
 class TrainingTask(Protocol):
-    """What the loop trains."""
+    """What the loop trains.
+
+    A task with tensors of its own (heads that are trained along, counters) holds them in a module ``own``: the loop
+    trains its parameters with the model's and keeps all of it in the training state.
+    """
 
     def __call__(self, model: nn.Module, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss (scalar) and the logits (N, K) for images (N, C, H, W) and soft targets (N, K)."""
@@ -83,44 +87,3 @@ class Classify:
         smooth = targets * (1 - self.smoothing) + self.smoothing / targets.shape[1]
         smooth = smooth if self.weights is None else smooth * self.weights
         return -(smooth * F.log_softmax(logits, dim=1)).sum() / weighted.sum().clamp(min=1e-6)
-
-
-class Distil:
-    """Knowledge distillation (Hinton et al. 2015): the teacher sees the very view that the student sees.
-
-    Seeing the same augmented, mixed-up view is what makes many epochs pay (Beyer et al. 2022).
-
-    Parameters
-    ----------
-    teacher : nn.Module
-        In eval mode; never trained.
-    temperature : float
-        Of both softened distributions.
-    weight : float
-        Share of the teacher's loss; the rest is `labels`'.
-    labels : Classify
-    """
-
-    def __init__(self, teacher: nn.Module, labels: Classify, *, temperature: float, weight: float) -> None:
-        self.teacher = teacher.eval().requires_grad_(False)
-        self.labels = labels
-        self.temperature = temperature
-        self.weight = weight
-
-    def to(self, device: torch.device) -> None:
-        """Move the teacher."""
-        self.teacher.to(device)
-        self.labels.to(device)
-
-    def __call__(self, model: nn.Module, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """See `TrainingTask`."""
-        with torch.no_grad():
-            guide = self.teacher(images).float() / self.temperature
-        logits = model(images)
-        soft = logits.float() / self.temperature
-        if self.labels.multilabel:
-            hint = F.binary_cross_entropy_with_logits(soft, torch.sigmoid(guide))
-        else:
-            hint = F.kl_div(F.log_softmax(soft, 1), F.log_softmax(guide, 1), log_target=True, reduction="batchmean")
-        hint = hint * self.temperature**2
-        return self.weight * hint + (1 - self.weight) * self.labels.loss(logits.float(), targets), logits

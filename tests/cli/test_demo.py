@@ -30,3 +30,4 @@ def test_the_demo_runs_on_phantoms_where_nothing_can_be_downloaded(
     assert report["synthetic"] is True
     assert report["teacher"]["auc"]["value"] > 0.8  # faint, but learnable in two epochs
     assert report["deploy"]["gate"]["passed"] is True
+    assert (tmp_path / "run" / "recipe.yaml").exists()  # so that the other commands take the demo's run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -92,6 +93,37 @@ def test_a_bundle_for_another_target_is_refused(folder: Path) -> None:
     assert "x86-avx2" in done.stderr
 
 
+def _turn_round(path: Path) -> None:
+    """Swap the logits of a graph."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = onnx.load(path)
+    for node in model.graph.node:
+        node.output[:] = ["straight" if name == "logits" else name for name in node.output]
+        node.input[:] = ["straight" if name == "logits" else name for name in node.input]
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 0]), "other way"))
+    model.graph.node.append(helper.make_node("Gather", ["straight", "other way"], ["logits"], axis=1))
+    onnx.save(model, path)
+
+
+def test_the_gate_runs_the_artifact_again_on_either_split(folder: Path) -> None:
+    done = edgedx(folder, "gate", "runs/tiny", "--split", "test")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("gate      passed: the shipped model loses")
+    for row in ("AUC", "sensitivity bright", "specificity bright", "ECE", "Brier score"):
+        assert row in done.stdout
+    assert "of 96 decisions differ (at youden)" in done.stdout
+    assert done.stdout.splitlines()[-1] == "next      edgedx deploy runs/tiny"
+    onnx = edgedx(folder, "gate", "runs/tiny/int8/fp32.onnx", "--json", "--out", "judged")
+    assert onnx.returncode == 0, onnx.stderr
+    verdict = json.loads(onnx.stdout)
+    assert verdict["split"] == "val" and verdict["images"] == 96 and "variant fp32" in verdict["ran"]
+    assert json.loads((folder / "judged" / "gate.json").read_text())["auc_drop"] == verdict["auc_drop"]
+    bundle = edgedx(folder, "gate", str(_bundle(folder)), "--variant", "fp32", "--json")
+    assert json.loads(bundle.stdout)["figures"]["auc"] == verdict["figures"]["auc"]  # the same file, the same figures
+
+
 def test_a_gate_that_says_no_exits_with_1_and_writes_no_bundle(folder: Path) -> None:
     import shutil
 
@@ -99,21 +131,26 @@ def test_a_gate_that_says_no_exits_with_1_and_writes_no_bundle(folder: Path) -> 
 
     shutil.copytree(folder / "runs" / "tiny", folder / "runs" / "strict")
     shutil.rmtree(folder / "runs" / "strict" / "bundle")
-    logits = folder / "runs" / "strict" / "int8"
-    for variant in logits.glob("*/logits.npz"):  # an artifact that answers at random
-        rng = np.random.default_rng(0)
-        np.savez(variant, val=rng.normal(size=(96, 2)), test=rng.normal(size=(96, 2)))
+    for name in ("fp32", "int8-u8s8"):  # the artifact itself answers the contrary, whatever was measured before
+        _turn_round(folder / "runs" / "strict" / "int8" / f"{name}.onnx")
     recipe = yaml.safe_load((folder / "runs" / "strict" / "recipe.yaml").read_text())
     recipe["gate"]["max_auc_drop"] = 0.01
     (folder / "runs" / "strict" / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     refused = edgedx(folder, "deploy", "runs/strict", "--target", "cpu")
     assert refused.returncode == 1, refused.stderr
-    assert "over the budget" in refused.stderr
+    assert "over the budget of 0.01" in refused.stderr
+    verdict = json.loads((folder / "runs" / "strict" / "bundle" / "gate.json").read_text())
+    assert not verdict["passed"] and verdict["auc_drop"]["value"] > 0.5 and verdict["flips"] > 48
+    with (folder / "runs" / "strict" / "bundle" / "flips.csv").open(newline="") as stream:
+        flips = list(csv.DictReader(stream))
+    assert len(flips) == verdict["flips"] and all(flip["teacher"] != flip["student"] for flip in flips)
     assert not list((folder / "runs" / "strict" / "bundle").glob("*.edgedx"))
     forced = edgedx(folder, "deploy", "runs/strict", "--target", "cpu", "--force")
     assert forced.returncode == 0, forced.stderr
     bundle = open_bundle(next((folder / "runs" / "strict" / "bundle").glob("*.edgedx")))
     assert bundle.manifest.gate["forced"] is True
+    assert "over the budget" in str(bundle.manifest.gate["refused"])
+    assert b"Gate: FORCED" in bundle.read("model-card.md")
 
 
 def test_install_then_scan_answers_every_input(folder: Path) -> None:
@@ -177,8 +214,9 @@ def test_a_jetson_bundle_carries_a_typed_fp16_and_a_symmetric_int8_graph(folder:
     half = onnx.load_from_string(bundle.model("fp16"))
     assert onnx.TensorProto.FLOAT16 in {tensor.data_type for tensor in half.graph.initializer}
     int8 = onnx.load_from_string(bundle.model("int8-trt"))
-    zeros = {t.name: onnx.numpy_helper.to_array(t) for t in int8.graph.initializer if t.name.endswith("zero_point")}
-    assert zeros and all(value.dtype == np.int8 and not value.any() for value in zeros.values())
+    numbers = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in int8.graph.initializer}
+    zeros = [numbers[node.input[2]] for node in int8.graph.node if node.op_type == "QuantizeLinear"]
+    assert zeros and all(value.dtype == np.int8 and not value.any() for value in zeros)
     (folder / "none").mkdir()
     scanned = edgedx(folder, "scan", "none", "--bundle", str(bundle.path), "--out", "never", "--once")
     assert scanned.returncode == 3  # no TensorRT here: said, not replaced in silence

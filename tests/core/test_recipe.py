@@ -243,3 +243,18 @@ def test_defaults_in_the_table_are_the_real_ones() -> None:
 
 def test_recipes_are_listed_by_name() -> None:
     assert list_recipes() == sorted(list_recipes()) and "phantom" in list_recipes()
+
+
+@pytest.mark.parametrize(
+    ("gate", "words"),
+    [
+        ({"points": ["youdn"]}, "gate.points: 'youdn' is no operating point; they are youden, sensitivity-X"),
+        ({"points": ["specificity-1.5"]}, "'specificity-1.5' is no operating point"),
+        ({"points": ["youden", "youden"]}, "gate.points: an operating point stands twice"),
+        ({"rule": "luck"}, "gate.rule"),
+        ({"max_sensitivity_drop": -0.1}, "gate.max_sensitivity_drop"),
+        ({"max_ece": 0}, "gate.max_ece"),
+    ],
+)
+def test_a_gate_that_cannot_be_asked_is_refused(gate: dict[str, Any], words: str) -> None:
+    assert words in _refusal(gate=gate)

@@ -73,14 +73,16 @@ def test_auc_of_logits_is_macro_for_more_classes() -> None:
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_points_of_a_binary_task_are_on_calibrated_probabilities(temperature: float) -> None:
     logits, labels = _binary()
-    youden, safe = _points("youden", "sensitivity-0.95", logits=logits, labels=labels, temperature=temperature)
+    names = ("youden", "sensitivity-0.95", "specificity-0.90")
+    youden, safe, sure = _points(*names, logits=logits, labels=labels, temperature=temperature)
     chance = _softmax(logits / temperature)[:, 1]
-    for point in (youden, safe):
+    for point in (youden, safe, sure):
         called = chance >= point.threshold["bright"]
         assert point.threshold.keys() == {"bright"}
         assert point.sensitivity == pytest.approx(recall_score(labels, called))
         assert point.specificity == pytest.approx(recall_score(1 - labels, ~called))
     assert safe.sensitivity is not None and safe.sensitivity >= 0.95
+    assert sure.specificity is not None and sure.specificity >= 0.9
     best = max(recall_score(labels, chance >= t) + recall_score(1 - labels, chance < t) for t in chance)
     assert youden.sensitivity + youden.specificity == pytest.approx(best)  # type: ignore[operator]
 
@@ -118,7 +120,7 @@ def test_each_finding_has_its_threshold_from_its_known_labels() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["youdn", "sensitivity-", "sensitivity-2", "sensitivity-0", "sensitivity-high", "specificity-0.9"]
+    "name", ["youdn", "sensitivity-", "sensitivity-2", "specificity-0", "sensitivity-high", "sensitivity-nan"]
 )
 def test_an_unknown_point_is_refused(name: str) -> None:
     logits, labels = _binary()

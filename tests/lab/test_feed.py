@@ -134,3 +134,36 @@ def test_what_is_mixed_with_an_unknown_label_is_unknown() -> None:
     targets = torch.tensor([[1.0], [torch.nan], [0.0], [1.0]])
     found = [mix(torch.zeros(4, 1), targets, 1.0, (seed,))[1] for seed in range(10)]
     assert all(1 <= int(soft.isnan().sum()) <= 2 for soft in found)
+
+
+# Images without labels
+
+
+def _more(count: int = 24) -> Any:
+    extra = tiny.dataset(np.full(count, -1), side=16, seed=1)
+    extra.canvases[:] = 250
+    return extra
+
+
+@pytest.mark.parametrize("sampler", [False, True])
+def test_images_without_labels_are_mixed_into_every_epoch(sampler: bool) -> None:
+    feed = _feed(options=OFF, extra=_more(), sampler=sampler)
+    assert feed.steps_per_epoch == 8
+    for start in (0, 8):
+        batches = list(feed.batches(start, start + 8))
+        images, targets = (torch.cat(part) for part in zip(*batches, strict=True))
+        unknown = torch.isnan(targets).all(dim=1)
+        assert torch.equal(unknown, torch.isnan(targets).any(dim=1))
+        assert torch.equal(unknown, images.mean(dim=(1, 2, 3)) > 1.9)  # those are bright, the others noise
+        if sampler:
+            assert 8 <= int(unknown.sum()) <= 40  # 24 of 64 in the mean
+        else:
+            assert int(unknown.sum()) == 24
+        assert sum(bool(torch.isnan(own).any()) for _, own in batches) >= 6  # spread over the batches
+
+
+def test_evenly_drawn_classes_stay_even_among_the_labelled() -> None:
+    feed = _feed(options=OFF, extra=_more(), sampler=True)
+    targets = torch.cat([own for _, own in feed.batches(0, 400)])
+    share = targets[~torch.isnan(targets).any(dim=1)].mean(dim=0)
+    np.testing.assert_allclose(share.numpy(), [0.5, 0.5], atol=0.05)

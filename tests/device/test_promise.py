@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "device"))
-
 from bundles import manifest, png
 
 from edgedx.core.bundle import Manifest, OperatingPoint
 from edgedx.core.errors import DataError, UsageError
-from edgedx.lab.labelled import Sample, judge_answers, read_samples
+from edgedx.device.promise import judge_answers
+from edgedx.device.samples import Sample, cases_of_samples, read_predictions, read_samples
 
 PROMISES = manifest(metrics={"test_auc": 0.9, "test_accuracy": 0.8}, gate={"budget": 0.05})
 FINDINGS: dict[str, Any] = {
@@ -95,7 +93,7 @@ def test_worse_than_promised_by_more_than_chance_fails() -> None:
     verdict = judged(["dark", "bright"] * 30, [0.5, 0.5] * 30)
     assert verdict.auc.value == pytest.approx(0.5)
     assert not verdict.passed
-    assert "0.900" in verdict.sentence
+    assert "0.900" in verdict.sentence and "over the budget of 0.05" in verdict.sentence
 
 
 def test_few_samples_do_not_fail_a_bundle_by_bad_luck() -> None:
@@ -132,3 +130,64 @@ def test_several_findings_are_judged_each(tmp_path: Path) -> None:
     assert verdict.passed
     assert verdict.auc.value == 1.0
     assert verdict.accuracy is None
+
+
+def test_sensitivity_at_the_operating_point_is_judged_where_the_bundle_has_a_limit() -> None:
+    """All ranks hold, and every bright one is missed: the AUC does not see it."""
+    metrics = {"test_auc": 0.9, "test_sensitivity": 0.95, "test_specificity": 0.9, "test_ece": 0.1}
+    truth, chances = ["dark", "bright"] * 20, [0.1, 0.4] * 20
+    told = judged(truth, chances, manifest(metrics=metrics, gate={"budget": 0.05}))
+    assert told.passed and told.sensitivity.value == 0 and told.specificity.value == 1
+    assert ("sensitivity", "0.000 [0.000, 0.000]", "0.950") in told.rows()
+    strict = judged(truth, chances, manifest(metrics=metrics, gate={"budget": 0.05, "max_sensitivity_drop": 0.1}))
+    assert not strict.passed
+    assert "sensitivity on the samples is 0.000" in strict.sentence
+    json.dumps(strict.to_dict(), allow_nan=False)
+
+
+def test_images_of_one_patient_widen_the_interval(tmp_path: Path) -> None:
+    rows = []
+    for number in range(24):
+        png(tmp_path / f"{number}.png", number)
+        rows.append(f"{number}.png,{'dark' if number % 12 < 6 else 'bright'},p{number % 12},{'FM'[number % 2]}")
+    (tmp_path / "t.csv").write_text("image,label,patient_id,sex\n" + "\n".join(rows) + "\n")
+    samples = read_samples(tmp_path / "t.csv", PROMISES, ["sex"])
+    cases = cases_of_samples(samples, PROMISES)
+    assert len(set(cases.patients)) == 12 and cases.names[3] == "3.png" and cases.subgroups[3] == {"sex": "M"}
+    with pytest.raises(DataError, match="no column 'age'"):
+        read_samples(tmp_path / "t.csv", PROMISES, ["age"])
+
+
+def _table(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_predictions_of_another_model_are_found_by_name_in_any_order(tmp_path: Path) -> None:
+    cases = cases_of_samples([sample(0, "dark"), sample(1, "bright")], PROMISES)
+    table = _table(
+        tmp_path / "p.csv", "image,bright,dark,more\n000001.png,0.6,0.4,x\nz.png,1,0,\n000000.png,0.3,0.7,\n"
+    )
+    found = read_predictions(table, cases, {"bright": 0.65})
+    assert found.chances.tolist() == [[0.7, 0.3], [0.4, 0.6]]
+    assert found.decisions == ["dark", "dark"]
+    own = _table(tmp_path / "d.csv", "image,bright,dark,decision\n000001.png,0.6,0.4,bright\n000000.png,0.3,0.7,dark\n")
+    assert read_predictions(own, cases, {"bright": 0.65}).decisions == ["dark", "bright"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("image,dark\n", "no column 'bright'"),
+        ("image,dark,bright\n000000.png,0.5,0.5\n", "1 of 2 images have no row"),
+        ("image,dark,bright\n000000.png,0.5,0.5\n000000.png,0.5,0.5\n", "line 3: '000000.png' stands twice"),
+        ("image,dark,bright\n000000.png,-1.5,2.5\n", "line 2, dark: '-1.5' is no probability"),
+        ("image,dark,bright\n000000.png,nan,0.5\n", "'nan' is no probability"),
+        ("image,dark,bright\n000000.png,0.1,0.1\n", "add up to 0.2"),
+    ],
+)
+def test_predictions_that_cannot_be_used_are_refused(tmp_path: Path, text: str, words: str) -> None:
+    cases = cases_of_samples([sample(0, "dark"), sample(1, "bright")], PROMISES)
+    with pytest.raises(DataError, match=words) as caught:
+        read_predictions(_table(tmp_path / "p.csv", text), cases, {})
+    assert caught.value.next_step

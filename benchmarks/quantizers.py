@@ -1,0 +1,216 @@
+"""Quantizers side by side: the same FP32 student, the same calibration images, one run, one process for all latencies.
+
+    python benchmarks/quantizers.py --run runs/pneumonia-mnist --work work/quantizers [--tools ort nncf modelopt]
+
+RUN holds a trained teacher and student (`edgedx finetune`, `edgedx compress`). Compared are ONNX Runtime's
+``quantize_static`` with its defaults, NNCF's post-training quantization of ONNX, NVIDIA ModelOpt's ONNX PTQ, and edgedx
+step by step. Each foreign tool runs in a virtual environment of its own below WORK, which this script makes with pip;
+one that does not install, or fails, is told with its reason instead of figures. All models are judged on val and test
+through ONNX Runtime's fused kernels of this CPU, and computed in float as written (which is how a TensorRT scheme is
+judged, ModelOpt's among them); single-thread latencies are taken by turns. Writes
+``benchmarks/results/quantizers.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgedx.core.files import write_json
+from edgedx.core.preprocess import normalise
+from edgedx.core.profile import load_profile
+from edgedx.core.recipe import load_recipe
+from edgedx.core.timing import interleave
+from edgedx.device.hardware import read_hardware
+from edgedx.device.run_onnx import OnnxRunner
+from edgedx.lab.checkpoint import load_checkpoint
+from edgedx.lab.choice import same_kernels
+from edgedx.lab.evaluate import auc_of_logits
+from edgedx.lab.export import export_onnx, run_onnx
+from edgedx.lab.finetune import open_data
+from edgedx.lab.int8 import make_int8
+from edgedx.lab.loop import predict
+from edgedx.lab.quantize import Workbench, noise_of
+from edgedx.lab.sensitivity import exclude
+from edgedx.lab.stage import machine, versions
+
+PACKAGES = {
+    "ort": ["onnxruntime", "onnx", "sympy"],
+    "nncf": ["nncf", "openvino", "onnx", "onnxruntime"],
+    "modelopt": ["nvidia-modelopt[onnx]"],
+}
+_FEED = "import sys, numpy as np\nsource, target, images = sys.argv[1], sys.argv[2], np.load(sys.argv[3])\n"
+WORKERS = {
+    "ort": _FEED
+    + """
+from onnxruntime.quantization import CalibrationDataReader, quantize_static
+class Reader(CalibrationDataReader):
+    def __init__(self): self.left = iter(images)
+    def get_next(self):
+        image = next(self.left, None)
+        return None if image is None else {"image": image[None]}
+quantize_static(source, target, Reader())
+""",
+    "nncf": _FEED
+    + """
+import nncf, onnx
+data = nncf.Dataset(list(images), lambda image: {"image": image[None]})
+onnx.save(nncf.quantize(onnx.load(source), data, subset_size=len(images)), target)
+""",
+    "modelopt": _FEED
+    + """
+from modelopt.onnx.quantization import quantize
+quantize(source, quantize_mode="int8", calibration_data=images, calibration_method="entropy", output_path=target,
+         calibration_eps=["cpu"])
+""",
+}
+
+
+def foreign(tool: str, work: Path, source: Path, images: Path) -> tuple[bytes | None, dict[str, Any]]:
+    """Quantize with another tool in its own environment: its model, or None and why not."""
+    home = work / f"venv-{tool}"
+    python, target = home / "bin" / "python", work / f"{tool}.onnx"
+    if not (home / "installed").is_file():
+        venv.create(home, with_pip=True, clear=True)
+        found = _run([str(python), "-m", "pip", "install", "-q", *PACKAGES[tool]])
+        if found:
+            return None, {"installed": False, "reason": found}
+        (home / "installed").write_text("\n")
+    target.unlink(missing_ok=True)
+    begun = time.monotonic()
+    failed = _run([str(python), "-c", WORKERS[tool], str(source), str(target), str(images)])
+    if failed or not target.is_file():
+        return None, {"installed": True, "reason": failed or "it wrote no model"}
+    listed = subprocess.run([str(python), "-m", "pip", "freeze"], capture_output=True, text=True, check=True).stdout
+    names = {name.partition("[")[0] for name in PACKAGES[tool]}
+    used = [line for line in listed.splitlines() if line.partition("==")[0] in names]
+    return target.read_bytes(), {"versions": used, "seconds": round(time.monotonic() - begun, 1)}
+
+
+def _run(command: list[str]) -> str:
+    """Empty when it went well, else the last lines of what it said."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
+    except subprocess.TimeoutExpired:
+        return "took longer than 30 minutes"
+    return "" if done.returncode == 0 else " / ".join((done.stderr or done.stdout).strip().splitlines()[-3:])[-600:]
+
+
+def own(args: argparse.Namespace, models: dict[str, bytes], told: dict[str, Any], exported: bytes) -> None:
+    """edgedx, step by step for this CPU's scheme, and whole for TensorRT's."""
+    recipe = load_recipe(str(args.run / "recipe.yaml") if args.recipe is None else args.recipe, args.set)
+    data, teacher = open_data(recipe, args.run), load_checkpoint(args.run / "teacher")
+    train, val = data.subset("train"), data.subset("val")
+    profile = load_profile(args.device)
+    here = same_kernels(profile, read_hardware())
+    ranges = [False, True] if here and profile.quantization.reduce_range else [bool(profile.quantization.reduce_range)]
+    scheme: Any = profile.quantization.scheme
+    bench = Workbench(exported, recipe, train, val, scheme, here=here)
+    ptq = bench.calibrate(ranges)[0]
+    models["edgedx PTQ"] = ptq.model
+    corrected, told["edgedx PTQ + bias correction"] = bench.corrected(ptq)
+    models["edgedx PTQ + bias correction"] = corrected.model
+    half = corrected.noise / 2
+    excluded, record = exclude(bench, corrected, lambda candidate: candidate.noise <= half)
+    models["edgedx + exclusion to half the noise"] = excluded.model
+    told["edgedx + exclusion to half the noise"] = {key: record[key] for key in ("said", "float_share")}
+    for name, target, mode in (
+        ("edgedx, as compress does it", scheme, "auto"),
+        ("edgedx + QAT", scheme, "always"),
+        ("edgedx TensorRT scheme", "trt", "auto"),
+        ("edgedx TensorRT scheme + QAT", "trt", "always"),
+    ):
+        changed = recipe.model_copy(update={"quantize": recipe.quantize.model_copy(update={"qat": mode})})
+        state = args.work / f"{target}-{mode}.safetensors"
+        state.unlink(missing_ok=True)
+        best, record = make_int8(
+            exported, changed, teacher, train, val, target, ranges if target != "trt" else [False], state, here=here
+        )
+        models[name] = best.model
+        told[name] = {key: record.get(key) for key in ("chosen", "kept_in_float", "missed", "qat")}
+        print(f"{name}: val AUC {best.auc:.4f}, noise {best.noise:.3f}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, required=True, help="run folder with teacher and student")
+    parser.add_argument("--work", type=Path, required=True, help="folder for environments and models; kept")
+    parser.add_argument("--recipe", help="recipe instead of RUN/recipe.yaml")
+    parser.add_argument("--set", nargs="*", default=[], help="overrides of the recipe")
+    parser.add_argument("--device", default="x86-avx2", help="profile of this machine's CPU")
+    parser.add_argument("--tools", nargs="*", default=list(PACKAGES), choices=list(PACKAGES))
+    parser.add_argument("--seconds", type=float, default=20.0, help="time for all latencies together")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "quantizers.json")
+    args = parser.parse_args()
+    args.work = args.work.resolve()
+    args.work.mkdir(parents=True, exist_ok=True)
+    recipe = load_recipe(str(args.run / "recipe.yaml") if args.recipe is None else args.recipe, args.set)
+    data = open_data(recipe, args.run)
+    teacher, student = load_checkpoint(args.run / "teacher"), load_checkpoint(args.run / "student")
+    exported = export_onnx(student.model, recipe.preprocess)
+    source, images = args.work / "student.onnx", args.work / "images.npy"
+    source.write_bytes(exported)
+    bench = Workbench(exported, recipe, data.subset("train"), data.subset("val"), "u8s8")
+    canvases = np.concatenate(list(bench.calibration.batches(64)))
+    np.save(images, normalise(canvases, recipe.preprocess))
+    models: dict[str, bytes] = {"FP32": exported}
+    told: dict[str, Any] = {}
+    for tool in args.tools:
+        model, told[tool] = foreign(tool, args.work, source, images)
+        print(f"{tool}: {told[tool]}", flush=True)
+        if model is not None:
+            models[tool] = model
+    own(args, models, told, exported)
+    rows: dict[str, Any] = {}
+    reference = {split: run_onnx(exported, data.subset(split), recipe.preprocess) for split in ("val", "test")}
+    for name, model in models.items():
+        row: dict[str, Any] = {"bytes": len(model), **told.get(name, {})}
+        for kind, fused in (("fused", True), ("simulated", False)):
+            for split, exact in reference.items():
+                part = data.subset(split)
+                logits = run_onnx(model, part, recipe.preprocess, fused=fused)
+                row[f"{split}_auc_{kind}"] = round(auc_of_logits(recipe.task, logits, part.labels), 5)
+                row[f"{split}_noise_{kind}"] = round(noise_of(logits, exact), 4)
+        rows[name] = row
+    rows |= {name: record for name, record in told.items() if name not in rows}
+    image = np.zeros((1, *recipe.preprocess.input_shape), np.float32)
+    runners = {name: OnnxRunner(model, threads=1) for name, model in models.items()}
+    for runner in runners.values():
+        runner.activate()
+    calls = {name: (lambda runner=runner: runner.infer(image)) for name, runner in runners.items()}
+    for name, record in interleave(calls, min_seconds=args.seconds, max_seconds=600, repeats=200, threads=1).items():
+        rows[name] |= {"p50_ms": round(record.p50_ms, 4), "min_ms": round(record.min_ms, 4)}
+    taught = {}
+    for split in ("val", "test"):
+        part = data.subset(split)
+        taught[f"{split}_auc"] = auc_of_logits(
+            recipe.task, predict(teacher.model, part, recipe.preprocess), part.labels
+        )
+    report = {
+        "command": " ".join(["python", "benchmarks/quantizers.py", *sys.argv[1:]]),
+        "recipe": recipe.name,
+        "machine": machine(),
+        "versions": versions(),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "images": {"calibration": len(bench.calibration), "size": list(recipe.preprocess.size)},
+        "teacher": taught,
+        "models": rows,
+    }
+    write_json(args.out, report)
+    for name, row in rows.items():
+        if "p50_ms" in row:
+            print(
+                f"{name:<38} {row['p50_ms']:.3f} ms  {row['bytes'] / 1e6:.3f} MB  test AUC {row['test_auc_fused']:.4f} "
+                f"fused, {row['test_auc_simulated']:.4f} simulated"
+            )
+
+
+if __name__ == "__main__":
+    main()

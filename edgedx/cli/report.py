@@ -1,0 +1,49 @@
+"""edgedx report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import print_json, run_of, run_recipe, synthetic_note
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Run folder, e.g. runs/pneumonia-mnist.")],
+    split: Annotated[str, typer.Option(help="What to judge on: test or val.")] = "test",
+    out: Annotated[
+        Path | None, typer.Option(help="The page, .html; RUN/report.html unless given. Its twins are .md and .json.")
+    ] = None,
+    images: Annotated[
+        bool, typer.Option("--images", help="Put misclassified images, which are of patients, into the page.")
+    ] = False,
+    resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples of patients for the intervals.")] = 1000,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Write one page about a run: data, teacher beside what ships, curves, gate, subgroups and model card.
+
+    Example: edgedx report runs/pneumonia-mnist --out report.html
+
+    The page is one HTML file that fetches nothing: it opens from a USB stick, on a phone and on paper.
+    """
+    from ..core.errors import UsageError
+    from ..lab.report import collect
+    from ..lab.report_files import write_report
+    from ..lab.report_words import summary
+
+    if split not in ("test", "val"):
+        raise UsageError(f"--split {split}: no such split", next_step="test or val")
+    run = run_of(run)
+    recipe = run_recipe(run, [])
+    found = collect(recipe, run, split=split, resamples=resamples)
+    written = write_report(found, out or run / "report.html", images=images)
+    if json:
+        print_json({**found.to_dict(), "written": [str(path) for path in written]})
+        return
+    for text in summary(found):
+        typer.echo(text)
+    typer.echo(f"written   {', '.join(map(str, written))} ({written[0].stat().st_size / 1e6:.1f} MB)")
+    synthetic_note(recipe.synthetic)
+    typer.echo(f"next      open {written[0]} in a browser; it needs no network")

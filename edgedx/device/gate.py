@@ -1,0 +1,177 @@
+"""The gate where the model will serve: a bundle's own runner over labelled images. Needs no torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.bundle import Bundle, Manifest, OperatingPoint
+from ..core.compare import Answers, Cases, answers_of
+from ..core.errors import DataError, ImageError
+from ..core.gate import Limits, Rule, Verdict, judge
+from ..core.preprocess import Canvas, normalise
+from ..core.progress import track
+from .decide import acceptable
+from .decode import DecodedCanvas, Decoder, FileChanged
+from .predict import probabilities
+from .promise import Verdict as Promise
+from .promise import judge_answers
+from .runner import open_runner
+from .samples import Sample, cases_of_samples, read_predictions
+
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What a bundle said to samples.
+
+    Attributes
+    ----------
+    answers : dict
+        By SHA-256 of the image, as `promise.judge_answers` takes them.
+    done : list of Sample
+        Those that were answered, in order.
+    canvases : ndarray of shape (len(done), H, W) or (len(done), H, W, 3)
+        What the model saw, for another model to see the same.
+    logits : ndarray of shape (len(done), classes), float32
+    ran : str
+        Variant and provider.
+    """
+
+    answers: dict[str, dict[str, Any]]
+    done: list[Sample]
+    canvases: Canvas
+    logits: NDArray[np.float32]
+    ran: str
+
+
+def examine_samples(
+    bundle: Bundle, samples: Sequence[Sample], *, variant: str | None = None, threads: int = 0
+) -> Examined:
+    """Read labelled images as the scanner does, in a disposable process, and ask the model.
+
+    Raises
+    ------
+    DataError
+        None of them was answered.
+    ProviderMissing
+        The variant needs a runtime that this machine has not.
+    """
+    manifest = bundle.manifest
+    name = variant or manifest.default_variant
+    with open_runner(bundle, variant=name, threads=threads) as runner:  # a missing runtime is said before the reading
+        opened, answers = _read(manifest, samples)
+        done: list[Sample] = []
+        canvases: list[Canvas] = []
+        logits: list[NDArray[np.float32]] = []
+        for start in range(0, len(opened), _BATCH):
+            batch = opened[start : start + _BATCH]
+            begun = time.perf_counter()
+            rows = runner.infer(normalise(np.stack([found.canvas for _, found in batch]), manifest.preprocess)).logits
+            infer_ms = 1e3 * (time.perf_counter() - begun) / len(batch)
+            for (sample, found), row in zip(batch, rows, strict=True):
+                chances = probabilities(row, manifest.task, manifest.temperature)
+                if not np.isfinite(chances).all():
+                    answers[sample.sha256] = _refusal("NOT_A_NUMBER")
+                    continue
+                answers[sample.sha256] = {
+                    "status": "done",
+                    "probabilities": dict(zip(manifest.classes, map(float, chances), strict=True)),
+                    "reason": None,
+                    "decode_ms": found.decode_ms,
+                    "preprocess_ms": found.preprocess_ms,
+                    "infer_ms": infer_ms,
+                }
+                done.append(sample)
+                canvases.append(found.canvas)
+                logits.append(row)
+        provider = runner.provider
+    if not done:
+        codes = ", ".join(sorted({str(one["reason"]) for one in answers.values()}))
+        raise DataError(f"none of {len(samples)} samples was answered ({codes})", next_step="see `edgedx doctor`")
+    return Examined(answers, done, np.stack(canvases), np.stack(logits), f"variant {name}, {provider}")
+
+
+def _read(
+    manifest: Manifest, samples: Sequence[Sample]
+) -> tuple[list[tuple[Sample, DecodedCanvas]], dict[str, dict[str, Any]]]:
+    opened, refused = [], {}
+    decoder = Decoder(manifest.preprocess)
+    try:
+        for sample in track(samples, "reading images", len(samples)):
+            try:
+                found = decoder.decode(sample.path, sample.sha256)
+            except ImageError as error:
+                refused[sample.sha256] = _refusal(error.code)
+                continue
+            except FileChanged:
+                refused[sample.sha256] = _refusal("CHANGED")
+                continue
+            reason = acceptable(manifest.accept, found.meta, found.height, found.width)
+            if reason is None:
+                opened.append((sample, found))
+            else:
+                refused[sample.sha256] = _refusal(reason.code)
+    finally:
+        decoder.close()
+    return opened, refused
+
+
+def _refusal(code: str) -> dict[str, Any]:
+    return {"status": "refused", "probabilities": None, "reason": code,
+            "decode_ms": None, "preprocess_ms": None, "infer_ms": None}  # fmt: skip
+
+
+def answers_of_logits(cases: Cases, logits: NDArray[np.floating], temperature: float, point: OperatingPoint) -> Answers:
+    """Logits of shape (N, K) to calibrated probabilities and decisions at an operating point.
+
+    Where two classes or single findings are ranked, logits do it: they have no ties where probabilities round to 1.
+    """
+    values = np.asarray(logits, np.float64)
+    chances = probabilities(values, cases.task, temperature)
+    ranks = None
+    if cases.task == "multilabel":
+        ranks = values
+    elif cases.task == "binary":
+        ranks = values - values[:, ::-1]
+    return answers_of(cases, chances, point.threshold, ranks=ranks, point=point.name)
+
+
+def limits_of(manifest: Manifest, rule: Rule | None = None) -> Limits:
+    """The limits that a bundle was made under; `rule` replaces its own."""
+    gate = manifest.gate
+    sensitivity, ece = gate.get("max_sensitivity_drop"), gate.get("max_ece")
+    return Limits(
+        max_auc_drop=float(gate.get("budget", 0.0)),
+        rule=rule or cast(Rule, gate.get("rule", "non-inferior")),
+        max_sensitivity_drop=None if sensitivity is None else float(sensitivity),
+        max_ece=None if ece is None else float(ece),
+    )
+
+
+def against_promise(manifest: Manifest, samples: Sequence[Sample], found: Examined) -> Promise:
+    """What was answered here, against what the bundle promises (see `judge_answers`)."""
+    return judge_answers(manifest, samples, found.answers)
+
+
+def against_table(manifest: Manifest, found: Examined, table: Path, rule: Rule | None = None) -> Verdict:
+    """What was answered here, against another model's answers in a CSV file (see `read_predictions`)."""
+    cases = cases_of_samples(found.done, manifest)
+    point = manifest.operating_points[0]
+    return judge(
+        cases,
+        read_predictions(table, cases, point.threshold),
+        answers_of_logits(cases, found.logits, manifest.temperature, point),
+        limits_of(manifest, rule),
+        where="the labelled images",
+        subject="the bundle",
+        reference=f"the answers in {table.name}",
+        ran=found.ran,
+    )
