@@ -1,14 +1,17 @@
 """PneumoniaMNIST over seeds: AUC of teacher, student and INT8 student on the official test set.
 
     python benchmarks/pneumonia_mnist.py --seeds 0 1 2 [--runs runs/benchmark] [--set train.epochs=6]
+                                         [--teachers RUNS]
 
-Stages that are finished are read, not repeated. Needs EDGEDX_DATA or the file in the cache. Writes
+Stages that are finished are read, not repeated. With --teachers the teachers of earlier runs of the same recipe are
+taken as they are, and only what comes after is made anew. Needs EDGEDX_DATA or the file in the cache. Writes
 ``benchmarks/results/pneumonia_mnist.json``.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import statistics
 import time
 from pathlib import Path
@@ -20,16 +23,19 @@ from edgedx.core.recipe import load_recipe
 from edgedx.lab.compress import compress
 from edgedx.lab.deploy import deploy
 from edgedx.lab.finetune import finetune
-from edgedx.lab.stage import machine, versions
+from edgedx.lab.stage import machine, read_record, versions
 
 RESULTS = Path(__file__).parent / "results"
 
 
-def one_seed(seed: int, runs: Path, overrides: list[str]) -> dict[str, Any]:
+def one_seed(seed: int, runs: Path, overrides: list[str], teachers: Path | None) -> dict[str, Any]:
     """Run one seed and return its figures."""
     recipe = load_recipe("pneumonia-mnist", [f"train.seed={seed}", *overrides])
     run, profile = runs / f"seed-{seed}", profile_for("this")
-    teacher = finetune(recipe, run, resume=True)
+    if teachers and not run.exists():
+        for stage in ("data", "teacher"):
+            shutil.copytree(teachers / f"seed-{seed}" / stage, run / stage)
+    teacher = read_record(run / "teacher") if teachers else finetune(recipe, run, resume=True)
     small = compress(recipe, run, profile, int8=True, resume=True)
     shipped = deploy(recipe, run, profile, force=True)
     int8 = next(entry for name, entry in small["metrics"]["variants"].items() if name.startswith("int8"))
@@ -55,9 +61,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmark"))
+    parser.add_argument("--teachers", type=Path)
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     options = parser.parse_args()
-    rows = [one_seed(seed, options.runs, options.overrides) for seed in options.seeds]
+    rows = [one_seed(seed, options.runs, options.overrides, options.teachers) for seed in options.seeds]
     report = {
         "schema_version": 1,
         "date": time.strftime("%Y-%m-%d"),

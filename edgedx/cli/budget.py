@@ -30,7 +30,8 @@ def compress_by_budget(
     from ..device.hardware import read_hardware
     from ..lab.budget import Budget, parse_latency
     from ..lab.choice import is_this_machine
-    from ..lab.search import PICTURE, SUMMARY, plan, search
+    from ..lab.search import PICTURE, SUMMARY, search
+    from ..lab.search_plan import plan
 
     if max_auc_drop is not None:  # the recipe keeps it, so that deploy's gate asks for the same
         recipe = recipe.model_copy(update={"gate": recipe.gate.model_copy(update={"max_auc_drop": max_auc_drop})})

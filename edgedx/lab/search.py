@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import AlreadyExists, GateRefused, UsageError
+from ..core.errors import AlreadyExists, GateRefused
 from ..core.files import read_json, write_json
 from ..core.profile import DeviceProfile
 from ..core.recipe import Recipe
@@ -26,6 +26,7 @@ from .gate import judge_variant
 from .plots import candidates_plot
 from .probe import Probe, probe, quick_int8, share_for_latency, time_models
 from .prune import count_macs
+from .search_plan import backbones_of, check_measurable
 from .stage import RECORD, machine, read_record
 from .teacher import build_model
 
@@ -65,29 +66,6 @@ def search(
     return _Search(recipe, run, profile, budget, int8, here).work(resume, overwrite)
 
 
-def plan(recipe: Recipe, run: Path, profile: DeviceProfile, budget: Budget, *, int8: bool) -> list[str]:
-    """What `search` would do and about how long it would take, in lines; trains and measures nothing."""
-    _check(profile, budget)
-    teacher = read_record(run / "teacher")
-    images = len(open_data(recipe, run).subset("train"))
-    backbones = _backbones(recipe)
-    name = load_checkpoint(run / "teacher").card.backbone
-    shown = [name if one == "same" else one for one in backbones]
-    lines = [f"{place}. {one}, {_how(recipe, budget)}" for place, one in enumerate(shown, start=1)]
-    student = recipe.student
-    epochs = student.epochs + (student.steps - 1) * student.recovery_epochs
-    # A step is the teacher's forward pass (a third of a training step of its own) and the student's training step.
-    seconds = images * epochs / teacher["metrics"]["images_per_s"] * (student.macs + 0.35) + (60 if int8 else 20)
-    most = len(backbones) * (2 if budget.max_latency_ms else 1 if budget.max_macs else recipe.search.tries)
-    elsewhere = "" if teacher["machine"] == machine() else f", measured on {teacher['machine']} as it is"
-    lines.append(f"each candidate: prune, distil {epochs:g} epochs, {'quantize, ' if int8 else ''}gate, time")
-    lines.append(
-        f"time: about {max(1, round(seconds / 60))} min a candidate by the teacher's training speed{elsewhere}; "
-        f"at most {most} of them"
-    )
-    return lines
-
-
 def chosen_variant(run: Path, fingerprint: str) -> dict[str, str] | None:
     """Variant that a search chose for this compressed model, with its reason; None where none did."""
     if not (run / SUMMARY).is_file():
@@ -98,34 +76,11 @@ def chosen_variant(run: Path, fingerprint: str) -> dict[str, str] | None:
     return {"variant": found["chosen"]["variant"], "reason": f"chosen by the search: {found['explanation'][0]}"}
 
 
-def _how(recipe: Recipe, budget: Budget) -> str:
-    if budget.max_latency_ms is not None:
-        return f"pruned until it takes {budget.max_latency_ms:g} ms (bisection of untrained structures)"
-    if budget.max_macs is not None:
-        return f"pruned to {budget.max_macs:.0%} of the teacher's multiply-accumulates"
-    return (
-        f"pruned as far as the accuracy holds (bisection from {recipe.student.macs:.0%}, {recipe.search.tries} tries)"
-    )
-
-
-def _backbones(recipe: Recipe) -> list[str]:
-    names = [recipe.student.backbone, *recipe.search.backbones]
-    return list(dict.fromkeys(names))
-
-
-def _check(profile: DeviceProfile, budget: Budget) -> None:
-    if budget.max_latency_ms is not None and profile.target != "cpu":
-        raise UsageError(
-            f"--max-latency: this machine cannot tell the latency of {profile.title}",
-            next_step="give --max-macs, and measure there: edgedx bench BUNDLE --device-record FILE",
-        )
-
-
 class _Search:
     def __init__(
         self, recipe: Recipe, run: Path, profile: DeviceProfile, budget: Budget, int8: bool, here: bool
     ) -> None:
-        _check(profile, budget)
+        check_measurable(profile, budget)
         self.recipe, self.run, self.profile, self.budget = recipe, run, profile, budget
         self.int8, self.here = int8, here
         self.teacher = load_checkpoint(run / "teacher")
@@ -146,7 +101,7 @@ class _Search:
         if overwrite:
             shutil.rmtree(self.run / FOLDER, ignore_errors=True)
         self.resume = resume
-        for backbone in _backbones(self.recipe):
+        for backbone in backbones_of(self.recipe):
             self._try(backbone)
             if choose(self.candidates, self.budget):
                 break
