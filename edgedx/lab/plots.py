@@ -94,11 +94,15 @@ def candidates_plot(
         ``name``, ``variant``, ``latency_ms``, ``auc`` and ``chosen``.
     """
     figure, (axis,) = new_figure(7, 4.2)
+    ends = [row["latency_ms"] for row in rows] + ([max_ms] if max_ms is not None else [])
+    middle = (min(ends) + max(ends)) / 2
     for place, row in enumerate(rows):
         colour = COLOURS[0] if row["chosen"] else "#8796a3"
+        left = row["latency_ms"] > middle  # the text goes inwards
         axis.scatter(row["latency_ms"], row["auc"], s=70 if row["chosen"] else 36, color=colour, zorder=3)
         axis.annotate(f"{row['name']}, {row['variant']}", (row["latency_ms"], row["auc"]), textcoords="offset points",
-                      xytext=(7, 5 if place % 2 else -10), fontsize=7.5, color=colour)  # fmt: skip
+                      xytext=(-7 if left else 7, 5 if place % 2 else -10), ha="right" if left else "left",
+                      fontsize=7.5, color=colour)  # fmt: skip
     limit = teacher_auc - max_drop
     axis.axhline(teacher_auc, color=INK, linewidth=0.8)
     axis.axhline(limit, color=COLOURS[1], linewidth=0.8, linestyle="--")

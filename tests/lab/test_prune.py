@@ -28,7 +28,8 @@ def _batches(step: int) -> Iterator[tuple[Tensor, Tensor]]:
 
 @pytest.mark.filterwarnings("error:Unwrapped parameters")
 @pytest.mark.parametrize(
-    "backbone", [pytest.param(name, marks=pytest.mark.slow if name == "vgg16" else ()) for name in TESTED]
+    "backbone",
+    [pytest.param(name, marks=pytest.mark.slow if name in {"vgg16", "densenet121"} else ()) for name in TESTED],
 )
 def test_pruning_meets_its_budget_and_replays_bit_identically(backbone: str) -> None:
     torch.manual_seed(0)
