@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from ..core.bundle import Manifest
 from ..core.compare import Answers, Cases, answers_of
 from ..core.errors import DataError, UsageError
 from ..core.files import sha256_file, storage_error
+from ..core.table import read_table
 
 IMAGE, LABEL, PATIENT, DECISION = "image", "label", "patient_id", "decision"
 _SUM_TOLERANCE = 0.02  # probabilities are often written with two decimals
@@ -104,7 +104,7 @@ def _of_folders(path: Path) -> list[_Listed]:
 
 
 def _of_table(path: Path, subgroups: Sequence[str]) -> list[_Listed]:
-    entries, columns = _read_table(path)
+    entries, columns = read_table(path)
     if missing := [column for column in (IMAGE, LABEL, *subgroups) if column not in columns]:
         raise DataError(
             f"{path}: no column {missing[0]!r}; it has {', '.join(columns)}",
@@ -115,17 +115,6 @@ def _of_table(path: Path, subgroups: Sequence[str]) -> list[_Listed]:
         more = {column: _cell(entry, column) for column in (IMAGE, PATIENT, *subgroups)}
         found.append((path.parent / more[IMAGE], _cell(entry, LABEL), more))
     return found
-
-
-def _read_table(path: Path) -> tuple[list[dict[str, str]], list[str]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            return list(reader), list(reader.fieldnames or [])
-    except OSError as error:
-        raise storage_error(path, error) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is not a CSV file in UTF-8: {error}", next_step="save it so") from error
 
 
 def _cell(entry: Mapping[str, str | None], column: str) -> str:
@@ -164,7 +153,7 @@ def read_predictions(path: Path, cases: Cases, thresholds: Mapping[str, float]) 
     DataError
         A column or an image is missing, stands twice, or a value is no probability.
     """
-    entries, columns = _read_table(path)
+    entries, columns = read_table(path)
     if missing := [column for column in (IMAGE, *cases.classes) if column not in columns]:
         raise DataError(
             f"{path}: no column {missing[0]!r}; it has {', '.join(columns)}",

@@ -21,7 +21,7 @@ from ..core.recipe import Recipe
 from ..device.predict import probabilities
 from ..device.run_onnx import OnnxRunner
 from .checkpoint import load_checkpoint
-from .choice import choose_variant
+from .choice import choose_variant, runs_fused
 from .compress import compressed_folder
 from .dataset import Dataset
 from .engines import Shipped, ship_engines
@@ -172,7 +172,7 @@ def _golden(recipe: Recipe, data: Dataset, models: dict[str, bytes], variants: d
     arrays: dict[str, np.ndarray] = {f"image_{index}": image for index, image in enumerate(images)}
     tolerance = {}
     for name, model in models.items():
-        with OnnxRunner(model, fused=variants[name].get("fused", variants[name]["scheme"] != "trt")) as runner:
+        with OnnxRunner(model, fused=runs_fused(variants[name])) as runner:
             logits = runner.infer(batch).logits
         arrays[f"logits_{name}"] = logits
         # A few INT8 steps: kernels of other CPUs round otherwise, while saturation is off by whole logits.

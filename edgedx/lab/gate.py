@@ -20,6 +20,7 @@ from ..device.run_onnx import OnnxRunner
 from ..device.runner import Runner, open_runner
 from ..device.samples import cases_of_samples, read_predictions
 from .checkpoint import load_checkpoint
+from .choice import runs_fused
 from .dataset import Dataset
 from .finetune import open_data
 from .stage import RECORD, read_record
@@ -69,7 +70,7 @@ def judge_variant(
     split = split or recipe.gate.split
     facts = entry if entry is not None else _entry(folder)
     # Kernels that this CPU has not are judged by the graph computed in float, as it was compressed.
-    fused = bool(facts.get("fused", facts.get("scheme") != "trt"))
+    fused = runs_fused(facts)
     verdict = judge_model(
         recipe,
         run,

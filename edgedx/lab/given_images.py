@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from ..core.bundle import Accept
 from ..core.errors import DataError, EdgedxError, UsageError
 from ..core.files import sha256_bytes, storage_error
 from ..core.preprocess import Canvas, PreprocessSpec, canvas
+from ..core.table import read_table
 from ..device.decide import acceptable
 
 IMAGE, LABEL, PATIENT = "image", "label", "patient_id"
@@ -94,14 +94,7 @@ def _of_folders(source: Path, classes: list[str]) -> list[Given]:
 
 
 def _of_table(source: Path, task: str, classes: list[str]) -> list[Given]:
-    try:
-        with source.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            entries, columns = list(reader), list(reader.fieldnames or [])
-    except OSError as error:
-        raise storage_error(source, error) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{source} is not a CSV file in UTF-8: {error}", next_step="save it so") from error
+    entries, columns = read_table(source)
     by_class = task == "multilabel" and LABEL not in columns
     needed = [IMAGE, *(classes if by_class else [LABEL])]
     if missing := [column for column in needed if column not in columns]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 import zipfile
@@ -19,6 +18,7 @@ from ..core.errors import DataError
 from ..core.files import canonical_json, sha256_bytes, sha256_file, storage_error
 from ..core.image import Image
 from ..core.recipe import Recipe, Task
+from ..core.table import read_table
 
 SPLITS = ("train", "val", "test")
 # What numpy raises for a file that is cut, flipped, pickled, or no npz at all.
@@ -148,14 +148,7 @@ def _csv(recipe: Recipe) -> Source:
     data = recipe.data
     root = locate(str(data.path))
     table = root / data.csv
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            entries, columns = list(reader), list(reader.fieldnames or [])
-    except OSError as error:
-        raise storage_error(table, error) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{table} is not a CSV table: {error}", next_step="save it as CSV in UTF-8") from error
+    entries, columns = read_table(table)
     labels = data.label_columns or [data.label_column]
     needed = [data.image_column, *labels, *data.subgroup_columns, *data.required_columns]
     needed += [column for column in (data.patient_column, data.split_column) if column]

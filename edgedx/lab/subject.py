@@ -18,6 +18,7 @@ from ..device.active import open_any
 from ..device.health import serving_variant
 from ..device.run_onnx import OnnxRunner
 from ..device.runner import Runner, open_runner
+from .choice import runs_fused
 
 CARD = "model.json"  # as in lab.checkpoint, which would import torch
 Infer = Callable[[Canvas], np.ndarray]
@@ -161,9 +162,9 @@ def _variant(path: Path, run: Path | None, recipe: Recipe | None, threads: int) 
             f"{path} lies in no run that knows it: its classes and its preprocessing are not known",
             next_step="name an ONNX file that `edgedx compress` wrote, in its run, or a bundle",
         )
-    simulated = entry["scheme"] == "trt"
-    runner = OnnxRunner(path, threads=threads, fused=not simulated)
-    pairs = ", 8-bit pairs computed in float" if simulated else ""
+    fused = runs_fused(entry)
+    runner = OnnxRunner(path, threads=threads, fused=fused)
+    pairs = "" if fused else ", 8-bit pairs computed in float"
     return Subject(
         name=path.stem,
         ran=f"variant {path.stem}, ONNX Runtime{pairs}",
