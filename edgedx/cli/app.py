@@ -13,6 +13,7 @@ from .lazy import lazy_group
 COMMANDS = {
     "finetune": "Train the full model (teacher) by transfer learning.",
     "compress": "Prune, distil and quantize the teacher into a student.",
+    "crossval": "Cross-validate a recipe by patient.",
     "evaluate": "Judge any model on labelled images, in every figure.",
     "gate": "Judge what ships against its teacher, or on your images.",
     "report": "One page about a run, for people and for programs.",

@@ -87,6 +87,13 @@ class Data(_Section):
     fractions: tuple[float, float, float] = Field(
         (0.70, 0.15, 0.15), description="Shares of train, val and test where the source gives no split."
     )
+    folds: int | None = Field(
+        None,
+        ge=2,
+        le=100,
+        description="Cross-validation: patients are drawn into so many folds, and the source's own split is put aside.",
+    )
+    fold: int = Field(0, ge=0, description="Which fold is test, from 0; val is drawn from the others, by fractions.")
     min_side: int = Field(16, ge=1, description="Images with a shorter side are excluded, pixels.")
     ambiguous_labels: list[str] = Field(
         [], description="Labels that mean the reader was not sure; such rows are excluded and counted."
@@ -104,6 +111,8 @@ class Data(_Section):
             raise ValueError("fractions: three positive shares that add up to 1")
         if self.source != "phantom" and not self.path:
             raise ValueError(f"path: needed for source {self.source}")
+        if self.fold >= (self.folds or 1):
+            raise ValueError(f"fold: there are {self.folds or 1} folds, counted from 0")
         return self
 
 

@@ -11,7 +11,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from ..core.preprocess import Canvas, PreprocessSpec, canvas
 from ..core.progress import track
 from ..core.recipe import Recipe
 from .sources import Row, Source, open_source
-from .split import Case, assign, check_classes, shared_contents, shared_patients
+from .split import Case, assign_splits, check_classes, shared_contents, shared_patients
 
 CANVASES, MANIFEST, EXCLUDED, SUMMARY = "canvases.npy", "manifest.csv", "excluded.csv", "dataset.json"
 _FIXED = ["image", "label", "patient_id", "split", "sha256", "height", "width", "canvas"]
@@ -110,6 +110,8 @@ def build_dataset(recipe: Recipe, folder: Path) -> dict[str, Any]:
 def _build(recipe: Recipe, source: Source, folder: Path) -> dict[str, Any]:
     excluded: list[tuple[str, str]] = [(row.name, row.problem) for row in source.rows if row.problem]
     usable = [row for row in source.rows if not row.problem]
+    if recipe.data.folds:
+        usable = [replace(row, split="") for row in usable]
     cases = decode_rows(recipe, source, usable, folder / CANVASES, excluded)
     if not cases:
         reasons = Counter(reason for _, reason in excluded).most_common(3)
@@ -118,7 +120,7 @@ def _build(recipe: Recipe, source: Source, folder: Path) -> dict[str, Any]:
             + "; ".join(f"{reason} ({count})" for reason, count in reasons)
         )
     cases = _drop_duplicates(cases, excluded)
-    splits = assign(cases, recipe.data.fractions, recipe.data.seed)
+    splits = assign_splits(cases, recipe.data)
     cases, splits = _check_leaks(recipe, cases, splits, excluded)
     warnings = check_classes(cases, splits, recipe.task)
     _write_tables(recipe, folder, cases, splits, excluded)

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..core.errors import DataError
 from ..core.files import sha256_bytes
-from ..core.recipe import Task
+from ..core.recipe import Data, Task
 from .sources import SPLITS, Row
 
 
@@ -36,11 +37,17 @@ class Case:
         return tuple(-1.0 if np.isnan(value) else value for value in self.row.label)
 
 
+def assign_splits(cases: Sequence[Case], data: Data) -> list[str]:
+    """A split for each case: by fold where the recipe asks for folds, else the source's own, else by fractions."""
+    if data.folds:
+        return assign_fold(cases, data.folds, data.fold, data.fractions, data.seed)
+    return assign(cases, data.fractions, data.seed)
+
+
 def assign(cases: Sequence[Case], fractions: tuple[float, float, float], seed: int) -> list[str]:
     """A split for each case: the source's own, else patients drawn by stratum.
 
     Patients are ordered by a hash of seed and name, so that the same patient keeps its place when others are added.
-    A patient's stratum is its rarest label.
     """
     if all(case.row.split for case in cases):
         return [case.row.split for case in cases]
@@ -48,6 +55,26 @@ def assign(cases: Sequence[Case], fractions: tuple[float, float, float], seed: i
         raise DataError(
             "some images name a split and others do not", next_step="fill the split column, or leave it out"
         )
+    chosen = _draw(cases, np.cumsum(fractions)[:2], str(seed))
+    return [SPLITS[chosen[case.patient]] for case in cases]
+
+
+def assign_fold(
+    cases: Sequence[Case], folds: int, fold: int, fractions: tuple[float, float, float], seed: int
+) -> list[str]:
+    """One fold of patients to test; of the other patients, as many to val as val has of train and val in `fractions`.
+
+    The folds are the same for every `fold`: each case stands in test once.
+    """
+    place = _draw(cases, np.arange(1, folds) / folds, str(seed))
+    others = [case for case in cases if place[case.patient] != fold]
+    train, val, _ = fractions
+    rest = _draw(others, np.array([train / (train + val)]), f"val:{seed}")
+    return ["test" if place[case.patient] == fold else SPLITS[rest[case.patient]] for case in cases]
+
+
+def _draw(cases: Sequence[Case], limits: NDArray[np.float64], salt: str) -> dict[str, int]:
+    """Patients to the parts between `limits`, stratum by stratum; a patient's stratum is its rarest label."""
     common = Counter(case.label_key for case in cases)
     patients: dict[str, list[Case]] = defaultdict(list)
     for case in cases:
@@ -55,15 +82,13 @@ def assign(cases: Sequence[Case], fractions: tuple[float, float, float], seed: i
     strata: dict[tuple[float, ...], list[str]] = defaultdict(list)
     for patient, own in patients.items():
         strata[min((case.label_key for case in own), key=lambda label: (common[label], label))].append(patient)
-    chosen: dict[str, str] = {}
-    limits = np.cumsum(fractions)
+    chosen: dict[str, int] = {}
     for members in strata.values():
-        members.sort(key=lambda patient: sha256_bytes(f"{seed}:{patient}".encode()))
+        members.sort(key=lambda patient: sha256_bytes(f"{salt}:{patient}".encode()))
         sizes = np.array([len(patients[patient]) for patient in members])
         middle = (np.cumsum(sizes) - sizes / 2) / sizes.sum()  # a patient goes where its middle image falls
-        for patient, place in zip(members, np.searchsorted(limits[:2], middle, side="right"), strict=True):
-            chosen[patient] = SPLITS[place]
-    return [chosen[case.patient] for case in cases]
+        chosen |= zip(members, map(int, np.searchsorted(limits, middle, side="right")), strict=True)
+    return chosen
 
 
 def shared_patients(cases: Sequence[Case], splits: Sequence[str]) -> list[str]:
