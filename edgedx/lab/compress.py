@@ -146,7 +146,7 @@ def compile_student(
         state = folder / WORK / f"qat-{_state_of(recipe, student, teacher, data, profile)}.safetensors"
         train = data.subset("train")
         best, report["quantization"] = make_int8(
-            exported, recipe, teacher, train, val, scheme, _ranges(profile, here), state, here=here
+            exported, recipe, teacher, train, val, scheme, ranges_to_try(profile, here), state, here=here
         )
         # What stays float is FP16 for TensorRT: its network takes its types from the graph.
         model = to_fp16(best.model) if scheme == "trt" else best.model
@@ -169,7 +169,7 @@ def compile_student(
     return report
 
 
-def _ranges(profile: DeviceProfile, here: bool) -> list[bool]:
+def ranges_to_try(profile: DeviceProfile, here: bool) -> list[bool]:
     """Whether to try 8-bit weights, 7-bit ones or both; what saturates is measured only on the kernels it runs on."""
     if profile.quantization.reduce_range != "measure":
         return [False]
