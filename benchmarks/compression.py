@@ -32,6 +32,7 @@ from edgedx.device.run_onnx import OnnxRunner
 from edgedx.lab.bench import contender
 from edgedx.lab.checkpoint import load_checkpoint
 from edgedx.lab.choice import same_kernels
+from edgedx.lab.compress import ranges_to_try
 from edgedx.lab.control import FOLDER as CONTROL
 from edgedx.lab.dataset import Dataset
 from edgedx.lab.evaluate import auc_of_logits
@@ -89,9 +90,7 @@ def _quantized(recipe: Recipe, run: Path, exported: bytes, data: Dataset, steps:
     train, val = data.subset("train"), data.subset("val")
     profile, teacher = profile_for("this"), load_checkpoint(run / "teacher")
     here = same_kernels(profile, read_hardware())
-    ranges = (
-        [False, True] if profile.quantization.reduce_range == "measure" else [bool(profile.quantization.reduce_range)]
-    )
+    ranges = ranges_to_try(profile, here)
     shipped = b""
     for scheme, tried in ((profile.quantization.scheme, ranges), ("trt", [False])):
         fused = scheme != "trt" and here

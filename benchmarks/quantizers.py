@@ -32,6 +32,7 @@ from edgedx.device.hardware import read_hardware
 from edgedx.device.run_onnx import OnnxRunner
 from edgedx.lab.checkpoint import load_checkpoint
 from edgedx.lab.choice import same_kernels
+from edgedx.lab.compress import ranges_to_try
 from edgedx.lab.evaluate import auc_of_logits
 from edgedx.lab.export import export_onnx, run_onnx
 from edgedx.lab.finetune import open_data
@@ -110,8 +111,7 @@ def own(args: argparse.Namespace, models: dict[str, bytes], told: dict[str, Any]
     train, val = data.subset("train"), data.subset("val")
     profile = load_profile(args.device)
     here = same_kernels(profile, read_hardware())
-    ranges = [False, True] if here and profile.quantization.reduce_range else [bool(profile.quantization.reduce_range)]
-    scheme: Any = profile.quantization.scheme
+    ranges = ranges_to_try(profile, here)
     bench = Workbench(exported, recipe, train, val, scheme, here=here)
     ptq = bench.calibrate(ranges)[0]
     models["edgedx PTQ"] = ptq.model
