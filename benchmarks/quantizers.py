@@ -112,6 +112,7 @@ def own(args: argparse.Namespace, models: dict[str, bytes], told: dict[str, Any]
     profile = load_profile(args.device)
     here = same_kernels(profile, read_hardware())
     ranges = ranges_to_try(profile, here)
+    scheme: Any = profile.quantization.scheme
     bench = Workbench(exported, recipe, train, val, scheme, here=here)
     ptq = bench.calibrate(ranges)[0]
     models["edgedx PTQ"] = ptq.model
