@@ -204,11 +204,11 @@ def _checks(
 ) -> Iterator[Check]:
     auc, patients = found.whole.auc, len(set(cases.patients))
     number = f"{len(cases)} images" + (f" of {patients} patients" if patients < len(cases) else "")
-    told = f"{subject} loses {auc.drop} AUC against {reference} on {where}"
+    told = f"{subject} {_change(auc.drop)} AUC against {reference} on {where}"
     yield _bounded("auc", auc, limits.max_auc_drop, limits.rule, told, "AUC", number)
     if limits.max_sensitivity_drop is not None:
         for name, rate in found.whole.sensitivity.items():
-            told = f"{subject} loses {rate.drop} sensitivity for {name} against {reference} on {where}"
+            told = f"{subject} {_change(rate.drop)} sensitivity for {name} against {reference} on {where}"
             limit = limits.max_sensitivity_drop
             yield _bounded(f"sensitivity {name}", rate, limit, limits.rule, told, "sensitivity", number)
     if limits.max_ece is not None:
@@ -218,6 +218,11 @@ def _checks(
         sentence = f"the calibration error (ECE) of {subject} is {ece:.3f} on {where}, {verb} {limits.max_ece:g}"
         yield Check("ece", passed, sentence, _or_none(ece), limits.max_ece)
     yield from _subgroup_checks(found, limits, reference)
+
+
+def _change(drop: Interval) -> str:
+    """A loss in words; a negative one is a gain."""
+    return f"gains {Interval(-drop.value, -drop.high, -drop.low)}" if drop.value < 0 else f"loses {drop}"
 
 
 def _bounded(name: str, figure: Paired, limit: float, rule: Rule, told: str, word: str, number: str) -> Check:
@@ -231,7 +236,8 @@ def _bounded(name: str, figure: Paired, limit: float, rule: Rule, told: str, wor
         return Check(name, True, f"{told}, within the budget of {limit:g} by the figures alone (gate.rule=value)",
                      value, limit)  # fmt: skip
     if upper <= limit:
-        sentence = f"{told}, within the budget of {limit:g}: at most {upper:.3f} with 95 % confidence"
+        bound = f"loses at most {upper:.3f}" if upper >= 0 else f"gains at least {-upper:.3f}"
+        sentence = f"{told}, within the budget of {limit:g}: {bound} with 95 % confidence"
         return Check(name, True, sentence, upper, limit)
     most = "any number" if np.isnan(upper) else f"{upper:.3f}"
     return Check(name, False, f"not proven: {told}, but with {number} it could be up to {most}, over the budget "

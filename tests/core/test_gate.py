@@ -14,8 +14,8 @@ import pytest
 from sklearn.metrics import recall_score, roc_auc_score
 
 from edgedx.core.compare import Answers, Cases, answers_of, compare
-from edgedx.core.gate import Limits, Verdict, judge, rows_of, write_verdict
-from edgedx.core.metrics import expected_calibration_error
+from edgedx.core.gate import Limits, Verdict, _change, judge, rows_of, write_verdict
+from edgedx.core.metrics import Interval, expected_calibration_error
 from edgedx.core.subgroups import bands
 
 POINT = {"sick": 0.5}
@@ -54,7 +54,7 @@ def test_a_student_that_is_nearly_its_teacher_is_proven_on_many_images() -> None
     odds = margins(of)
     found = verdict(of, odds, odds + np.random.default_rng(1).normal(0, 0.05, 600))
     assert found.passed, found.sentence
-    assert "within the budget of 0.02: at most 0.0" in found.sentence
+    assert "within the budget of 0.02: loses at most 0.0" in found.sentence
     assert found.next_step == ""
 
 
@@ -313,3 +313,8 @@ def test_ages_become_bands_and_words_stay() -> None:
     assert len(set(found)) == 4 and found[0] == found[-1] == "to 29" and found[39] == "over 49"
     names = [f"scanner {index}" for index in range(12)]
     assert bands(names) == names
+
+
+def test_a_gain_is_not_told_as_a_negative_loss() -> None:
+    assert _change(Interval(-0.007, -0.017, 0.001)) == "gains 0.007 [-0.001, 0.017]"
+    assert _change(Interval(0.007, -0.001, 0.017)) == "loses 0.007 [-0.001, 0.017]"
