@@ -18,6 +18,7 @@ import argparse
 import shutil
 import statistics
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -122,13 +123,10 @@ def _auc(recipe: Recipe, logits: np.ndarray, part: Dataset) -> float:
 
 def _latencies(models: dict[str, bytes], recipe: Recipe) -> dict[str, dict[str, float]]:
     image = np.zeros((1, *recipe.preprocess.input_shape), np.float32)
-    runners = {name: OnnxRunner(model, threads=1) for name, model in models.items()}
-    for runner in runners.values():
-        runner.activate()
-    calls = {name: (lambda runner=runner: runner.infer(image)) for name, runner in runners.items()}
-    found = interleave(calls, min_seconds=15, max_seconds=120, repeats=200, threads=1)
-    for runner in runners.values():
-        runner.close()
+    with ExitStack() as stack:
+        runners = {name: stack.enter_context(OnnxRunner(model, threads=1)) for name, model in models.items()}
+        calls = {name: (lambda runner=runner: runner.infer(image)) for name, runner in runners.items()}
+        found = interleave(calls, min_seconds=15, max_seconds=120, repeats=200, threads=1)
     return {name: {"p50_ms": one.p50_ms, "min_ms": one.min_ms} for name, one in found.items()}
 
 
