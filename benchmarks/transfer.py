@@ -1,15 +1,20 @@
-"""Transfer against scratch on PneumoniaMNIST: epochs until the best val AUC that training from scratch ever reaches.
+"""Transfer against scratch and against feature extraction on PneumoniaMNIST.
 
-    python benchmarks/transfer.py --transfer runs/benchmark/seed-0 --scratch runs/scratch runs/scratch20
+Epochs until the best val AUC that training from scratch ever reaches, and DeLong's test on the official test set.
+
+    python benchmarks/transfer.py --transfer runs/benchmark/seed-0 --scratch runs/scratch runs/scratch20 \\
+                                  [--frozen runs/frozen]
 
 Make the runs with
 
     edgedx finetune pneumonia-mnist --out runs/benchmark/seed-0
     edgedx finetune pneumonia-mnist --out runs/scratch --from-scratch
     edgedx finetune pneumonia-mnist --out runs/scratch20 --from-scratch --set train.epochs=20
+    edgedx finetune pneumonia-mnist --out runs/frozen --set train.epochs=0 --set train.frozen_epochs=7
 
-The first pair sees the same number of images; the second gives the scratch model time to converge. An epoch of the
-new head counts as one, although its base is frozen and it costs a sixth of the others.
+The first pair sees the same number of images; the second gives the scratch model time to converge; the last trains the
+new head alone (feature extraction). An epoch of the new head counts as one, although its base is frozen and it costs a
+sixth of the others.
 """
 
 from __future__ import annotations
@@ -20,6 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from edgedx.core.files import read_json, write_json
+from edgedx.lab.compare import compare as significance_of
+from edgedx.lab.compare_answers import line_up
 from edgedx.lab.stage import machine
 
 
@@ -46,11 +53,18 @@ def _test_auc(run: Path) -> float:
     return float(read_json(run / "teacher" / "metrics.json")["test"]["auc"]["value"])
 
 
+def significance(runs: list[Path]) -> dict[str, Any]:
+    """DeLong and McNemar of the first run's teacher against those of the others."""
+    found = significance_of(line_up([run / "teacher" for run in runs]), baseline=str(runs[0] / "teacher"))
+    return {key: value for key, value in found.to_dict().items() if key in ("sentences", "pairs")}  # no paths
+
+
 def main() -> None:
     """Compare and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--transfer", type=Path, required=True)
     parser.add_argument("--scratch", type=Path, required=True, nargs="+", help="One run or several, of other lengths.")
+    parser.add_argument("--frozen", type=Path, help="Run whose base stayed as it was pretrained.")
     options = parser.parse_args()
     rows = [compare(options.transfer, scratch) for scratch in options.scratch]
     curve = epochs(options.transfer)
@@ -62,6 +76,10 @@ def main() -> None:
         "transfer_test_auc": _test_auc(options.transfer),
         "scratch": rows,
     }
+    if options.frozen:
+        report["frozen_val_auc"], report["frozen_test_auc"] = epochs(options.frozen), _test_auc(options.frozen)
+    others = [*options.scratch, *([options.frozen] if options.frozen else [])]
+    report["against_transfer"] = significance([options.transfer, *others])
     write_json(Path(__file__).parent / "results" / "transfer.json", report)
     print(f"transfer, {len(curve)} epochs: val AUC " + " ".join(f"{value:.4f}" for value in curve))
     for row in rows:
@@ -70,6 +88,12 @@ def main() -> None:
             f"  its best ({row['scratch_best']:.4f}) after {row['scratch_epochs']}, transfer {row['transfer_epochs']}"
         )
         print(f"  test AUC {row['scratch_test_auc']:.4f}, transfer {report['transfer_test_auc']:.4f}")
+    if options.frozen:
+        curve, best = report["frozen_val_auc"], max(report["frozen_val_auc"])
+        print(f"frozen base, {len(curve)} epochs: val AUC " + " ".join(f"{value:.4f}" for value in curve))
+        print(f"  its best {best:.4f}; test AUC {report['frozen_test_auc']:.4f}")
+    for sentence in report["against_transfer"]["sentences"]:
+        print(sentence)
 
 
 if __name__ == "__main__":

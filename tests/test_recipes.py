@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from edgedx.core.cost import estimate
 from edgedx.core.recipe import Recipe, list_recipes, load_recipe
 from edgedx.core.shipped import shipped_folder
+from edgedx.lab.layouts import LAYOUTS
 from edgedx.lab.teacher import TESTED, build_model
 
 FILES = sorted(shipped_folder("recipes").glob("*"))
@@ -47,6 +49,23 @@ def test_it_says_nothing_twice(file: Path, recipe: Recipe) -> None:
 
 def test_licences_of_data_and_weights_are_named(recipe: Recipe) -> None:
     assert recipe.licences.get("data") and recipe.licences.get("weights")
+
+
+def test_a_public_set_says_where_to_get_it_and_what_it_costs(recipe: Recipe) -> None:
+    about = recipe.origin
+    public = recipe.data.source in LAYOUTS
+    assert public == bool(about.page and about.cite and about.access and about.unpack and about.limits)
+    assert public == (estimate(recipe) is not None)
+    for address in filter(None, (about.page, about.cite)):
+        assert address.startswith("https://")
+    assert not public or bool(about.grouped_by) == (recipe.data.patient_column is not None)
+    if public:  # every class is what some label of the set becomes
+        assert set(recipe.task.classes) <= set(recipe.data.label_names.values()) | _own(recipe)
+
+
+def _own(recipe: Recipe) -> set[str]:
+    """Classes that the set spells as the recipe does: folders of the brain set."""
+    return {"glioma", "meningioma", "pituitary"} if recipe.data.source == "brain-tumour-mri" else set()
 
 
 def test_generated_data_is_labelled_as_such(recipe: Recipe) -> None:

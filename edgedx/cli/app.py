@@ -15,11 +15,14 @@ COMMANDS = {
     "compress": "Prune, distil and quantize the teacher into a student.",
     "crossval": "Cross-validate a recipe by patient.",
     "evaluate": "Judge any model on labelled images, in every figure.",
+    "baselines": "Classical methods on a run's own split.",
+    "compare": "Test which model is better, on the same images.",
     "gate": "Judge what ships against its teacher, or on your images.",
     "report": "One page about a run, for people and for programs.",
     "deploy": "Gate the student and write the bundle (.edgedx).",
     "bench": "Accuracy against latency, model beside model.",
     "scan": "Read every new image of a folder.",
+    "audit": "Prove that a scanner's audit log is whole.",
     "install": "Verify a bundle, prove it here, make it active.",
     "rollback": "Make the other slot active again.",
     "status": "What is installed on a device, and whom it trusts.",
@@ -83,7 +86,7 @@ def main() -> None:
 
 def _missing(error: ModuleNotFoundError) -> None:
     extras = {"torch": "lab", "torchvision": "lab", "timm": "lab", "onnx": "lab", "accelerate": "lab",
-              "torch_pruning": "lab", "safetensors": "lab", "matplotlib": "lab", "sklearn": "lab"}  # fmt: skip
+              "torch_pruning": "lab", "safetensors": "lab", "matplotlib": "lab", "sklearn": "lab", "scipy": "lab"}  # fmt: skip
     package = (error.name or "").split(".")[0]
     if package not in extras:
         raise error

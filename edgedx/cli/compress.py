@@ -33,6 +33,10 @@ def compress(
     unlabeled: Annotated[
         Path | None, typer.Option(help="Folder of further images, DICOM or raster, learned from the teacher alone.")
     ] = None,
+    teacher: Annotated[
+        list[Path] | None,
+        typer.Option(help="Another teacher's checkpoint; repeatable. The student learns the mean of all."),
+    ] = None,
     ablate: Annotated[
         bool, typer.Option("--ablate", help="Train the student without a teacher too, and tell what distillation won.")
     ] = False,
@@ -56,9 +60,9 @@ def compress(
     recipe = run_recipe(run, set_ or [])
     profile = profile_for(device)
     if max_auc_drop is not None or max_latency is not None or max_macs is not None:
-        if ablate or unlabeled:
+        if ablate or unlabeled or teacher:
             raise UsageError(
-                "a search takes neither --ablate nor --unlabeled",
+                "a search takes none of --ablate, --unlabeled and --teacher",
                 next_step="search first, then repeat without the budget and with --overwrite",
             )
         compress_by_budget(
@@ -81,7 +85,15 @@ def compress(
     from ..lab.compress import compress as work
 
     record = work(
-        recipe, run, profile, int8=int8, ablate=ablate, unlabeled=unlabeled, resume=resume, overwrite=overwrite
+        recipe,
+        run,
+        profile,
+        int8=int8,
+        ablate=ablate,
+        unlabeled=unlabeled,
+        teachers=teacher or [],
+        resume=resume,
+        overwrite=overwrite,
     )
     keep_recipe(run, recipe)
     if json:
@@ -93,6 +105,8 @@ def compress(
     typer.echo(
         f"student   {share:.0%} of the teacher's multiply-accumulates, test AUC {interval(student['test']['auc'])}"
     )
+    if (teachers := student["distillation"].get("teachers", 1)) > 1:
+        typer.echo(f"teachers  {teachers}; the student learned the mean of their answers")
     if more := record.get("unlabeled"):
         left_out = more["files"] - more["images"]
         typer.echo(f"unlabeled {more['images']} images; {left_out} files left out, see {run}/unlabeled/excluded.csv")

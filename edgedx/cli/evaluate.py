@@ -18,8 +18,11 @@ _COLUMNS = 4
 
 
 def evaluate(
-    model: Annotated[
-        Path, typer.Argument(help="Checkpoint folder (runs/x/teacher), .onnx variant of a run, or .edgedx bundle.")
+    models: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Checkpoint folder (runs/x/teacher), .onnx variant of a run, or .edgedx bundle; more with --ensemble."
+        ),
     ],
     data: Annotated[
         Path | None, typer.Option(help="Labelled images: a folder per class, or a CSV (image,label,patient_id,...).")
@@ -36,6 +39,9 @@ def evaluate(
         list[str] | None, typer.Option(help="Column to judge by; repeatable; all unless given.")
     ] = None,
     variant: Annotated[str | None, typer.Option(help="Model of a bundle; the one that serves unless given.")] = None,
+    ensemble: Annotated[
+        str | None, typer.Option(help="mean: judge the mean of the models' probabilities, beside each of them.")
+    ] = None,
     resamples: Annotated[int, typer.Option(min=100, help="Bootstrap resamples of patients for the intervals.")] = 1000,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads of one inference; 0 lets the runtime choose.")] = 0,
     device: Annotated[str, typer.Option(help="Of PyTorch, for checkpoints: cpu or cuda.")] = "cpu",
@@ -51,6 +57,8 @@ def evaluate(
 
     Example: edgedx evaluate runs/pneumonia-mnist/student --split test
 
+    Example: edgedx evaluate runs/seed-0/teacher runs/seed-1/teacher runs/seed-2/teacher --ensemble mean
+
     Intervals are 95 % bootstrap over patients where there are patients, else over images. In a table, every column
     besides image, label and patient_id is a subgroup; multilabel tables may have a column of 0, 1 or empty (not known)
     for each class instead of label. Images that cannot be read or are refused are counted and listed.
@@ -62,14 +70,30 @@ def evaluate(
 
     if split not in ("train", "val", "test"):
         raise UsageError(f"--split {split}: no such split", next_step="test, val or train")
-    subject = open_subject(model, run=run, variant=variant, threads=threads, device=device)
+    if ensemble not in (None, "mean"):
+        raise UsageError(f"--ensemble {ensemble}: no such ensemble", next_step="--ensemble mean")
+    if len(models) > 1 and ensemble is None:
+        raise UsageError(
+            "several models",
+            next_step="--ensemble mean judges them as one; `edgedx compare` sets them side by side",
+        )
+    opened = [open_subject(model, run=run, variant=variant, threads=threads, device=device) for model in models]
+    subject = opened[0]
+    if ensemble is not None:
+        from ..lab.ensemble import mean_of
+
+        subject = mean_of(opened)
     found = judge(subject, data=data, split=split, point=point, subgroups=subgroup, resamples=resamples)
+    alone = [judge(one, data=data, split=split, resamples=resamples) for one in opened] if ensemble else []
     folder = out or _folder(subject, found.asked.where)
     written = write_evaluation(found, folder, predictions)
     if json:
-        print_json({**found.to_dict(), "written": [str(path) for path in written]})
+        members = {"members": [one.to_dict() for one in alone]} if alone else {}
+        print_json({**found.to_dict(), **members, "written": [str(path) for path in written]})
         return
     print_evaluation(found)
+    for one in alone:
+        typer.echo(f"member    {one.subject.path}: {one.sentence}")
     typer.echo(f"written   {folder}: {', '.join(path.name for path in written if path.parent == folder)}")
     if predictions is not None:
         typer.echo(f"answers   {predictions}")

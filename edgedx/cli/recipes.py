@@ -13,19 +13,38 @@ app = typer.Typer(help="List and show recipes.", no_args_is_help=True, rich_mark
 
 @app.command("list")
 def list_(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """List the shipped recipes.
+    """List the shipped recipes: what each is for, where its data is to be had, under which licence, and at what cost.
 
     Example: edgedx recipes list
     """
+    from ..core.cost import GPU, SOURCE, estimate
     from ..core.recipe import list_recipes, load_recipe
 
-    found = [load_recipe(name) for name in list_recipes()]
+    found = [(one, estimate(one)) for one in map(load_recipe, list_recipes())]
     if json:
-        rows = [{"name": one.name, "title": one.title, "task": one.task.kind} for one in found]
+        rows = [
+            {
+                "name": one.name,
+                "title": one.title,
+                "task": one.task.kind,
+                "licences": one.licences,
+                "origin": one.origin.model_dump(mode="json"),
+                "gpu_hours_estimated": None if cost is None else round(cost.gpu_hours, 2),
+                "gpu_hours_arithmetic": None if cost is None else f"{cost.arithmetic}; one {GPU}, {SOURCE}",
+            }
+            for one, cost in found
+        ]
         print_json({"schema_version": 1, "recipes": rows})
         return
-    for one in found:
-        typer.echo(f"{one.name:<18} {one.title}")
+    width = max(len(one.name) for one, _ in found)
+    for one, cost in found:
+        typer.echo(f"{one.name:<{width}} {one.title}")
+        page = one.origin.page or one.data.download
+        facts = [f"from {page}"] if page else []
+        facts += [f"about {one.origin.disk_gb:g} GB"] if one.origin.disk_gb else []
+        facts += [f"{cost.gpu_hours:.2g} h to train on one {GPU} (estimated)"] if cost else []
+        for line in filter(None, (f"data: {one.licences['data']}", ", ".join(facts))):
+            typer.echo(f"{'':<{width}} {line}")
 
 
 @app.command()
@@ -39,6 +58,7 @@ def show(
 
     Example: edgedx recipes show pneumonia-mnist
     """
+    from ..core.cost import GPU, SOURCE, estimate
     from ..core.recipe import fields_table, load_recipe
 
     if fields:
@@ -54,4 +74,7 @@ def show(
     if json:
         print_json(recipe.model_dump(mode="json"))
     else:
+        if (cost := estimate(recipe)) is not None:
+            typer.echo(f"# about {cost.gpu_hours:.2g} GPU hours to train, estimated: {cost.arithmetic};")
+            typer.echo(f"# one {GPU}, {SOURCE}")
         print_recipe(recipe)

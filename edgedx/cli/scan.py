@@ -8,9 +8,17 @@ from typing import Annotated
 import typer
 
 from .common import print_json
+from .lazy import group_with_default
+from .scan_outputs import SC, SR, AeTitle, NotAssessed, Push, PushCa, PushCert, PushKey, outbox
+from .scan_status import status
+
+app = typer.Typer(
+    help="Read every new image of a folder.", cls=group_with_default("run"), rich_markup_mode=None, add_completion=False
+)
 
 
-def scan(
+@app.command("run")
+def run(
     inbox: Annotated[Path, typer.Argument(help="Folder to watch, with its sub-folders.")],
     bundle: Annotated[
         Path, typer.Option(help="Root that `edgedx install` was given, ROOT/current, or a .edgedx file.")
@@ -26,9 +34,31 @@ def scan(
     settle: Annotated[
         float | None, typer.Option(min=0.0, help="Seconds a file must stay unchanged; 2, with --once 0.5.")
     ] = None,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", help="Log each file (by number, never by name) to stderr.")
+    disk_floor: Annotated[
+        int, typer.Option(min=0, help="MiB free on the disk of OUT below which no work is taken; nothing is lost.")
+    ] = 200,
+    heatmap: Annotated[
+        bool, typer.Option("--heatmap", help="Also a picture beside each result: where the model looked.")
     ] = False,
+    sr: SR = False,
+    sc: SC = False,
+    sr_refused: NotAssessed = False,
+    push: Push = None,
+    push_ca: PushCa = None,
+    push_cert: PushCert = None,
+    push_key: PushKey = None,
+    ae_title: AeTitle = "EDGEDX",
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Serve the metrics on 127.0.0.1:PORT too; OUT/metrics.prom has them."),
+    ] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="Write the log to this file, at most 4 times 5 MB, instead of stderr.")
+    ] = None,
+    print_systemd: Annotated[
+        bool, typer.Option("--print-systemd", help="Print a hardened systemd unit for this very command, and stop.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log each file (by number, never by name).")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Read every new image of a folder: DICOM, PNG, JPEG, TIFF. One durable JSON per image.
@@ -40,37 +70,66 @@ def scan(
 
     A bundle that was just installed is on trial: after three starts that neither answered an image nor ended in
     order, or when it does not work, the one before it is made active again, and stderr says so.
+
+    `edgedx scan status OUT` says how it does; OUT/metrics.prom is for Prometheus, OUT/audit.jsonl for
+    `edgedx audit verify OUT`.
     """
-    import logging
     import signal
     import time
+    from contextlib import ExitStack
 
     from ..core.progress import progress
     from ..core.result import NOT_A_MEDICAL_DEVICE
+    from ..device.audit import AuditLog
+    from ..device.heatmaps import Heatmaps, require_maps
+    from ..device.metrics_http import serve_metrics
+    from ..device.notify import notify
+    from ..device.pulse import Pulse
     from ..device.scanner import Options
     from ..device.serving import serve
+    from ..device.sinks import Sink
+    from .scan_outputs import dicom_outputs
 
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(message)s"
-    )
+    if print_systemd:
+        network = "open" if push else "none" if metrics_port is None else "loopback"
+        _print_unit(inbox, bundle, out, network=network, log=log)
+        return
+    begin_log(log, verbose)
     settle = settle if settle is not None else (0.5 if once else 2.0)
-    options = Options(interval=interval, settle=settle)
     typer.echo(NOT_A_MEDICAL_DEVICE, err=True)
-    with serve(
-        inbox, bundle, out, variant=variant, threads=threads, operating_point=operating_point, options=options,
-        tell=lambda text: typer.echo(f"warning: {text}", err=True),
-    ) as scanner:  # fmt: skip
+    with ExitStack() as stack:
+        show = None if metrics_port is None else stack.enter_context(serve_metrics(metrics_port))[0]
+        pulse = Pulse(out, show)
+        drawn: list[Sink] = [Heatmaps()] if heatmap else []
+        objects = dicom_outputs(
+            out, sr=sr, sc=sc, refused=sr_refused, push=push, authority=push_ca, certificate=push_cert, key=push_key,
+            ae_title=ae_title, disk_floor=disk_floor << 20, once=once,
+        )  # fmt: skip
+        options = Options(
+            interval=interval, settle=settle, disk_floor=disk_floor << 20, show=heatmap or sc,
+            sinks=lambda bundle, out: [pulse, AuditLog(out, bundle.digest), *drawn, *objects()],
+        )  # fmt: skip
+        scanner = stack.enter_context(
+            serve(inbox, bundle, out, variant=variant, threads=threads, operating_point=operating_point,
+                  options=options, tell=lambda text: typer.echo(f"warning: {text}", err=True))
+        )  # fmt: skip
+        if heatmap:
+            require_maps(scanner.predictor)
+        scanner.on_beat = lambda: pulse.beat(scanner)
+        notify("READY=1")
 
         def stop(*_: object) -> None:
             scanner.stop = True
 
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, stop)
+            stack.callback(signal.signal, number, signal.signal(number, stop))
         begun = time.monotonic()
         with progress("scanning", scanner.to_read(), quiet=not once) as bar:
             scanner.on_result = lambda result: bar.advance(1)
             counts = scanner.run_once() if once else scanner.run()
         seconds = time.monotonic() - begun
+        notify("STOPPING=1")
+        pulse.stopped(scanner)
     read = {name: scanner.read_now[name] for name in ("done", "refused", "quarantined")}
     waiting = scanner.read_now["waiting"]
     if json:
@@ -95,3 +154,47 @@ def scan(
         raise typer.Exit(5)
     if gone := scanner.absent():
         typer.echo(f"{gone} files that were seen earlier are not in the inbox; they wait for it", err=True)
+
+
+app.command("status")(status)
+app.command("outbox")(outbox)
+
+
+def begin_log(file: Path | None, verbose: bool) -> None:
+    """Log to stderr, which journald keeps, or to a file that is turned over before it fills the disk."""
+    import logging
+    from logging.handlers import RotatingFileHandler
+
+    from ..core.files import storage_error
+
+    level, told = logging.INFO if verbose else logging.WARNING, "%(asctime)s %(levelname)s %(message)s"
+    if file is None:
+        logging.basicConfig(level=level, format=told)
+        return
+    try:
+        handler = RotatingFileHandler(file, maxBytes=5_000_000, backupCount=3, encoding="utf-8")
+    except OSError as error:
+        raise storage_error(file, error) from error
+    logging.basicConfig(level=level, format=told, handlers=[handler])
+
+
+def _print_unit(inbox: Path, bundle: Path, out: Path, *, network: str, log: Path | None) -> None:
+    import shutil
+    import sys
+
+    from ..device.active import installed_at
+    from ..device.unit import unit_text
+
+    program = shutil.which("edgedx")
+    words = [str(Path(program).absolute())] if program else [sys.executable, "-m", "edgedx"]
+    places = {str(path): str(path.absolute()) for path in (inbox, bundle, out, log) if path is not None}
+    for word in sys.argv[1:]:
+        option, sign, value = word.partition("=")
+        if word != "--print-systemd":
+            words.append(f"{option}={places.get(value, value)}" if sign else places.get(word, word))
+    installed = installed_at(bundle) if bundle.exists() else None
+    root = [installed[0].absolute()] if installed is not None else []
+    gpu = any(Path(node).exists() for node in ("/dev/nvidiactl", "/dev/nvhost-ctrl"))
+    writable = [inbox.absolute(), out.absolute(), *root, *([log.absolute().parent] if log else [])]
+    readable = [] if root else [bundle.absolute()]
+    typer.echo(unit_text(words, writable=writable, readable=readable, gpu=gpu, network=network), nl=False)

@@ -13,6 +13,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from .accept import Accept
 from .bundle_file import (
     MANIFEST,
     MAX_BUNDLE_BYTES,
@@ -28,6 +29,7 @@ from .bundle_file import (
     signature_lines,
     unpack,
 )
+from .doubt import Doubt
 from .errors import BundleError, InputOutputError
 from .files import canonical_json, sha256_bytes, write_bytes, write_text
 from .onnx_walk import check_onnx
@@ -90,14 +92,6 @@ class Golden(_Strict):
     tolerance: dict[str, float] = Field(description="Greatest absolute difference of logits allowed, by variant.")
 
 
-class Accept(_Strict):
-    """What the model was made for; anything else is refused with a reason code. Empty lists accept all."""
-
-    modality: list[str] = Field([], description="(0008,0060) values accepted, e.g. CR, DX.")
-    body_part: list[str] = Field([], description="(0018,0015) values accepted; absent values pass.")
-    min_side: int = Field(16, description="Least height and width of the source, pixels.")
-
-
 class Manifest(_Strict):
     """manifest.json: everything but the weights."""
 
@@ -124,6 +118,7 @@ class Manifest(_Strict):
     default_variant: str = Field(description="The variant that was judged and will serve on the profile's runtime.")
     engines: list[Engine] = Field([], description="Compiled forms of variants, for runtimes without a compiler.")
     features: int | None = Field(None, description="Length of the second output, the pooled feature vector.")
+    doubt: Doubt = Doubt()
     baseline: dict[str, list[float]] = Field({}, description="Input and score statistics of the val split, for drift.")
     golden: Golden
     metrics: dict[str, float] = Field({}, description="Of the default variant on the test split.")
@@ -271,12 +266,16 @@ def _parse_manifest(raw: bytes, path: Path) -> Manifest:
 def _check_manifest(manifest: Manifest, path: Path) -> None:
     named = {variant.file for variant in manifest.variants.values()} | {manifest.golden.file}
     named |= {engine.file for engine in manifest.engines}
+    named |= {limits.file for limits in manifest.doubt.ood.values() if limits.file is not None}
     if missing := named - set(manifest.parts):
         raise BundleError(f"{path}: manifest names parts that are not there: {sorted(missing)}")
     if manifest.default_variant not in manifest.variants:
         raise BundleError(f"{path}: default_variant {manifest.default_variant!r} is no variant")
     if manifest.positive is not None and manifest.positive not in manifest.classes:
         raise BundleError(f"{path}: positive class {manifest.positive!r} is not among the classes")
+    for name, sets in manifest.doubt.sets.items():
+        if set(sets.least) != set(manifest.classes):
+            raise BundleError(f"{path}: doubt.sets of {name} are not of this bundle's classes")
     for engine in manifest.engines:
         variant = manifest.variants.get(engine.variant)
         if variant is None or manifest.parts[variant.file].sha256 != engine.model_sha256:

@@ -8,6 +8,7 @@ Two steps, so that training can cache the first and augment between them:
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 import cv2
@@ -38,7 +39,8 @@ class PreprocessSpec(BaseModel):
     colour: Literal["grey", "rgb"] = Field("grey", description="grey: one input channel; rgb: three.")
     window: Literal["voi", "fixed", "minmax", "percentile", "none"] = Field(
         "voi",
-        description="Grey values to light. voi: the header's window, else minmax; fixed: window_range; minmax: the image's own "
+        description="Grey values to light. voi: the header's window, else minmax, colour and 8 bits as "
+        "stored; fixed: window_range; minmax: the image's own "
         "extremes; percentile: its 0.5th and 99.5th; none: the full stored range.",
     )
     window_range: tuple[float, float] | None = Field(
@@ -119,6 +121,21 @@ def normalise(canvas: Canvas, spec: PreprocessSpec) -> NDArray[np.float32]:
     return np.ascontiguousarray(np.moveaxis((canvas.astype(np.float32) - mean) * scale, -1, -3))
 
 
+def saturated_share(image: Image, spec: PreprocessSpec) -> float:
+    """Share of pixels that `spec`'s window makes black or white, 0 to 1; of colour, in all three channels alike.
+
+    It is judged before resizing, so that neither a letterbox nor equalisation changes it; on a grid of some 500 x 500
+    pixels, which is as good as all of them and costs nothing.
+    """
+    rows, columns = (max(1, side // 500) for side in image.pixels.shape[:2])
+    grid = replace(image, pixels=image.pixels[::rows, ::columns])
+    light = _window(grid, spec)(np.asarray(grid.pixels, np.float32))
+    if light.ndim == 2:
+        light = light[..., None]
+    black, white = (light <= 0.0).all(axis=-1), (light >= 1.0).all(axis=-1)
+    return float(np.mean(black | white))
+
+
 def _to_unit(image: Image, spec: PreprocessSpec) -> NDArray[np.float32]:
     window = _window(image, spec)
     unit = np.empty(image.pixels.shape, np.float32)
@@ -144,8 +161,9 @@ def _window_bounds(image: Image, spec: PreprocessSpec) -> tuple[float, float]:
     if spec.window == "percentile":
         low, high = np.percentile(image.pixels.astype(np.float32), (0.5, 99.5))
         return float(low), float(high)
-    # A raster of 8 bits was windowed by whoever wrote it: stretching it again would change its exposure.
-    if spec.window == "none" or image.voi is None and image.value_range == (0.0, 255.0) and spec.window == "voi":
+    # Colour, and a raster of 8 bits, was windowed by whoever wrote it: stretching it again would change its exposure.
+    as_stored = image.pixels.ndim == 3 or image.voi is None and image.value_range == (0.0, 255.0)
+    if spec.window == "none" or spec.window == "voi" and as_stored:
         return image.value_range
     return float(image.pixels.min()), float(image.pixels.max())
 

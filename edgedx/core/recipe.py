@@ -6,21 +6,19 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 from typing_extensions import Self
 
-from .bundle import Accept
+from .accept import Accept
 from .errors import RecipeError
 from .points import parse_point
 from .preprocess import PreprocessSpec
+from .recipe_data import Origin, Patches, Source
+from .recipe_data import Section as _Section
 from .shipped import shipped_folder
 from .validation import explain
 from .version import VERSION_PATTERN
 from .yaml_file import read_yaml
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Task(_Section):
@@ -55,9 +53,9 @@ class Task(_Section):
 class Data(_Section):
     """Where the images and labels are, and how they are divided."""
 
-    source: Literal["folders", "csv", "medmnist", "phantom"] = Field(
+    source: Source = Field(
         description="folders: one folder a class, optionally below train/val/test; csv: a table of images, raster or DICOM; "
-        "medmnist: an npz of MedMNIST; phantom: generated DICOM files."
+        "medmnist: an npz of MedMNIST; phantom: generated DICOM files; else the name of a public set, read as published."
     )
     path: str | None = Field(
         None, description="File or folder, relative to EDGEDX_DATA or the working folder; absolute is taken as it is."
@@ -69,11 +67,17 @@ class Data(_Section):
     label_column: str = Field(
         "label", description="Column with the class, or classes joined by '|' for multilabel tasks."
     )
+    label_names: dict[str, str] = Field(
+        {},
+        description="Labels as the source spells them to classes of the task, several to one too; for multilabel tasks "
+        "also to none. Labels that are not named here are taken as they are.",
+    )
     label_columns: list[str] = Field(
         [], description="Multilabel: one 0/1 column per class instead of label_column; empty cells are unknown."
     )
     patient_column: str | None = Field(
-        "patient_id", description="Column with the patient; null where each image is its own."
+        "patient_id",
+        description="Column with the patient; null where each image is its own. Public sets bring theirs; null puts it aside.",
     )
     split_column: str | None = Field(
         None, description="Column with train, val or test, where the table gives the split."
@@ -102,6 +106,7 @@ class Data(_Section):
         "refuse",
         description="What to do with the same image in two given splits: refuse the data set, or keep it out of train.",
     )
+    patches: Patches = Patches()
     phantom_patients: int = Field(400, ge=12, description="Patients to generate, for source phantom.")
     seed: int = Field(0, description="Of the split and of the phantoms.")
 
@@ -163,7 +168,9 @@ class Train(_Section):
     frozen_epochs: int = Field(
         1, ge=0, description="Phase 1: epochs with a frozen base and a new head; skipped from scratch."
     )
-    epochs: int = Field(6, ge=1, description="Phase 2: epochs with everything unfrozen.")
+    epochs: int = Field(
+        6, ge=0, description="Phase 2: epochs with everything unfrozen; 0 leaves the base as it was (feature extraction)."
+    )
     batch_size: int = Field(64, ge=2, description="Images a step, over all processes.")
     optimizer: Literal["adamw", "sgd", "rmsprop"] = Field("adamw", description="Update rule.")
     frozen_learning_rate: float = Field(3e-3, gt=0, description="Of the head in phase 1.")
@@ -194,6 +201,12 @@ class Train(_Section):
         5.0, gt=0, description="Longest time of work that kill -9 can cost; also saved after each epoch."
     )
     seed: int = Field(0, description="Of initialisation, order, augmentation and dropout.")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.epochs + self.frozen_epochs == 0:
+            raise ValueError("epochs, frozen_epochs: one of them above 0")
+        return self
 
 
 class Student(_Section):
@@ -358,6 +371,7 @@ class Recipe(_Section):
     licences: dict[str, str] = Field(
         {}, description="Data and weights to SPDX name or a sentence; goes into the bundle."
     )
+    origin: Origin = Origin()
     task: Task
     data: Data
     preprocess: PreprocessSpec = PreprocessSpec()

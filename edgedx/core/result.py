@@ -48,6 +48,30 @@ class Prediction(BaseModel):
     )
 
 
+class PredictionSet(BaseModel):
+    """Every class that cannot be told from the true one as often as promised (`core.conformal`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    classes: list[str] = Field(description="One where the model is sure; several or none where it is not.")
+    coverage: float = Field(description="Share of images of each class whose set holds it, promised for images such "
+                            "as those that the model was calibrated on.")  # fmt: skip
+    meaning: str = Field(description="The same in plain words.")
+
+
+class Unlikeness(BaseModel):
+    """How unlike the training images an image is (`core.ood`)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    out_of_distribution: bool = Field(description="Whether the score that decides is over its limit.")
+    distance: float | None = Field(None, description="Of the features to the nearest class; about 1 in training.")
+    distance_limit: float | None = Field(None, description="It decides where there is one.")
+    energy: float = Field(description="Of the logits.")
+    energy_limit: float = Field(description="Decides only where there is no distance.")
+    pass_rate: float = Field(description="Share of images such as those of the val split that each limit lets pass.")
+
+
 class Runtime(BaseModel):
     """What computed the result, and how long it took."""
 
@@ -77,6 +101,8 @@ class Result(BaseModel):
     status: Literal["done", "refused", "quarantined"]
     source: Source
     prediction: Prediction | None = None
+    prediction_set: PredictionSet | None = None
+    unlikeness: Unlikeness | None = None
     reason: Reason | None = None
     runtime: Runtime
     sequence: int = Field(description="Order of arrival in the ledger; the wall clock may be wrong.")

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal
 
-from ..core.bundle import Accept
-from ..core.result import Reason
+from ..core.codes import Code
 from .journal import Stat
 
 MAX_ATTEMPTS = 3
@@ -23,17 +22,8 @@ UNREADABLE_SECONDS = (1.0, 5.0, 60.0)
 _IGNORED_PARTS = {"@eaDir", ".stversions", ".snapshot", "lost+found"}
 _IGNORED_ENDS = (".part", ".partial", ".tmp", ".crdownload", ".filepart")
 
-# Read, and not what the model was made for: a result. Any other code means that the file could not be read.
-REFUSED_CODES = frozenset(
-    {"MULTI_FRAME", "DICOMDIR", "REPORT", "RADIOTHERAPY", "SEGMENTATION", "PRESENTATION", "WAVEFORM", "DOCUMENT"}
-    | {"NO_PIXELS", "BLANK"}
-)
-# Defined Terms of (0008,0060), PS3.3 C.7.3.1.1.1, that a clinic sees; only these are repeated in a message.
-_MODALITIES = frozenset(
-    ("BMD", "CR", "CT", "DX", "ECG", "ES", "GM", "IO", "IVOCT", "IVUS", "MG", "MR", "NM", "OCT", "OP", "OT", "PT")
-    + ("PX", "RF", "RG", "SC", "SM", "TG", "US", "XA", "XC")
-)
-
+# Sound, and no image or none for the model: a result. Any other code means that the file could not be read.
+REFUSED_CODES = frozenset(code.value for code in Code if code.outcome == "refused")
 # The decoder process died or was stopped: another attempt may succeed.
 RETRIED_CODES = frozenset({"DECODER_CRASH", "DECODER_TIMEOUT", "DECODER_MEMORY"})
 
@@ -118,20 +108,3 @@ def after_failure(code: str, attempts: int, settle: float) -> tuple[Literal["ref
 def interrupted_too_often(attempts: int) -> bool:
     """Whether a file that was claimed when an earlier scanner died has had all its attempts."""
     return attempts >= MAX_ATTEMPTS
-
-
-def acceptable(accept: Accept, meta: Mapping[str, str], height: int, width: int) -> Reason | None:
-    """Why an image is not what the model was made for, or None.
-
-    Raster files carry no modality: where the bundle asks for one, they pass, as the folder's owner chose them.
-    """
-    modality, part = meta.get("Modality", ""), meta.get("BodyPartExamined", "")
-    if accept.modality and modality and modality not in accept.modality:
-        found = modality if modality in _MODALITIES else "another modality"
-        return Reason(code="MODALITY", message=f"the model reads {', '.join(accept.modality)}; this is {found}")
-    if accept.body_part and part and part not in accept.body_part:
-        # The value is not repeated: a header's free text may hold anything, a name too.
-        return Reason(code="BODY_PART", message=f"the model reads {', '.join(accept.body_part)}; this is another part")
-    if min(height, width) < accept.min_side:
-        return Reason(code="TOO_SMALL", message=f"{height} x {width} pixels; the least side is {accept.min_side}")
-    return None

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.accept import FramePolicy
 from ..core.errors import ImageError, MissingError
 from ..core.preprocess import Canvas, PreprocessSpec
 
@@ -44,6 +45,8 @@ class DecodedCanvas:
     ----------
     canvas : ndarray of shape (H, W) or (H, W, 3), uint8 or uint16
         At network size.
+    meta : dict of str
+        Facts that decide whether the image is accepted (see `accept.facts_of`).
     height, width : int
         Of the source.
     decode_ms, preprocess_ms : float
@@ -72,6 +75,8 @@ class Decoder:
         Longest time for one file.
     memory_mb : int
         Address space of the child, MiB.
+    frames : str
+        What to do with a DICOM file of several frames.
     lifetime : int
         Files after which a fresh child takes over, against slow leaks.
     command : sequence of str, optional
@@ -84,10 +89,12 @@ class Decoder:
         *,
         seconds: float = 30.0,
         memory_mb: int = 2048,
+        frames: FramePolicy = "refuse",
         lifetime: int = 2000,
         command: Sequence[str] | None = None,
     ) -> None:
         self._spec, self._seconds, self._memory_mb, self._lifetime = spec, seconds, memory_mb, lifetime
+        self._frames = frames
         self._command = list(command or [sys.executable, "-m", "edgedx.device.decode_worker"])
         self._child: subprocess.Popen[bytes] | None = None
         self._served = 0
@@ -122,7 +129,7 @@ class Decoder:
         Raises
         ------
         ImageError
-            With a code of `dicom.refusals.Code`, or DECODER_CRASH, DECODER_TIMEOUT, DECODER_MEMORY.
+            With a code of `core.codes.Code`.
         FileChanged
             The content is another now, or the file is gone.
         MissingError
@@ -167,7 +174,8 @@ class Decoder:
         environment["PYTHONPATH"] = os.pathsep.join(
             os.path.abspath(entry) for entry in (_PACKAGE_ROOT, *sys.path) if entry
         )
-        settings = json.dumps({"spec": self._spec.model_dump(mode="json"), "memory_mb": self._memory_mb})
+        spec = self._spec.model_dump(mode="json")
+        settings = json.dumps({"spec": spec, "memory_mb": self._memory_mb, "frames": self._frames})
         return subprocess.Popen(
             [*self._command, settings],
             stdin=subprocess.PIPE,

@@ -17,6 +17,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from ..core.accept import FramePolicy
 from ..core.errors import ImageError, InputOutputError
 from ..core.files import sha256_bytes
 from ..core.preprocess import PreprocessSpec, canvas
@@ -39,7 +40,7 @@ def serve(settings: dict[str, Any]) -> None:
     _answer(out, {"ready": True})
     while len(size := requests.read(4)) == 4:
         request = json.loads(requests.read(struct.unpack(">I", size)[0]))
-        _answer(out, *_decode(Path(request["path"]), request["sha256"], spec))
+        _answer(out, *_decode(Path(request["path"]), request["sha256"], spec, settings["frames"]))
 
 
 def _confine(memory: int) -> None:
@@ -64,20 +65,22 @@ def _answer(out: IO[bytes], header: dict[str, Any], pixels: bytes = b"") -> None
     out.flush()
 
 
-def _decode(path: Path, sha256: str, spec: PreprocessSpec) -> tuple[dict[str, Any], bytes]:
+def _decode(path: Path, sha256: str, spec: PreprocessSpec, frames: FramePolicy) -> tuple[dict[str, Any], bytes]:
     from ..dicom.open import open_image
     from ..dicom.refusals import MAX_DECODED_BYTES
     from ..dicom.source import read_bytes
+    from .accept import facts_of
 
     begun = time.perf_counter()
     try:
         content = read_bytes(path, MAX_DECODED_BYTES)
         if sha256_bytes(content) != sha256:
             return {"changed": True}, b""
-        found = open_image(content)
+        found = open_image(content, frames=frames)
         del content  # preprocessing needs the room
         decoded = time.perf_counter()
         small = np.ascontiguousarray(canvas(found.image, spec))
+        facts = facts_of(found.image, spec)
     except ImageError as error:
         return {"code": error.code, "message": error.message}, b""
     except InputOutputError:
@@ -90,7 +93,7 @@ def _decode(path: Path, sha256: str, spec: PreprocessSpec) -> tuple[dict[str, An
     header = {
         "height": height,
         "width": width,
-        "meta": {str(key): str(value) for key, value in found.image.meta.items()},
+        "meta": facts,
         "format": found.format,
         "transfer_syntax": found.transfer_syntax,
         "decoder": found.decoder,

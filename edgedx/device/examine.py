@@ -12,11 +12,14 @@ import numpy as np
 from ..core.bundle import Bundle
 from ..core.errors import ImageError
 from ..core.result import Reason, Result
-from .decide import acceptable, after_failure, interrupted_too_often
+from .accept import acceptable
+from .decide import after_failure, interrupted_too_often
 from .decode import DecodedCanvas, Decoder
+from .doubt import refusal as out_of_distribution
 from .journal import Item
-from .predict import Predictor
+from .predict import Answer, Predictor
 from .record import record
+from .sinks import Finding
 
 log = logging.getLogger("edgedx.scan")
 
@@ -87,7 +90,7 @@ class Examiner:
             return Opened(item, name, found)
         return record(self.bundle, self.variant, self._provider, item, name, "refused", found=found, reason=refusal)
 
-    def answer(self, batch: Sequence[Opened]) -> list[Result]:
+    def answer(self, batch: Sequence[Opened]) -> list[Finding]:
         """Ask the model about a batch."""
         if not batch:
             return []
@@ -95,19 +98,22 @@ class Examiner:
             answers = self.predictor.predict_canvases(np.stack([one.found.canvas for one in batch]))
         except FloatingPointError as error:
             if len(batch) > 1:  # which of them was it?
-                return [result for one in batch for result in self.answer([one])]
+                return [finding for one in batch for finding in self.answer([one])]
             (one,) = batch
             reason = Reason(code="NOT_A_NUMBER", message=str(error))
-            return [
-                record(self.bundle, self.variant, self._provider, one.item, one.name, "quarantined",
-                       found=one.found, reason=reason)
-            ]  # fmt: skip
-        return [
-            record(
-                self.bundle, self.variant, self._provider, one.item, one.name, "done", found=one.found, answer=answer
-            )
-            for one, answer in zip(batch, answers, strict=True)
-        ]
+            result = record(self.bundle, self.variant, self._provider, one.item, one.name, "quarantined",
+                            found=one.found, reason=reason)  # fmt: skip
+            return [Finding(result, one.found.canvas)]
+        return [self._judged(one, answer) for one, answer in zip(batch, answers, strict=True)]
+
+    def _judged(self, one: Opened, answer: Answer) -> Finding:
+        found = answer.unlikeness
+        refused = self.bundle.manifest.accept.ood == "refuse" and found is not None and found.out_of_distribution
+        result = record(
+            self.bundle, self.variant, self._provider, one.item, one.name, "refused" if refused else "done",
+            found=one.found, answer=answer, reason=out_of_distribution(found) if refused and found else None,
+        )  # fmt: skip
+        return Finding(result, one.found.canvas, answer.shown)
 
     @property
     def _provider(self) -> str:

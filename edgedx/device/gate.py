@@ -17,7 +17,7 @@ from ..core.errors import DataError, ImageError
 from ..core.gate import Limits, Rule, Verdict, judge
 from ..core.preprocess import Canvas, normalise
 from ..core.progress import track
-from .decide import acceptable
+from .accept import acceptable
 from .decode import DecodedCanvas, Decoder, FileChanged
 from .predict import probabilities
 from .promise import Verdict as Promise
@@ -103,7 +103,7 @@ def _read(
     manifest: Manifest, samples: Sequence[Sample]
 ) -> tuple[list[tuple[Sample, DecodedCanvas]], dict[str, dict[str, Any]]]:
     opened, refused = [], {}
-    decoder = Decoder(manifest.preprocess)
+    decoder = Decoder(manifest.preprocess, frames=manifest.accept.multi_frame)
     try:
         for sample in track(samples, "reading images", len(samples)):
             try:

@@ -248,6 +248,15 @@ class Journal:
             found = dict(self._db.execute("SELECT status, count(*) FROM items GROUP BY status").fetchall())
         return {status: int(found.get(status, 0)) for status in ("received", "claimed", *FINAL)}
 
+    def codes(self) -> dict[str, int]:
+        """Results of all bundles, by status and reason code: ``"done "``, ``"refused MODALITY"`` ..."""
+        with self._translate():
+            rows = self._db.execute(
+                "SELECT status, coalesce(code, ''), count(*) FROM items "
+                f"WHERE status IN {FINAL} GROUP BY 1, 2 ORDER BY 1, 2"
+            ).fetchall()
+        return {f"{status} {code}": int(count) for status, code, count in rows}
+
     def check(self) -> str:
         """SQLite's own verdict on the file: ``ok``, or what is wrong."""
         with self._translate():

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from ..core.bundle import Bundle, Manifest, OperatingPoint
 from ..core.errors import UsageError
+from ..core.heatmap import evidence
 from ..core.image import Image
 from ..core.points import label_at
 from ..core.preprocess import Canvas, canvas, normalise
-from ..core.result import Prediction
+from ..core.result import Prediction, PredictionSet, Unlikeness
+from .doubt import Doubts
 from .runner import Runner
 
 
@@ -28,12 +30,35 @@ class Answer:
         Before temperature.
     preprocess_ms, infer_ms : float
         Milliseconds; inference is the batch's time divided by its size.
+    prediction_set, unlikeness : optional
+        What speaks against the prediction, where the bundle has thresholds for the variant.
+    shown : Shown, optional
+        Where the model looked, on request.
     """
 
     prediction: Prediction
     logits: NDArray[np.float32]
     preprocess_ms: float
     infer_ms: float
+    prediction_set: PredictionSet | None = None
+    unlikeness: Unlikeness | None = None
+    shown: Shown | None = None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Where in the image something speaks for a class.
+
+    Attributes
+    ----------
+    name : str
+        The class decided for; of several findings, or none, the most probable one.
+    evidence : ndarray of shape (h, w), float32
+        For `core.heatmap.overlay`.
+    """
+
+    name: str
+    evidence: NDArray[np.float32]
 
 
 class Predictor:
@@ -43,17 +68,39 @@ class Predictor:
     ----------
     operating_point : str, optional
         A name in the manifest; its first point unless given.
+    variant : str, optional
+        What `runner` runs; the manifest's default variant unless given.
+    show : bool
+        Answer with class activation maps, where the variant has them.
+
+    Attributes
+    ----------
+    shows : bool
+        Whether it was asked to, and can.
 
     Raises
     ------
     UsageError
         No such operating point.
+    BundleError
+        See `Doubts`.
     """
 
-    def __init__(self, bundle: Bundle, runner: Runner, *, operating_point: str | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        runner: Runner,
+        *,
+        operating_point: str | None = None,
+        variant: str | None = None,
+        show: bool = False,
+    ) -> None:
         self.manifest = bundle.manifest
         self.runner = runner
         self.point = choose_point(bundle.manifest, operating_point)
+        name = variant or bundle.manifest.default_variant
+        self.doubts = Doubts(bundle, name)
+        self.shows = show and name in bundle.manifest.doubt.cam
 
     def predict(self, images: Sequence[Image]) -> list[Answer]:
         """Predict a batch of images."""
@@ -65,9 +112,29 @@ class Predictor:
     def predict_canvases(self, canvases: Canvas) -> list[Answer]:
         """Predict canvases of shape (N, H, W) or (N, H, W, 3), as the decoder process returns them."""
         start = time.perf_counter()
-        logits = self.runner.infer(normalise(canvases, self.manifest.preprocess)).logits
-        spent = 1e3 * (time.perf_counter() - start) / len(logits)
-        return [Answer(decide(self.manifest, self.point, row), row, 0.0, spent) for row in logits]
+        batch = normalise(canvases, self.manifest.preprocess)
+        output = self.runner.infer(batch, cam=True) if self.shows else self.runner.infer(batch)
+        spent = 1e3 * (time.perf_counter() - start) / len(batch)
+        predictions = [decide(self.manifest, self.point, row) for row in output.logits]
+        unlike = self.doubts.unlikeness(output)
+        return [
+            Answer(
+                prediction,
+                output.logits[index],
+                0.0,
+                spent,
+                self.doubts.prediction_set(prediction),
+                unlike[index],
+                None if output.cam is None else _shown(self.manifest, prediction, output.cam[index]),
+            )
+            for index, prediction in enumerate(predictions)
+        ]
+
+
+def _shown(manifest: Manifest, prediction: Prediction, cam: NDArray[np.float32]) -> Shown:
+    decided = [name for name in manifest.classes if name in prediction.label.split("|")]
+    name = max(decided or manifest.classes, key=lambda one: prediction.probabilities[one])
+    return Shown(name, evidence(cam, manifest.classes.index(name), manifest.task))
 
 
 def choose_point(manifest: Manifest, name: str | None) -> OperatingPoint:

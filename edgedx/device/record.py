@@ -39,9 +39,9 @@ def record(
     found : DecodedCanvas, optional
         Where the file could be decoded.
     answer : Answer, optional
-        Where the model was asked.
+        Where the model was asked. Of what is refused all the same, the prediction is left out: nobody should use it.
     reason : Reason, optional
-        Why it was not.
+        Why there is no prediction.
     """
     source = Source(name=os.fsencode(name).decode(errors="backslashreplace"), sha256=item.sha256, bytes=item.bytes)
     runtime = Runtime(
@@ -69,7 +69,9 @@ def record(
         key=item.key,
         status=status,
         source=source,
-        prediction=None if answer is None else answer.prediction,
+        prediction=answer.prediction if answer is not None and status == "done" else None,
+        prediction_set=answer.prediction_set if answer is not None and status == "done" else None,
+        unlikeness=None if answer is None else answer.unlikeness,
         reason=reason,
         runtime=runtime,
         sequence=item.sequence,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from ..core.errors import BundleError, ProviderMissing
-from .runner import Output
+from .runner import CAM, Output
 
 CPU = "CPUExecutionProvider"
 
@@ -23,7 +23,7 @@ class OnnxRunner:
     ----------
     model : bytes or path
         A self-contained model whose first input is (N, C, H, W) float32, first output logits and
-        second output, if any, pooled features.
+        second output, if any, pooled features; an output called ``cam`` holds class activation maps.
     threads : int
         Threads inside one operator; 0 lets ONNX Runtime choose.
     fused : bool
@@ -39,6 +39,7 @@ class OnnxRunner:
         self._fused = fused
         self._session: Any = None
         self._input = ""
+        self._outputs: list[str] = []
         self.provider = provider
 
     def activate(self) -> None:
@@ -79,15 +80,22 @@ class OnnxRunner:
             raise ProviderMissing(f"ONNX Runtime runs {session.get_providers()[0]} instead of {self.provider}")
         self._session = session
         self._input = session.get_inputs()[0].name
+        self._outputs = [output.name for output in session.get_outputs()]
         shape = [side if isinstance(side, int) else 1 for side in session.get_inputs()[0].shape]
         self.infer(np.zeros(shape, np.float32))
 
-    def infer(self, batch: NDArray[np.float32]) -> Output:
-        """Run a batch of shape (N, C, H, W), float32."""
+    def infer(self, batch: NDArray[np.float32], *, cam: bool = False) -> Output:
+        """Run a batch of shape (N, C, H, W), float32; with class activation maps on request.
+
+        ONNX Runtime computes them in any case, in less than a hundredth of the time; only the copy is spared.
+        """
         if self._session is None:
             self.activate()
-        outputs = self._session.run(None, {self._input: batch})
-        return Output(outputs[0], outputs[1] if len(outputs) > 1 else None)
+        asked = [name for name in self._outputs if cam or name != CAM]
+        found = dict(zip(asked, self._session.run(asked, {self._input: batch}), strict=True))
+        maps = found.pop(CAM, None)
+        logits, *rest = found.values()
+        return Output(logits, rest[0] if rest else None, maps)
 
     def deactivate(self) -> None:
         """Free the session."""

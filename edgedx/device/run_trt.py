@@ -20,7 +20,7 @@ from .build_trt import SECONDS
 from .cuda import Stream
 from .engine_cache import Choice, EngineCache
 from .prepare_engine import Prepared, engines_folder, prepare_engine, tensorrt_variant
-from .runner import Output
+from .runner import CAM, Output
 from .tensorrt_library import Library, load_for
 
 
@@ -118,15 +118,19 @@ class TensorrtRunner:
         if not self._input or "logits" not in self._shapes:
             raise BundleError(f"{self._bundle.path}: {self._variant} has no input, or no output called logits")
 
-    def infer(self, batch: NDArray[np.float32]) -> Output:
-        """Run a batch of shape (N, C, H, W), float32."""
+    def infer(self, batch: NDArray[np.float32], *, cam: bool = False) -> Output:
+        """Run a batch of shape (N, C, H, W), float32; with class activation maps on request.
+
+        An engine computes all its outputs; what is not asked for is not copied from the GPU.
+        """
         if self._context is None:
             self.activate()
-        parts = [self._run(batch[start : start + self._max_batch]) for start in range(0, len(batch), self._max_batch)]
+        cuts = range(0, len(batch), self._max_batch)
+        parts = [self._run(batch[start : start + self._max_batch], cam) for start in cuts]
         joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return Output(joined["logits"], joined.get("features"))
+        return Output(joined["logits"], joined.get("features"), joined.get(CAM))
 
-    def _run(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    def _run(self, batch: NDArray[np.float32], cam: bool) -> dict[str, NDArray[np.float32]]:
         assert self._stream is not None
         images = np.ascontiguousarray(batch, np.float32)
         self._context.set_input_shape(self._input, images.shape)
@@ -136,7 +140,7 @@ class TensorrtRunner:
         found = {
             name: np.empty((len(images), *shape[1:]), np.float32)
             for name, shape in self._shapes.items()
-            if name != self._input
+            if name != self._input and (cam or name != CAM)
         }
         for name, array in found.items():
             self._stream.download(array, self._addresses[name])

@@ -13,6 +13,9 @@ from typing_extensions import Self
 from ..core.bundle import Bundle
 from ..core.errors import ProviderMissing
 
+CAM = "cam"
+"""Name of the output with class activation maps (`lab.cam`)."""
+
 
 @dataclass(frozen=True)
 class Output:
@@ -23,10 +26,13 @@ class Output:
     logits : ndarray of shape (N, classes), float32
     features : ndarray of shape (N, features), float32, optional
         Pooled features, where the model exports them.
+    cam : ndarray of shape (N, classes, h, w), float32, optional
+        Class activation maps, where they were asked for and the model exports them.
     """
 
     logits: NDArray[np.float32]
     features: NDArray[np.float32] | None = None
+    cam: NDArray[np.float32] | None = None
 
 
 class Runner(Protocol):
@@ -38,8 +44,8 @@ class Runner(Protocol):
     def activate(self) -> None:
         """Load and warm the model."""
 
-    def infer(self, batch: NDArray[np.float32]) -> Output:
-        """Run a batch of shape (N, C, H, W), float32."""
+    def infer(self, batch: NDArray[np.float32], *, cam: bool = False) -> Output:
+        """Run a batch of shape (N, C, H, W), float32; with class activation maps on request."""
         ...
 
     def deactivate(self) -> None:

@@ -10,7 +10,7 @@ import logging
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ from .intake import Intake
 from .journal import Item, Journal
 from .predict import Predictor
 from .publish import Publisher
+from .sinks import Finding, Sink, Sinks
 
 log = logging.getLogger("edgedx.scan")
 
@@ -48,12 +49,18 @@ class Options:
         Bytes free on the output's disk below which no work is taken.
     patience : float
         Seconds after which ``run_once`` gives up on files that are still being written or cannot be opened.
+    show : bool
+        Have the model say where it looked, for sinks that draw it.
+    sinks : callable
+        Bundle and output folder to what takes each result too; closed with the scanner.
     """
 
     interval: float = 2.0
     settle: float = 2.0
     disk_floor: int = 200 << 20
     patience: float = 60.0
+    show: bool = False
+    sinks: Callable[[Bundle, Path], Sequence[Sink]] = lambda bundle, out: ()
 
 
 @dataclass
@@ -77,6 +84,8 @@ class Scanner:
         Set it, from a signal handler too, to end after the batch at hand.
     on_answer : callable, optional
         Called when images were read and their results are durable, be they done or refused.
+    on_beat : callable, optional
+        Called by the work loop after each batch and each pass.
     read_now : Counter
         Results of this run by status; ``waiting`` is what `run_once` left without one.
     """
@@ -93,6 +102,7 @@ class Scanner:
     stop: bool = False
     on_result: Callable[[Result], None] | None = None
     on_answer: Callable[[], None] | None = None
+    on_beat: Callable[[], None] | None = None
     read_now: Counter[str] = field(default_factory=Counter)
 
     def __enter__(self) -> Scanner:
@@ -104,9 +114,12 @@ class Scanner:
             sync_folder(self.out)
             self.publisher = Publisher(self.out)
             self.publisher.begin_table(self.journal.finished(), self.journal.count_finished())
-            decoder = self.decoder or Decoder(self.bundle.manifest.preprocess)
+            manifest = self.bundle.manifest
+            decoder = self.decoder or Decoder(manifest.preprocess, frames=manifest.accept.multi_frame)
             stack.callback(decoder.close)
             self._examiner = Examiner(self.bundle, self.variant, self.predictor, decoder, self.options.settle)
+            self._sinks = Sinks(self.options.sinks(self.bundle, self.out))
+            stack.callback(self._sinks.close)
             self._source = Inbox(self.inbox)
             self._intake = Intake(self._source, self.journal, self.options.settle, self.clock)
             self._not_before: dict[str, float] = {}
@@ -127,6 +140,7 @@ class Scanner:
                 self._pass()
             except InputOutputError as error:  # its message may name a file
                 log.error("cannot read or write, waiting: %s", error.next_step or type(error).__name__)
+            self._beat()
             self._pause(self.options.interval)
         return self.journal.counts()
 
@@ -184,12 +198,21 @@ class Scanner:
             # One that may have ended an earlier scanner must not take others with it.
             alone = [item for item in due if item.key in self._suspects]
             finished += self._batch(alone[:1] or due)
+            self._beat()
         return finished
+
+    def _beat(self) -> None:
+        if self.on_beat is None:
+            return
+        try:
+            self.on_beat()
+        except InputOutputError as error:  # a full disk is waited for elsewhere; a pulse is worth no result
+            log.error("no heartbeat can be written: %s", type(error).__name__)
 
     def _batch(self, items: list[Item]) -> int:
         """Each item gets a result, or a time before which it is not tried again; returns how many got a result."""
         self._examiner.decoder.warm()
-        results: list[Result] = []
+        findings: list[Finding] = []
         held: list[tuple[Item, str]] = []
         for item in items:
             name = self._present(item)
@@ -197,23 +220,23 @@ class Scanner:
                 self._absent.discard(item.key)
                 held.append((item, name))
             elif (result := self._left_behind(item)) is not None:
-                results.append(result)
+                findings.append(Finding(result))
         keys = [item.key for item, _ in held]
         self.journal.claim(keys)
         try:
-            opened = [one for item, name in held if isinstance(one := self._open_one(item, name, results), Opened)]
-            results += self._examiner.answer(opened)
-            if suspects := self._suspects & {result.key for result in results}:
+            opened = [one for item, name in held if isinstance(one := self._open_one(item, name, findings), Opened)]
+            findings += self._examiner.answer(opened)
+            if suspects := self._suspects & {finding.result.key for finding in findings}:
                 self.journal.acquit(suspects)  # or a kill while their results are written would count against them
-            self._publish(results)
+            self._publish(findings)
         except EdgedxError:  # the disk's fault, or the decoder's that does not start: not the files'
             self._not_before |= dict.fromkeys(keys, self.clock() + self.options.interval)
             self.journal.release(keys)
             raise
         self._suspects.difference_update(keys)
-        return len(results)
+        return len(findings)
 
-    def _open_one(self, item: Item, name: str, results: list[Result]) -> Opened | None:
+    def _open_one(self, item: Item, name: str, findings: list[Finding]) -> Opened | None:
         try:
             one = self._examiner.open(item, self._source.path(name), name, suspect=item.key in self._suspects)
         except FileChanged:
@@ -223,17 +246,20 @@ class Scanner:
         if isinstance(one, Retry):
             self._not_before[item.key] = self.clock() + one.seconds
         elif isinstance(one, Result):
-            results.append(one)
+            findings.append(Finding(one))
         return one if isinstance(one, Opened) else None
 
-    def _publish(self, results: list[Result]) -> None:
+    def _publish(self, findings: list[Finding]) -> None:
         """Durable outputs first, the ledger's final word after them."""
-        if not results:
+        if not findings:
             return
-        results.sort(key=lambda result: result.sequence)
+        findings.sort(key=lambda finding: finding.result.sequence)
+        results = [finding.result for finding in findings]
         moved: list[str] = []
-        for result in results:
+        for finding in findings:
+            result = finding.result
             self.publisher.write(result)
+            self._sinks.publish(finding, self.publisher.path_of(result.key), self._source_of(result))
             if result.status == "quarantined":
                 for name in self.journal.names(result.source.sha256):
                     # Another content may have come to be there by now, and that is another input.
@@ -249,6 +275,12 @@ class Scanner:
             self._tell(result)
         if self.on_answer is not None and any(result.status != "quarantined" for result in results):
             self.on_answer()
+
+    def _source_of(self, result: Result) -> Path | None:
+        name = result.source.name
+        facts = self._source.stat(name)
+        same = facts is not None and self.journal.recall(name, facts) == result.source.sha256
+        return self._source.path(name) if same else None
 
     def _tell(self, result: Result) -> None:
         code, times = "-" if result.reason is None else result.reason.code, result.runtime
@@ -289,6 +321,15 @@ class Scanner:
     def absent(self) -> int:
         """Contents that were received, have no result, and are not in the inbox now."""
         return len(self._absent)
+
+    @property
+    def disk_is_low(self) -> bool:
+        """Whether the disk was below its floor when it was last looked at."""
+        return self._low
+
+    def sink_failures(self) -> dict[str, int]:
+        """Results that a sink failed on, by sink."""
+        return dict(self._sinks.failed)
 
     def _disk_is_low(self) -> bool:
         try:
@@ -336,7 +377,8 @@ def open_scanner(
     check_folders(inbox, out)  # at once, before a model is loaded
     with open_runner(bundle, variant=variant, threads=threads) as runner:
         check_golden(bundle, runner, variant)
-        predictor = Predictor(bundle, runner, operating_point=operating_point)
         name = variant or bundle.manifest.default_variant
-        with Scanner(inbox, out, bundle, predictor, name, options or Options()) as scanner:
+        options = options or Options()
+        predictor = Predictor(bundle, runner, operating_point=operating_point, variant=name, show=options.show)
+        with Scanner(inbox, out, bundle, predictor, name, options) as scanner:
             yield scanner

@@ -9,7 +9,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from .refusals import Code, refuse
+from ..core.codes import Code
+from .refusals import refuse
 
 _SOC_SIZ = b"\xff\x4f\xff\x51"
 _END = b"\xff\xd9"  # EOI of JPEG and JPEG-LS, EOC of JPEG 2000

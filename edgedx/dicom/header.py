@@ -6,7 +6,6 @@ Everything that pydicom raises becomes `ImageError` **without its cause**: pydic
 from __future__ import annotations
 
 import logging
-import re
 import warnings
 from dataclasses import dataclass
 from io import BytesIO
@@ -17,20 +16,28 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-from .refusals import Code, refuse
+from ..core.accept import CODE_STRING
+from ..core.codes import Code
+from .coded_terms import coded_term
+from .patient_age import age_at_study
+from .refusals import refuse
 
 _META_LIMIT = 1 << 16  # bytes; a real File Meta Information group has a few hundred
 _TAGS = [
-    *("SOPClassUID", "SOPInstanceUID", "Modality", "BodyPartExamined", "ViewPosition", "PatientAge", "PatientSex"),
+    *("SOPClassUID", "SOPInstanceUID", "Modality", "BodyPartExamined", "AnatomicRegionSequence"),
+    *("ViewPosition", "ViewCodeSequence", "ImageLaterality", "Laterality"),
+    *("PatientSex", "PatientAge", "PatientBirthDate", "StudyDate"),
     *("PresentationIntentType", "BurnedInAnnotation", "Rows", "Columns", "SamplesPerPixel", "NumberOfFrames"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
     *("PhotometricInterpretation", "PlanarConfiguration", "BitsAllocated", "BitsStored", "HighBit"),
     *("PixelRepresentation", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "VOILUTSequence"),
     *("WindowCenter", "WindowWidth", "VOILUTFunction", "RedPaletteColorLookupTableDescriptor"),
     *("RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData"),
     *("PixelData", "FloatPixelData", "DoubleFloatPixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
 ]
-_META_KEYS = ("Modality", "BodyPartExamined", "ViewPosition", "PatientSex", "PresentationIntentType")
-_CODE_STRING = re.compile(r"[A-Z0-9_ ]{1,16}")  # VR CS, PS3.5 6.2
+_META_KEYS = ("Modality", "PatientSex", "PresentationIntentType")
+# DX, mammography and intra-oral: these SOP classes say it too (PS3.4 B.5).
+_FOR_PROCESSING = {f"1.2.840.10008.5.1.4.1.1.1.{family}.1" for family in (1, 2, 3)}
 
 _CLASSES: tuple[tuple[str, Code], ...] = (
     ("1.2.840.10008.1.3.10", Code.DICOMDIR),
@@ -142,31 +149,39 @@ def describe(dataset: Dataset) -> dict[str, str]:
     """Fields that refusal rules need, as strings; anything that is not a clean code string is left out.
 
     Free text is dropped on purpose: sites type names into such fields.
+
+    Returns
+    -------
+    dict of str
+        Modality, PatientSex, PresentationIntentType as they are; BodyPartExamined and ViewPosition, where they are
+        absent the terms of the code sequences that stand for them; Laterality of the image, else of the series;
+        PatientAgeYears at the time of the study.
     """
     facts = {keyword: text for keyword in _META_KEYS if (text := _code_string(dataset, keyword))}
-    age = _age_years(dataset)
+    if str(dataset.get("SOPClassUID") or "") in _FOR_PROCESSING:
+        facts.setdefault("PresentationIntentType", "FOR PROCESSING")
+    if part := _code_string(dataset, "BodyPartExamined") or coded_term(dataset, "AnatomicRegionSequence"):
+        facts["BodyPartExamined"] = part
+    if view := _code_string(dataset, "ViewPosition") or coded_term(dataset, "ViewCodeSequence"):
+        facts["ViewPosition"] = view
+    if side := _code_string(dataset, "ImageLaterality") or _code_string(dataset, "Laterality"):
+        facts["Laterality"] = side
+    age = age_at_study(*(_text(dataset, keyword) for keyword in ("PatientAge", "PatientBirthDate", "StudyDate")))
     if age is not None:
         facts["PatientAgeYears"] = f"{age:g}"
     return facts
 
 
-def _code_string(dataset: Dataset, keyword: str) -> str:
+def _text(dataset: Dataset, keyword: str) -> str:
     try:
-        text = str(dataset.get(keyword) or "").strip().upper()
+        return str(dataset.get(keyword) or "").strip()
     except Exception:
         return ""
-    return text if _CODE_STRING.fullmatch(text) else ""
 
 
-def _age_years(dataset: Dataset) -> float | None:
-    """(0010,1010), VR AS: three digits and D, W, M or Y (PS3.5 6.2)."""
-    try:
-        match = re.fullmatch(r"(\d{3})([DWMY])", str(dataset.get("PatientAge") or "").strip())
-    except Exception:
-        return None
-    if match is None:
-        return None
-    return round(int(match[1]) / {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}[match[2]], 2)
+def _code_string(dataset: Dataset, keyword: str) -> str:
+    text = _text(dataset, keyword).upper()
+    return text if CODE_STRING.fullmatch(text) else ""
 
 
 def _broken(error: Exception, what: str) -> Exception:

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from ..core.codes import Code
 from ..core.image import VoiTable, VoiWindow
 from .header import field
-from .refusals import Code, refuse
+from .refusals import refuse
 
 Range = tuple[float, float]
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+from ..core.accept import FramePolicy
+from ..core.codes import Code
 from ..core.image import Image
-from .refusals import MAX_DECODED_BYTES, Code, refuse
+from .refusals import MAX_DECODED_BYTES, refuse
 from .source import read_bytes
 
 Format = Literal["dicom", "png", "jpeg", "tiff"]
@@ -59,14 +61,15 @@ def sniff(data: bytes) -> Format:
     for magic, name in _MAGIC:
         if data.startswith(magic):
             return name
-    raise refuse(
-        Code.UNKNOWN_FORMAT,
-        "the content is none of DICOM, PNG, JPEG, TIFF",
-        next_step="export the image in one of these; a DICOM file needs its Part 10 header",
-    )
+    raise refuse(Code.UNKNOWN_FORMAT, "the content is none of DICOM, PNG, JPEG, TIFF")
 
 
-def open_image(source: Path | str | bytes | BinaryIO, *, max_decoded_bytes: int = MAX_DECODED_BYTES) -> Decoded:
+def open_image(
+    source: Path | str | bytes | BinaryIO,
+    *,
+    max_decoded_bytes: int = MAX_DECODED_BYTES,
+    frames: FramePolicy = "refuse",
+) -> Decoded:
     """Read an image of any supported format; its name and extension play no part.
 
     Parameters
@@ -74,11 +77,13 @@ def open_image(source: Path | str | bytes | BinaryIO, *, max_decoded_bytes: int 
     source : path, bytes or binary stream
     max_decoded_bytes : int
         Budget for the file and for its decoded pixels, bytes.
+    frames : str
+        What to do with a DICOM file of several frames: refuse, or read the first or the middle one.
 
     Raises
     ------
     ImageError
-        With a code of `refusals.Code`.
+        With a code of `core.codes.Code`.
     InputOutputError
         The file is missing or cannot be opened.
     """
@@ -87,7 +92,7 @@ def open_image(source: Path | str | bytes | BinaryIO, *, max_decoded_bytes: int 
     if kind == "dicom":
         from .read import read_dicom  # raster input does not pay for importing pydicom
 
-        found = read_dicom(data, max_decoded_bytes=max_decoded_bytes)
+        found = read_dicom(data, max_decoded_bytes=max_decoded_bytes, frames=frames)
         return Decoded(found.image, kind, found.decoder, found.transfer_syntax, found.sop_instance_uid or None)
     from .raster import read_raster
 

@@ -17,8 +17,9 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
+from ..core.codes import Code
 from ..core.image import Image
-from .refusals import MAX_DECODED_BYTES, Code, check_budget, check_content, check_file_size, refuse
+from .refusals import MAX_DECODED_BYTES, check_budget, check_content, check_file_size, refuse
 
 _ORIENTATION = 0x0112  # EXIF and TIFF 6.0 tag
 _PHOTOMETRIC, _BITS_PER_SAMPLE = 262, 258  # TIFF 6.0 tags

@@ -9,9 +9,11 @@ colour, palette, YBR             RGB; pydicom converts YBR once, the palette is 
 overlays (60xx)                  left out; never burned into the pixels
 big endian, implicit VR          read
 deflated                         ``DEFLATED``
-multi-frame                      ``MULTI_FRAME``
-SR, RT, SEG, DICOMDIR, ...       a code each, see `refusals.Code`
-JPEG Lossless, 12-bit JPEG, MPEG ``TRANSFER_SYNTAX``
+multi-frame                      ``MULTI_FRAME``, or the first or middle frame where asked for
+enhanced objects                 rescale and window from their functional groups
+SR, RT, SEG, DICOMDIR, ...       a code each, see `core.codes.Code`
+JPEG Lossless, 12-bit JPEG       ``NEEDS_DECODER``, unless pylibjpeg-libjpeg (GPL-3) was installed by the user
+MPEG, JPEG XL and others         ``TRANSFER_SYNTAX``
 no ``DICM`` prefix               ``NOT_DICOM``; edgedx does not guess
 ===============================  =======================================================================
 """
@@ -24,11 +26,14 @@ from typing import BinaryIO
 
 from pydicom.dataset import Dataset
 
+from ..core.accept import FramePolicy
+from ..core.codes import Code
 from ..core.image import Image
+from .frames import take_frame_attributes
 from .header import check_class, describe, field, read_file_meta, read_header, silence_pydicom
 from .lut import first_voi, modality_lut, palette_to_rgb
 from .pixels import check_transfer_syntax, clean_uid, decode, read_layout
-from .refusals import MAX_DECODED_BYTES, Code, check_content, refuse
+from .refusals import MAX_DECODED_BYTES, check_content, refuse
 from .source import read_bytes
 
 
@@ -39,9 +44,8 @@ class DicomImage:
     Attributes
     ----------
     image : Image
-        ``meta`` holds Modality, BodyPartExamined, ViewPosition, PatientSex, PatientAgeYears, PresentationIntentType
-        (each only when present and clean), PhotometricInterpretation, Rows, Columns, BitsStored; and VoiIgnored
-        with the reason when the header's window is unusable.
+        ``meta`` holds what `header.describe` gives, PhotometricInterpretation, Rows, Columns, BitsStored; VoiIgnored
+        with the reason when the header's window is unusable; and Frame, counted from 1, where there are several.
     transfer_syntax, sop_class_uid, sop_instance_uid : str
         UIDs; the last two are empty when absent.
     decoder : str
@@ -55,7 +59,12 @@ class DicomImage:
     sop_instance_uid: str
 
 
-def read_dicom(source: Path | str | bytes | BinaryIO, *, max_decoded_bytes: int = MAX_DECODED_BYTES) -> DicomImage:
+def read_dicom(
+    source: Path | str | bytes | BinaryIO,
+    *,
+    max_decoded_bytes: int = MAX_DECODED_BYTES,
+    frames: FramePolicy = "refuse",
+) -> DicomImage:
     """Read one DICOM Part 10 file.
 
     Parameters
@@ -63,11 +72,13 @@ def read_dicom(source: Path | str | bytes | BinaryIO, *, max_decoded_bytes: int 
     source : path, bytes or binary stream
     max_decoded_bytes : int
         Budget for the file and for its decoded pixels, bytes.
+    frames : str
+        What to do with several frames: refuse, or read the first or the middle one.
 
     Raises
     ------
     ImageError
-        With a code of `refusals.Code`. Neither message nor cause holds a header value.
+        With a code of `core.codes.Code`. Neither message nor cause holds a header value.
     InputOutputError
         The file is missing or cannot be opened.
     DependencyMissing
@@ -82,9 +93,10 @@ def read_dicom(source: Path | str | bytes | BinaryIO, *, max_decoded_bytes: int 
     dataset = read_header(data, meta)
     check_class(field(dataset, "SOPClassUID", str, ""))
     _check_pixels_present(dataset)
-    layout = read_layout(dataset, max_decoded_bytes)
+    layout = read_layout(dataset, max_decoded_bytes, frames)
     stored, layout, decoder = decode(dataset, meta.transfer_syntax, layout)
     check_content(stored)
+    take_frame_attributes(dataset, layout.frame)
 
     pixels, value_range = stored, layout.stored_range
     voi, ignored = None, None
@@ -101,6 +113,8 @@ def read_dicom(source: Path | str | bytes | BinaryIO, *, max_decoded_bytes: int 
     facts["PhotometricInterpretation"] = layout.photometric
     facts["Rows"], facts["Columns"] = str(layout.rows), str(layout.columns)
     facts["BitsStored"] = str(layout.stored)
+    if layout.frames > 1:
+        facts["Frame"] = str(layout.frame + 1)
     if ignored:
         facts["VoiIgnored"] = ignored
     image = Image(pixels, value_range, voi, layout.photometric == "MONOCHROME1", facts)
@@ -119,9 +133,7 @@ def _check_pixels_present(dataset: Dataset) -> None:
     if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
         raise refuse(Code.PIXEL_FORMAT, "floating-point pixel data")
     if "Rows" in dataset and "Columns" in dataset:
-        raise refuse(
-            Code.TRUNCATED, "the header describes pixels that are not in the file", next_step="copy the file again"
-        )
+        raise refuse(Code.TRUNCATED, "the header describes pixels that are not in the file")
     raise refuse(Code.NO_PIXELS, "no pixel data: not an image, or its header is damaged")
 
 

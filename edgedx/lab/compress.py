@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import CheckpointError, ProfileError, UsageError
 from ..core.files import canonical_json, sha256_bytes, write_bytes, write_json
 from ..core.metrics import fit_temperature
+from ..core.preprocess import normalise
 from ..core.profile import DeviceProfile
 from ..core.recipe import Recipe
 from ..device.hardware import Hardware, read_hardware
+from .cam import with_cam
 from .checkpoint import Checkpoint, load_checkpoint
 from .choice import choose_variant, same_kernels
+from .committee import open_teachers
 from .dataset import Dataset
 from .evaluate import operating_points, summary
 from .export import check_parity, export_onnx, run_onnx
@@ -26,6 +30,8 @@ from .student import make_student
 from .typed import to_fp16
 from .unlabeled import open_unlabeled, unlabeled_report
 
+CAM_IMAGES = 32
+"""Images of val on which a class activation map is proven to add up to its logit."""
 WORK = "work"  # what a killed run continues from; removed when the stage is done
 
 
@@ -37,6 +43,7 @@ def compress(
     int8: bool,
     ablate: bool = False,
     unlabeled: Path | None = None,
+    teachers: Sequence[Path] = (),
     out: Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -45,6 +52,8 @@ def compress(
 
     Parameters
     ----------
+    teachers : sequence of Path
+        Further teachers' checkpoints: the student learns the mean of all. The gate judges against the run's own.
     out : Path, optional
         Where ``student`` and ``int8`` go instead of `run`: candidates of a search share a run's teacher and data.
 
@@ -78,6 +87,7 @@ def compress(
         data,
         folder=out / "student",
         unlabeled=more,
+        more_teachers=open_teachers(teachers, teacher),
         ablate=ablate,
         resume=resume,
         overwrite=overwrite,
@@ -137,9 +147,12 @@ def compile_student(
     val, hardware = data.subset("val"), hardware or read_hardware()
     exported = export_onnx(student.model, recipe.preprocess)
     report: dict[str, Any] = {"parity": check_parity(student.model, exported, val, recipe.preprocess), "variants": {}}
-    variants: dict[str, tuple[bytes, str, str, bool]] = {"fp32": (exported, "fp32", "float", True)}
+    # Quantization starts from the graph without the map: its ranges and layers are those of the answer alone.
+    sample = normalise(next(iter(val.batches(CAM_IMAGES))), recipe.preprocess)
+    shown, no_cam = with_cam(exported, sample)
+    variants: dict[str, tuple[bytes, str, str, bool]] = {"fp32": (shown, "fp32", "float", True)}
     if profile.target != "cpu":
-        variants["fp16"] = (to_fp16(exported), "fp16", "float", True)
+        variants["fp16"] = (to_fp16(shown), "fp16", "float", True)
     if int8:
         scheme: Scheme = profile.quantization.scheme  # type: ignore[assignment]  # float was refused above
         here = same_kernels(profile, hardware)
@@ -148,9 +161,11 @@ def compile_student(
         best, report["quantization"] = make_int8(
             exported, recipe, teacher, train, val, scheme, ranges_to_try(profile, here), state, here=here
         )
+        fused = scheme != "trt" and here
+        model, no_cam = with_cam(best.model, sample, precision="int8", fused=fused)
         # What stays float is FP16 for TensorRT: its network takes its types from the graph.
-        model = to_fp16(best.model) if scheme == "trt" else best.model
-        variants[f"int8-{scheme}"] = (model, "int8", scheme, scheme != "trt" and here)
+        model = to_fp16(model) if scheme == "trt" else model
+        variants[f"int8-{scheme}"] = (model, "int8", scheme, fused)
     for name, (model, precision, scheme_name, fused) in variants.items():
         write_bytes(folder / f"{name}.onnx", model)
         report["variants"][name] = {
@@ -161,6 +176,7 @@ def compile_student(
             "fused": fused,
             "bytes": len(model),
             "operators": operators(model),
+            "no_cam": no_cam,
             **_judge(recipe, model, data, folder, name, fused),
         }
     report["choice"] = choose_variant({name: one[0] for name, one in variants.items()}, recipe, profile, hardware)

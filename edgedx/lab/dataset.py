@@ -27,6 +27,8 @@ from .sources import Row, Source, open_source
 from .split import Case, assign_splits, check_classes, shared_contents, shared_patients
 
 CANVASES, MANIFEST, EXCLUDED, SUMMARY = "canvases.npy", "manifest.csv", "excluded.csv", "dataset.json"
+HEADER_GROUPS = {"sex": "PatientSex", "age": "PatientAgeYears", "view": "ViewPosition"}
+"""Subgroups that a DICOM header gives where the source has no such column."""
 _FIXED = ["image", "label", "patient_id", "split", "sha256", "height", "width", "canvas"]
 
 
@@ -168,7 +170,8 @@ def decode_rows(
         if image.pixels.min() == image.pixels.max():
             return "blank"
         store[index] = canvas(image, spec)
-        return Case(row, digest, height, width, index)
+        groups = {name: image.meta.get(field, "") for name, field in HEADER_GROUPS.items()}
+        return Case(replace(row, subgroups={**groups, **row.subgroups}), digest, height, width, index)
 
     cases = []
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # decoders release the interpreter lock
@@ -197,7 +200,7 @@ def _drop_duplicates(cases: list[Case], excluded: list[tuple[str, str]]) -> list
     for case in cases:
         if case.sha256 in contradicted:
             excluded.append((case.row.name, "same image under two labels"))
-        elif first[(case.sha256, case.row.split)] is not case and case.row.split in ("", "train"):
+        elif first[(case.sha256, case.row.split)] is not case and case.row.split not in ("val", "test"):
             excluded.append((case.row.name, "duplicate"))
         else:
             kept.append(case)

@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import __version__
 from ..core.bundle import Golden, Manifest, OperatingPoint, Variant, check_models, open_bundle, write_bundle
+from ..core.doubt import Doubt
 from ..core.errors import GateRefused, ProfileError
 from ..core.files import canonical_json, sha256_file
 from ..core.gate import FLIPS, Verdict, write_verdict
@@ -24,6 +25,7 @@ from .checkpoint import load_checkpoint
 from .choice import choose_variant, runs_fused
 from .compress import compressed_folder
 from .dataset import Dataset
+from .doubt import fit_doubt, told, without
 from .engines import Shipped, ship_engines
 from .finetune import open_data
 from .gate import judge_variant
@@ -94,8 +96,9 @@ def _bundle(
         for name, value in variants.items()
     }
     shipped = ship_engines(shipped_variants, models, profile) if profile.target == "rtx" else Shipped()
-    parts |= shipped.parts
-    parts["model-card.md"] = _model_card(recipe, default, entry, verdict, profile, data).encode()
+    doubt = fit_doubt(recipe, data, models, variants, folder, entry["temperature"])
+    parts |= {**shipped.parts, **doubt.parts}
+    parts["model-card.md"] = _model_card(recipe, default, entry, verdict, profile, data, doubt.doubt).encode()
     manifest = Manifest(
         name=recipe.name,
         version=recipe.version,
@@ -115,6 +118,7 @@ def _bundle(
         default_variant=default,
         engines=shipped.engines,
         features=_feature_length(models["fp32"], recipe),
+        doubt=doubt.doubt,
         baseline=_baseline(recipe, data, folder / default, entry["temperature"]),
         golden=golden,
         metrics=_flat(entry),
@@ -133,7 +137,7 @@ def _bundle(
         "default": choice,
         "gate": {**verdict.to_dict(), "flips_csv": str(out / FLIPS)},
         "engines": shipped.records,
-        "warnings": _warnings(models, variants, profile, shipped),
+        "warnings": [*_warnings(models, variants, profile, shipped), *without(doubt.doubt)],
         "on_the_device": _device_steps(profile, default, path, shipped),
     }
 
@@ -238,7 +242,13 @@ def _device_steps(profile: DeviceProfile, default: str, path: Path, shipped: Shi
 
 
 def _model_card(
-    recipe: Recipe, default: str, entry: dict[str, Any], verdict: Verdict, profile: DeviceProfile, data: Dataset
+    recipe: Recipe,
+    default: str,
+    entry: dict[str, Any],
+    verdict: Verdict,
+    profile: DeviceProfile,
+    data: Dataset,
+    doubt: Doubt,
 ) -> str:
     test = entry["test"]
     area = test["auc"]
@@ -255,7 +265,8 @@ def _model_card(
         f"- Test AUC: {area['value']:.3f} (95 % interval {area['low']:.3f} to {area['high']:.3f})",
         f"- Gate: {'passed' if verdict.passed else 'FORCED'}: {verdict.sentence}",
         *_card_gaps(verdict),
-        f"- Accepts: modality {', '.join(recipe.accept.modality) or 'any'}; others are refused",
+        f"- Accepts: {recipe.accept.told()}; others are refused",
+        *(f"- Doubt: {line}" for line in [*told(doubt, default, recipe.accept.ood), *without(doubt)]),
         "- Limits: judged on the data set above alone; thresholds were chosen on its validation split and should be",
         "  checked on images of the clinic that will use it.",
         f"- The bundle holds {recipe.gate.golden_images} validation images, without headers, to prove the device.",

@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from ..core.heatmap import evidence, heat_of
+from ..core.preprocess import Canvas
 from .curve_plots import calibration_figure, confusion_figure, pr_figure, roc_figure, save, subgroup_figure
 from .gallery import Overlay, gallery
 
@@ -35,5 +39,22 @@ def draw_evaluation(found: Evaluation, folder: Path, overlay: Overlay | None = N
     if wrong := wrong_first(cases, answers):
         bits = found.subject.preprocess.bits
         path = folder / "misclassified.png"
+        overlay = overlay or _maps(found, wrong[0])
         written.append(gallery(cases, answers, wrong, found.asked.canvas_of, path, bits=bits, overlay=overlay))
     return written
+
+
+def _maps(found: Evaluation, first: int) -> Overlay | None:
+    """Where the model looked when it decided, for graphs that say so."""
+    maps, cases, answers = found.subject.maps, found.asked.cases, found.answers
+    if maps is None or maps(found.asked.canvas_of(first)[None]) is None:
+        return None
+
+    def heat(row: int, canvas: Canvas) -> np.ndarray:
+        cams = maps(canvas[None])
+        assert cams is not None
+        decided = [name for name in cases.classes if name in answers.decisions[row].split("|")] or cases.classes
+        name = max(decided, key=lambda one: answers.chances[row][cases.classes.index(one)])
+        return heat_of(evidence(cams[0], cases.classes.index(name), cases.task), canvas.shape[:2])
+
+    return heat

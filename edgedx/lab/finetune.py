@@ -11,12 +11,12 @@ import torch
 
 from ..core.files import atomic_write, sha256_file, write_json
 from ..core.metrics import fit_temperature
-from ..core.recipe import Recipe
+from ..core.recipe import Data, Recipe
 from .checkpoint import ModelCard, save_checkpoint
 from .dataset import Dataset, build_dataset, load_dataset
 from .evaluate import operating_points, summary
 from .loop import Outcome, Phase, fit, predict
-from .sources import fingerprint
+from .sources import fingerprint, reading_settings
 from .stage import Stage, stage_settings
 from .tasks import Classify, class_weights
 from .teacher import build_model
@@ -28,7 +28,10 @@ STATE = "state.safetensors"  # of training, for a run that was killed
 def data_stage(recipe: Recipe, run: Path, *, overwrite: bool = False) -> dict[str, Any]:
     """Read the recipe's data set into ``run/data``; its digest is the input of all later stages."""
     settings = recipe.model_dump(mode="json", include={"task", "data", "synthetic"})
-    stage = Stage(run / "data", {**settings, "canvas": recipe.preprocess.digest()}, {"source": fingerprint(recipe)})
+    for name in ("label_names", "patches"):  # left out where they ask for nothing: runs from before them are current
+        if getattr(recipe.data, name) == Data.model_fields[name].default:
+            del settings["data"][name]
+    stage = Stage(run / "data", {**settings, **reading_settings(recipe)}, {"source": fingerprint(recipe)})
     return stage.run(lambda: build_dataset(recipe, run / "data"), overwrite=overwrite, restartable=True)
 
 
@@ -114,10 +117,8 @@ def teacher_phases(recipe: Recipe, origin: str) -> list[Phase]:
     options = recipe.train
     if origin == "from scratch" or options.frozen_epochs == 0:
         return [Phase("all layers", options.frozen_epochs + options.epochs, options.learning_rate)]
-    return [
-        Phase("new head", options.frozen_epochs, options.frozen_learning_rate, frozen=True),
-        Phase("all layers", options.epochs, options.learning_rate),
-    ]
+    head = Phase("new head", options.frozen_epochs, options.frozen_learning_rate, frozen=True)
+    return [head, Phase("all layers", options.epochs, options.learning_rate)] if options.epochs else [head]
 
 
 def finish(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.compare import Answers, Cases
+from ..core.heatmap import OPACITY
 from ..core.preprocess import Canvas
 from .plots import COLOURS, INK, new_figure, save_figure
 
@@ -41,7 +42,8 @@ def gallery(
         picture = canvas_of(row).astype(np.float32) / ((1 << bits) - 1)
         axis.imshow(picture, cmap="gray" if picture.ndim == 2 else None, vmin=0, vmax=1)
         if overlay is not None:
-            axis.imshow(overlay(row, canvas_of(row)), cmap="inferno", alpha=0.4, vmin=0, vmax=1)
+            heat = overlay(row, canvas_of(row))
+            axis.imshow(heat, cmap="inferno", alpha=OPACITY * heat, vmin=0, vmax=1)
         axis.set_axis_off()
         axis.set_title(_told(cases, answers, row), fontsize=6.5, color=INK, loc="left", pad=3)
     more = f" of {len(rows)}" if len(rows) > len(shown) else ""

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.bundle import Accept
+from ..core.accept import Accept
 from ..core.errors import DataError, EdgedxError, UsageError
 from ..core.files import sha256_bytes, storage_error
 from ..core.preprocess import Canvas, PreprocessSpec, canvas
 from ..core.table import read_table
-from ..device.decide import acceptable
+from ..device.accept import acceptable, facts_of
 
 IMAGE, LABEL, PATIENT = "image", "label", "patient_id"
 _SKIPPED = {".csv", ".json", ".txt", ".md"}
@@ -150,9 +150,9 @@ def read_one(given: Given, spec: PreprocessSpec, accept: Accept) -> Read | str:
     except OSError as error:
         return "no such file" if isinstance(error, FileNotFoundError) else "the file cannot be opened"
     try:
-        image = open_image(content).image
+        image = open_image(content, frames=accept.multi_frame).image
         height, width = image.pixels.shape[:2]
-        refused = acceptable(accept, image.meta, height, width)
+        refused = acceptable(accept, facts_of(image, spec), height, width)
         if refused is not None:
             return f"refused: {refused.code}"
         if image.pixels.min() == image.pixels.max():

@@ -6,7 +6,8 @@ import hashlib
 import os
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.accept import FramePolicy
 from ..core.errors import DataError
 from ..core.files import canonical_json, sha256_bytes, sha256_file, storage_error
 from ..core.image import Image
 from ..core.recipe import Recipe, Task
 from ..core.table import read_table
+from .layouts import LAYOUTS, Found
 
 SPLITS = ("train", "val", "test")
 # What numpy raises for a file that is cut, flipped, pickled, or no npz at all.
@@ -39,9 +42,11 @@ class Row:
     patient : str
         Empty where the source names none: each image is then its own patient.
     split : str
-        Empty where edgedx is to choose.
+        Empty where edgedx is to choose; `layouts.listing.DEVELOPMENT` where it is to choose between train and val.
     problem : str
         Why the row cannot be used; such rows are counted and listed, never dropped in silence.
+    fold : str
+        The publisher's own fold for cross-validation, or empty.
     """
 
     name: str
@@ -50,6 +55,7 @@ class Row:
     split: str = ""
     subgroups: dict[str, str] = field(default_factory=dict)
     problem: str = ""
+    fold: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ def open_source(recipe: Recipe) -> Source:
         The source is missing, or its table lacks a column.
     """
     openers = {"folders": _folders, "csv": _csv, "medmnist": _medmnist, "phantom": _phantom}
-    source = openers[recipe.data.source](recipe)
+    source = openers.get(recipe.data.source, _public)(recipe)
     if not source.rows:
         raise DataError(f"{source.origin}: no images found", next_step="check data.path and data.source of the recipe")
     return source
@@ -84,14 +90,26 @@ def fingerprint(recipe: Recipe) -> str:
     """
     if recipe.data.source == "phantom":
         return ""
-    root = locate(str(recipe.data.path))
+    with _told_where_to_get(recipe):
+        root = locate(str(recipe.data.path))
     if root.is_file():
         return sha256_file(root)
     files = sorted(
         (path.relative_to(root).as_posix(), path.stat().st_size) for path in root.rglob("*") if path.is_file()
     )
+    if recipe.data.source in LAYOUTS:  # several tables: a label that changes need not change a file's size
+        tables = [name for name, _ in files if name.endswith((".csv", ".txt", ".json"))]
+        return sha256_bytes(canonical_json([files, [sha256_file(root / name) for name in tables]]))
     table = root / recipe.data.csv
     return sha256_bytes(canonical_json([files, sha256_file(table) if table.is_file() else ""]))
+
+
+def reading_settings(recipe: Recipe) -> dict[str, str]:
+    """What decides a canvas besides the file, for the record of a stage that reads files."""
+    settings = {"canvas": recipe.preprocess.digest()}
+    if recipe.accept.multi_frame != "refuse":  # left out else, so that runs from before there was a choice are current
+        settings["frames"] = recipe.accept.multi_frame
+    return settings
 
 
 def cache_folder() -> Path:
@@ -118,7 +136,7 @@ def locate(path: str) -> Path:
     )
 
 
-def from_files(root: Path, rows: list[Row], origin: str) -> Source:
+def from_files(root: Path, rows: list[Row], origin: str, frames: FramePolicy) -> Source:
     def read(row: Row) -> tuple[Image, str]:
         from ..dicom.open import open_image
 
@@ -127,9 +145,45 @@ def from_files(root: Path, rows: list[Row], origin: str) -> Source:
             content = path.read_bytes()
         except OSError as error:
             raise storage_error(path, error) from error
-        return open_image(content).image, sha256_bytes(content)
+        return open_image(content, frames=frames).image, sha256_bytes(content)
 
     return Source(rows, read, origin)
+
+
+def _public(recipe: Recipe) -> Source:
+    """A public data set in its own layout; what is missing is told with where to get it and under which licence."""
+    with _told_where_to_get(recipe):
+        root = locate(str(recipe.data.path))
+        listing = LAYOUTS[recipe.data.source](root, recipe.data)
+    rows = [_found_row(recipe, found) for found in listing.found]
+    source = from_files(root, rows, str(recipe.data.path), recipe.accept.multi_frame)
+    if (read := listing.read) is None:
+        return source
+    return Source(source.rows, lambda row: read(row.name), source.origin)
+
+
+@contextmanager
+def _told_where_to_get(recipe: Recipe) -> Iterator[None]:
+    """Where a public data set lacks something: the page that has it, its licence, and what belongs where."""
+    try:
+        yield
+    except DataError as error:
+        about, licence = recipe.origin, recipe.licences.get("data")
+        if not about.page:
+            raise
+        told = f"get it from {about.page}"
+        told += f" ({licence})" if licence else ""
+        told += f", so that {recipe.data.path} holds {about.unpack}" if about.unpack else ""
+        told += f"; {error.next_step}" if error.next_step else ""
+        raise DataError(error.message, next_step=told) from error
+
+
+def _found_row(recipe: Recipe, found: Found) -> Row:
+    label, problem = _label_of(recipe, found.label)
+    if found.problem:
+        label, problem = (), found.problem
+    patient = found.patient if recipe.data.patient_column else ""
+    return Row(found.image, label, patient, found.split, found.groups, problem, found.fold)
 
 
 def _folders(recipe: Recipe) -> Source:
@@ -141,7 +195,7 @@ def _folders(recipe: Recipe) -> Source:
             for path in sorted((root / split / name).rglob("*")):
                 if path.is_file() and path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
                     rows.append(Row(path.relative_to(root).as_posix(), (float(index),), split=split))
-    return from_files(root, rows, str(recipe.data.path))
+    return from_files(root, rows, str(recipe.data.path), recipe.accept.multi_frame)
 
 
 def _csv(recipe: Recipe) -> Source:
@@ -157,7 +211,8 @@ def _csv(recipe: Recipe) -> Source:
             f"{table}: no column {missing[0]!r}; it has {', '.join(columns)}",
             next_step="name the right one in the recipe's data section (patient_column: null where there is none)",
         )
-    return from_files(root, [_csv_row(recipe, entry) for entry in entries], str(data.path))
+    rows = [_csv_row(recipe, entry) for entry in entries]
+    return from_files(root, rows, str(data.path), recipe.accept.multi_frame)
 
 
 def _csv_row(recipe: Recipe, entry: dict[str, str]) -> Row:
@@ -180,24 +235,29 @@ def _csv_row(recipe: Recipe, entry: dict[str, str]) -> Row:
 
 
 def _label(recipe: Recipe, entry: dict[str, str]) -> tuple[tuple[float, ...], str]:
-    task, data = recipe.task, recipe.data
+    data = recipe.data
     if data.label_columns:
         cells = [(entry[column] or "").strip() for column in data.label_columns]
         if bad := [cell for cell in cells if cell not in {"", "0", "1", "0.0", "1.0"}]:
             return (), f"label {bad[0]!r} is not 0, 1 or empty"
         return tuple(float(cell) if cell else float("nan") for cell in cells), "" if any(cells) else "missing label"
-    text = (entry[data.label_column] or "").strip()
+    return _label_of(recipe, (entry[data.label_column] or "").strip())
+
+
+def _label_of(recipe: Recipe, text: str) -> tuple[tuple[float, ...], str]:
+    task, data = recipe.task, recipe.data
     if not text:
         return (), "missing label"
     if text in data.ambiguous_labels:
         return (), "ambiguous label"
-    names = text.split("|") if task.kind == "multilabel" else [text]
+    spelled = text.split("|") if task.kind == "multilabel" else [text]
+    names = [data.label_names.get(name, name) for name in spelled]
     known = {*task.classes, "none"} if task.kind == "multilabel" else set(task.classes)
     if unknown := [name for name in names if name not in known]:
         return (), f"label {unknown[0]!r} is no class of the recipe"
     if task.kind == "multilabel":
         return tuple(float(name in names) for name in task.classes), ""
-    return (float(task.classes.index(text)),), ""
+    return (float(task.classes.index(names[0])),), ""
 
 
 def _medmnist(recipe: Recipe) -> Source:

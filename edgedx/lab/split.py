@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..core.errors import DataError
 from ..core.files import sha256_bytes
 from ..core.recipe import Data, Task
+from .layouts.listing import DEVELOPMENT
 from .sources import SPLITS, Row
 
 
@@ -36,6 +37,13 @@ class Case:
         """The label in a form that can be compared: NaN (unknown) does not equal itself, so it is -1 here."""
         return tuple(-1.0 if np.isnan(value) else value for value in self.row.label)
 
+    @property
+    def strata(self) -> list[tuple[float, ...]]:
+        """Labels to balance splits by. Of several findings each by itself: most combinations of them stand once."""
+        if len(self.row.label) == 1:
+            return [self.label_key]
+        return [(float(place),) for place, value in enumerate(self.row.label) if value == 1] or [()]
+
 
 def assign_splits(cases: Sequence[Case], data: Data) -> list[str]:
     """A split for each case: by fold where the recipe asks for folds, else the source's own, else by fractions."""
@@ -47,10 +55,13 @@ def assign_splits(cases: Sequence[Case], data: Data) -> list[str]:
 def assign(cases: Sequence[Case], fractions: tuple[float, float, float], seed: int) -> list[str]:
     """A split for each case: the source's own, else patients drawn by stratum.
 
+    A part that the source sets apart from test and does not divide further is drawn into train and val.
     Patients are ordered by a hash of seed and name, so that the same patient keeps its place when others are added.
     """
     if all(case.row.split for case in cases):
-        return [case.row.split for case in cases]
+        undivided = [case for case in cases if case.row.split == DEVELOPMENT]
+        drawn = _draw_train_val(undivided, fractions, str(seed))
+        return [drawn[case.patient] if case.row.split == DEVELOPMENT else case.row.split for case in cases]
     if any(case.row.split for case in cases):
         raise DataError(
             "some images name a split and others do not", next_step="fill the split column, or leave it out"
@@ -64,24 +75,34 @@ def assign_fold(
 ) -> list[str]:
     """One fold of patients to test; of the other patients, as many to val as val has of train and val in `fractions`.
 
-    The folds are the same for every `fold`: each case stands in test once.
+    The folds are the same for every `fold`: each case stands in test once. They are the publisher's own where it has
+    as many.
     """
-    place = _draw(cases, np.arange(1, folds) / folds, str(seed))
-    others = [case for case in cases if place[case.patient] != fold]
+    own = sorted({case.row.fold for case in cases})
+    if all(own) and len(own) == folds:
+        place = {case.patient: own.index(case.row.fold) for case in cases}
+    else:
+        place = _draw(cases, np.arange(1, folds) / folds, str(seed))
+    rest = _draw_train_val([case for case in cases if place[case.patient] != fold], fractions, f"val:{seed}")
+    return ["test" if place[case.patient] == fold else rest[case.patient] for case in cases]
+
+
+def _draw_train_val(cases: Sequence[Case], fractions: tuple[float, float, float], salt: str) -> dict[str, str]:
     train, val, _ = fractions
-    rest = _draw(others, np.array([train / (train + val)]), f"val:{seed}")
-    return ["test" if place[case.patient] == fold else SPLITS[rest[case.patient]] for case in cases]
+    drawn = _draw(cases, np.array([train / (train + val)]), salt)
+    return {patient: SPLITS[part] for patient, part in drawn.items()}
 
 
 def _draw(cases: Sequence[Case], limits: NDArray[np.float64], salt: str) -> dict[str, int]:
     """Patients to the parts between `limits`, stratum by stratum; a patient's stratum is its rarest label."""
-    common = Counter(case.label_key for case in cases)
+    common = Counter(label for case in cases for label in case.strata)
     patients: dict[str, list[Case]] = defaultdict(list)
     for case in cases:
         patients[case.patient].append(case)
     strata: dict[tuple[float, ...], list[str]] = defaultdict(list)
     for patient, own in patients.items():
-        strata[min((case.label_key for case in own), key=lambda label: (common[label], label))].append(patient)
+        labels = {label for case in own for label in case.strata}
+        strata[min(labels, key=lambda label: (common[label], label))].append(patient)
     chosen: dict[str, int] = {}
     for members in strata.values():
         members.sort(key=lambda patient: sha256_bytes(f"{salt}:{patient}".encode()))

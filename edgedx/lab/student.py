@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import nn
 from ..core.files import write_text
 from ..core.recipe import Recipe
 from .checkpoint import CARD, Checkpoint, load_checkpoint
+from .committee import Committee
 from .control import with_gain
 from .dataset import Dataset
 from .distil import Distil, contrast_for, method_for, say
@@ -35,6 +37,7 @@ def make_student(
     *,
     folder: Path | None = None,
     unlabeled: Dataset | None = None,
+    more_teachers: Sequence[Checkpoint] = (),
     ablate: bool = False,
     resume: bool = False,
     overwrite: bool = False,
@@ -47,6 +50,8 @@ def make_student(
         Instead of ``run/student``: candidates of a search share teacher and data, and differ in recipe and folder.
     unlabeled : Dataset, optional
         Further images, from `open_unlabeled`; learned from the teacher alone.
+    more_teachers : sequence of Checkpoint
+        From `committee.open_teachers`: the student learns the mean of what they and `teacher` answer.
     ablate : bool
         Train the same student as long on labels alone, into ``control`` below its folder, and record the gain.
     resume : bool
@@ -56,8 +61,10 @@ def make_student(
     inputs = {"data": data.digest, "teacher": teacher.card.sha256}
     if unlabeled is not None:
         inputs["unlabeled"] = unlabeled.digest
+    if more_teachers:
+        inputs["more_teachers"] = " ".join(one.card.sha256 for one in more_teachers)
     stage = Stage(folder or run / "student", settings, inputs)
-    maker = _Maker(recipe, teacher, data, unlabeled, stage.folder, ablate)
+    maker = _Maker(recipe, teacher, data, unlabeled, stage.folder, ablate, more_teachers)
     record = stage.run(lambda: maker.train(resume and not overwrite), overwrite=overwrite, resume=resume)
     shutil.rmtree(stage.folder / WORK, ignore_errors=True)  # only now: until the record stands, it can be resumed
     if not ablate:
@@ -83,9 +90,12 @@ class _Maker:
         unlabeled: Dataset | None,
         folder: Path,
         ablate: bool,
+        more_teachers: Sequence[Checkpoint],
     ) -> None:
         self.recipe, self.options, self.teacher, self.data = recipe, recipe.student, teacher, data
         self.unlabeled, self.folder = unlabeled, folder
+        self.guide = Committee([teacher, *more_teachers]) if more_teachers else teacher.model
+        self.teachers = 1 + len(more_teachers)
         self.train_set, self.val = data.subset("train"), data.subset("val")
         self.images = len(self.train_set) + (len(unlabeled) if unlabeled is not None else 0)
         self.method, self.said = method_for(recipe.task, recipe.student)
@@ -127,7 +137,7 @@ class _Maker:
             title="student",
             ahead=self.plan.ahead(self.distilling),
         )
-        self.teacher.model.to("cpu")  # the loop took it along to a GPU, where there is one
+        self.guide.to("cpu")  # the loop took it along to a GPU, where there is one
         metrics = finish(
             model,
             self.recipe,
@@ -216,15 +226,15 @@ class _Maker:
         and temperatures are to begin at one and the same pruned student."""
         options = self.options
         if pruning:
-            return Distil(self.teacher.model, self._labels(), temperature=temperature, weight=options.distill_weight)
+            return Distil(self.guide, self._labels(), temperature=temperature, weight=options.distill_weight)
         contrast = None
         if options.feature == "crd":
             assert model is not None
             contrast = contrast_for(
-                model, self.teacher.model, len(self.recipe.task.classes), options.feature_memory, self.recipe.train.seed
+                model, self.guide, len(self.recipe.task.classes), options.feature_memory, self.recipe.train.seed
             )
         return Distil(
-            self.teacher.model,
+            self.guide,
             self._labels(),
             temperature=temperature,
             weight=options.distill_weight,
@@ -241,6 +251,7 @@ class _Maker:
             "method": self.method,
             "feature": self.options.feature,
             "temperature": temperature,
+            "teachers": self.teachers,
             "trials": trials,
             "unlabeled_images": len(self.unlabeled) if self.unlabeled is not None else 0,
             "steps": self.controlling.steps,

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.bundle import Accept, OperatingPoint
+from ..core.accept import Accept
+from ..core.bundle import OperatingPoint
 from ..core.errors import InputOutputError, ProviderMissing, UsageError
 from ..core.files import read_json
 from ..core.preprocess import Canvas, PreprocessSpec, normalise
@@ -39,6 +40,8 @@ class Subject:
         A context manager that yields an `Infer`.
     run, recipe : optional
         The run around it; None for what lies by itself.
+    maps : callable, optional
+        Canvases to class activation maps of shape (N, K, h, w), or None where the graph has none.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Subject:
     opened: Callable[[], AbstractContextManager[Infer]]
     run: Path | None = None
     recipe: Recipe | None = None
+    maps: Callable[[Canvas], np.ndarray | None] | None = None
 
     def point(self, name: str | None) -> OperatingPoint:
         """The operating point called `name`; the first unless given; ``argmax`` is always there.
@@ -178,6 +182,7 @@ def _variant(path: Path, run: Path | None, recipe: Recipe | None, threads: int) 
         accept=recipe.accept,
         synthetic=recipe.synthetic,
         opened=_of_runner(runner, recipe.preprocess),
+        maps=lambda canvases: runner.infer(normalise(canvases, recipe.preprocess), cam=True).cam,
         run=run,
         recipe=recipe,
     )
@@ -212,6 +217,7 @@ def _bundle(path: Path, run: Path | None, recipe: Recipe | None, variant: str | 
         accept=manifest.accept,
         synthetic=manifest.synthetic,
         opened=_of_runner(runner, manifest.preprocess),
+        maps=lambda canvases: runner.infer(normalise(canvases, manifest.preprocess), cam=True).cam,
         run=run,
         recipe=recipe,
     )

@@ -15,7 +15,7 @@ from ..core.errors import DataError
 from ..core.files import canonical_json, read_json, sha256_bytes, storage_error, write_json, write_text
 from ..core.recipe import Recipe
 from .dataset import CANVASES, EXCLUDED, MANIFEST, SUMMARY, Dataset, decode_rows
-from .sources import Row, from_files
+from .sources import Row, from_files, reading_settings
 from .stage import Stage
 
 FOLDER = "unlabeled"
@@ -41,7 +41,7 @@ def open_unlabeled(recipe: Recipe, run: Path, source: Path, data: Dataset) -> Da
     """
     stage = Stage(
         run / FOLDER,
-        {"canvas": recipe.preprocess.digest(), "min_side": recipe.data.min_side},
+        {**reading_settings(recipe), "min_side": recipe.data.min_side},
         {"source": _listing_digest(source), "data": data.digest},
     )
     # A cache: what was read for another source or data set is read anew without asking.
@@ -81,7 +81,8 @@ def _read(recipe: Recipe, source: Path, data: Dataset, folder: Path) -> dict[str
         raise DataError(f"{source} holds no file", next_step="give the folder with the unlabeled images")
     folder.mkdir(parents=True, exist_ok=True)
     excluded: list[tuple[str, str]] = []
-    cases = decode_rows(recipe, from_files(source, rows, str(source)), rows, folder / CANVASES, excluded)
+    listed = from_files(source, rows, str(source), recipe.accept.multi_frame)
+    cases = decode_rows(recipe, listed, rows, folder / CANVASES, excluded)
     canvases = np.load(folder / CANVASES, mmap_mode="r", allow_pickle=False)
     known = {
         _canvas_digest(data.canvases[row]): IN_TRAIN if split == "train" else HELD_OUT

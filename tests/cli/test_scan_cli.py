@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,15 +17,6 @@ from bundles import dicom, golden, model, png, write_tiny
 from inprocess import Done, edgedx
 
 from edgedx.core.result import NOT_A_MEDICAL_DEVICE
-
-
-@pytest.fixture(autouse=True)
-def _signals() -> Iterator[None]:
-    """`scan` runs in this process and sets handlers: give pytest its own back."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture

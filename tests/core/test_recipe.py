@@ -63,7 +63,7 @@ def test_a_key_in_the_wrong_section_is_sent_to_the_right_one() -> None:
     ("sections", "named"),
     [
         ({"train": {"epochs": "many"}}, "train.epochs: input should be a valid integer"),
-        ({"train": {"epochs": 0}}, "train.epochs: input should be greater than or equal to 1, not 0"),
+        ({"train": {"epochs": -1}}, "train.epochs: input should be greater than or equal to 0, not -1"),
         ({"train": {"optimizer": "adam"}}, "train.optimizer"),
         ({"augment": {"rotation": 181}}, "augment.rotation"),
         ({"preprocess": {"size": [32]}}, "preprocess.size"),

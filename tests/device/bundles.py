@@ -13,7 +13,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edgedx.core.bundle import Accept, Bundle, Golden, Manifest, OperatingPoint, Variant, open_bundle, write_bundle
+from edgedx.core.accept import Accept
+from edgedx.core.bundle import Bundle, Golden, Manifest, OperatingPoint, Variant, open_bundle, write_bundle
 from edgedx.core.image import Image
 from edgedx.core.preprocess import PreprocessSpec, preprocess
 from edgedx.core.signing import SigningKey, load_signing_key, new_key

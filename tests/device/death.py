@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edgedx.device.journal import Journal
+from edgedx.device.outbox import Outbox
 from edgedx.device.publish import Publisher
 
 
@@ -23,6 +24,7 @@ class Death:
             (os, ("fsync", "replace", "unlink", "mkdir", "rmdir", "ftruncate", "symlink")),
             (Journal, ("receive", "claim", "release", "acquit", "finish")),
             (Publisher, ("extend_table",)),
+            (Outbox, ("add", "settle")),
         ):
             for name in names:
                 self._surround(owner, name)

@@ -7,32 +7,10 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from pydicom.data import get_testdata_files
 from samples import RAMP, edited, packaged, saved
 
-from edgedx.core.errors import ImageError
 from edgedx.dicom.make import write_dicom
-from edgedx.dicom.open import open_image
 from edgedx.dicom.read import read_dicom
-from edgedx.dicom.refusals import Code
-
-
-def test_every_packaged_file_gives_an_image_within_its_range_or_a_known_code() -> None:
-    codes = {code.value for code in Code}
-    images = 0
-    files = [Path(name) for name in get_testdata_files() if Path(name).is_file()]
-    for path in files:
-        try:
-            image = open_image(path).image
-        except ImageError as error:
-            assert error.code in codes, path.name
-            continue
-        images += 1
-        assert np.isfinite(image.pixels).all(), path.name
-        assert image.value_range[0] <= image.pixels.min(), path.name
-        assert image.pixels.max() <= image.value_range[1], path.name
-        assert image.pixels.ndim == 2 or image.pixels.shape[2] == 3, path.name
-    assert len(files) > 150 and images > 60
 
 
 @pytest.mark.parametrize(
@@ -121,7 +99,9 @@ def test_an_overlay_is_left_out() -> None:
     np.testing.assert_array_equal(read_dicom(packaged("examples_overlay.dcm")).image.pixels, raw & 0xFFF)
 
 
-def test_jpeg_2000_that_is_deeper_than_bits_stored_widens_the_range() -> None:
+def test_jpeg_2000_that_is_deeper_than_bits_stored_widens_the_range_where_pixels_need_it() -> None:
     found = read_dicom(packaged("693_J2KI.dcm")).image  # 14 bits in the header, 16 in the codestream
-    assert found.meta["BitsStored"] == "16"
-    assert found.value_range[0] <= found.pixels.min()
+    assert found.meta["BitsStored"] == "14" and found.value_range == (-8192 - 1024, 8191 - 1024)
+    shallow = read_dicom(edited(packaged("693_J2KI.dcm"), BitsStored=12, HighBit=11)).image
+    assert shallow.pixels.min() + 1024 < -(2**11), "12 bits cannot hold it"
+    assert shallow.meta["BitsStored"] == "16" and shallow.value_range == (-32768 - 1024, 32767 - 1024)

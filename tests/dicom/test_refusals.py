@@ -12,10 +12,10 @@ from pydicom.encaps import encapsulate, get_frame
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
 from samples import RAMP, code_of, edited, packaged, saved
 
+from edgedx.core.codes import Code
 from edgedx.core.errors import ImageError, InputOutputError
 from edgedx.dicom.make import write_dicom
 from edgedx.dicom.read import DicomImage, read_dicom
-from edgedx.dicom.refusals import Code
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,8 @@ from edgedx.dicom.refusals import Code
         ("waveform_ecg.dcm", "WAVEFORM"),
         ("priv_SQ.dcm", "NO_PIXELS"),
         ("MR_truncated.dcm", "TRUNCATED"),
-        ("SC_rgb_jpeg_gdcm.dcm", "TRANSFER_SYNTAX"),
-        ("JPEG-lossy.dcm", "TRANSFER_SYNTAX"),
+        ("SC_rgb_jpeg_gdcm.dcm", "NEEDS_DECODER"),
+        ("JPEG-lossy.dcm", "NEEDS_DECODER"),
         ("JPEG2000-embedded-sequence-delimiter.dcm", "DECODE_FAILED"),
     ],
 )
@@ -44,15 +44,21 @@ def test_each_unreadable_kind_has_its_code(name: str, code: str) -> None:
     assert code_of(packaged(name)) == code
 
 
-def test_refused_transfer_syntax_names_the_uid_and_what_it_needs() -> None:
+def test_a_transfer_syntax_that_needs_a_gpl_decoder_names_the_uid_the_package_and_its_licence() -> None:
     with pytest.raises(ImageError) as caught:
         read_dicom(packaged("SC_rgb_jpeg_gdcm.dcm"))
     assert "1.2.840.10008.1.2.4.70" in caught.value.message and "GPL-3" in caught.value.message
+    assert "pip install pylibjpeg-libjpeg" in str(caught.value.next_step)
+
+
+def test_an_unknown_transfer_syntax_is_refused_before_the_data_set_is_parsed(ramp: Path) -> None:
+    data = ramp.read_bytes().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.9.9.9\0")
+    assert code_of(data[:400]) == "TRANSFER_SYNTAX"
 
 
 def test_a_12_bit_jpeg_that_claims_8_bits_is_not_decoded() -> None:
     data = edited(packaged("JPEG-lossy.dcm"), BitsStored=8, HighBit=7, BitsAllocated=8)
-    assert code_of(data) == "TRANSFER_SYNTAX"
+    assert code_of(data) == "HEADER_MISMATCH"
 
 
 @pytest.mark.parametrize("value", [0, 77])
@@ -88,7 +94,8 @@ def test_budget_is_checked_before_decoding() -> None:
 def test_a_header_that_promises_gigabytes_is_refused_without_allocating_them() -> None:
     data = edited(packaged("MR_small_RLE.dcm"), Rows=65535, Columns=65535)
     assert code_of(data) == "TOO_LARGE"
-    assert code_of(edited(packaged("MR_small.dcm"), NumberOfFrames="1000000")) == "TOO_LARGE"
+    frames = edited(packaged("MR_small.dcm"), NumberOfFrames="1000000")
+    assert code_of(frames) == "MULTI_FRAME" and code_of(frames, frames="middle") == "TRUNCATED"
 
 
 @pytest.mark.parametrize(
@@ -123,6 +130,7 @@ def test_a_whole_file_around_half_a_codestream_is_truncated(name: str) -> None:
     ("elements", "code"),
     [
         ({"Rows": 0}, "BROKEN_HEADER"),
+        ({"NumberOfFrames": "0"}, "BROKEN_HEADER"),
         ({"BitsAllocated": None}, "BROKEN_HEADER"),
         ({"PhotometricInterpretation": None}, "BROKEN_HEADER"),
         ({"BitsStored": 17}, "BROKEN_HEADER"),

@@ -18,9 +18,13 @@ from edgedx.core.engine_part import pack_engine  # noqa: E402
 from edgedx.core.errors import UnsupportedModel  # noqa: E402
 from edgedx.core.preprocess import PreprocessSpec  # noqa: E402
 from edgedx.device.run_onnx import OnnxRunner  # noqa: E402
+from edgedx.lab.cam import with_cam  # noqa: E402
 from edgedx.lab.engines import build_ahead  # noqa: E402
 from edgedx.lab.export import MAX_DIFFERENCE, export_onnx  # noqa: E402
 from edgedx.lab.teacher import TESTED, build_model, classifier  # noqa: E402
+
+WITHOUT_CAM = {"vgg16", "convnext_tiny"}
+"""More than pooling and one layer behind the last feature map."""
 
 SLOW = {"vgg16", "inception_v3", "tf_efficientnet_lite1", "tf_efficientnet_lite2"}
 """Large, or of the same operators as one that is built on every run."""
@@ -52,6 +56,8 @@ def test_backbone_trains_a_step_exports_and_agrees_with_onnx_runtime(
     assert np.abs(found.logits - expected).max() <= MAX_DIFFERENCE * max(1.0, float(np.sqrt((expected**2).mean())))
     assert found.features is not None and found.features.ndim == 2
     assert alone.logits.shape == (1, 2)  # the batch is dynamic
+    _, no_cam = with_cam(graph, images.numpy())
+    assert (not no_cam) == (backbone not in WITHOUT_CAM), no_cam
 
 
 @needs_rtx

@@ -154,6 +154,20 @@ def test_a_row_that_is_too_short_is_missing_its_label(tmp_path: Path) -> None:
     assert [row.problem for row in open_source(tiny.recipe(tmp_path)).rows] == ["missing label", "missing label"]
 
 
+def test_labels_may_be_spelled_otherwise_and_several_become_one(tmp_path: Path) -> None:
+    names = {"0": "dark", "1": "bright", "2": "bright"}
+    rows = _table(tmp_path / "set", *({"label": text} for text in "0123"), data={"label_names": names})
+    assert [row.label for row in rows] == [(0,), (1,), (1,), ()]
+    assert rows[3].problem == "label '3' is no class of the recipe"
+
+
+def test_findings_may_be_put_aside(tmp_path: Path) -> None:
+    names = {"Mass": "a", "Cyst": "none"}
+    entries = [{"label": text} for text in ("Mass|b", "Cyst", "Cyst|Mass")]
+    rows = _table(tmp_path / "set", *entries, task=tiny.FINDINGS, data={"label_names": names})
+    assert [row.label for row in rows] == [(1, 1), (0, 0), (1, 0)]
+
+
 def test_without_a_patient_column_each_image_is_its_own(tmp_path: Path) -> None:
     (row,) = _table(tmp_path / "set", {"patient_id": ""}, data={"patient_column": None})
     assert row.problem == "" and row.patient == ""

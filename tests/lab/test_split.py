@@ -10,8 +10,9 @@ import tiny
 
 from edgedx.core.errors import DataError
 from edgedx.core.recipe import Task
+from edgedx.lab.layouts.listing import DEVELOPMENT
 from edgedx.lab.sources import Row
-from edgedx.lab.split import Case, assign, check_classes, shared_contents, shared_patients
+from edgedx.lab.split import Case, assign, assign_fold, check_classes, shared_contents, shared_patients
 
 FRACTIONS = (0.7, 0.15, 0.15)
 BINARY = Task(**tiny.RECIPE["task"])
@@ -97,6 +98,34 @@ def test_a_given_split_is_kept() -> None:
 def test_a_split_given_for_some_alone_is_refused() -> None:
     with pytest.raises(DataError, match="some images name a split"):
         assign([_case("1", split="train"), _case("2")], FRACTIONS, 0)
+
+
+def test_of_an_undivided_part_val_is_drawn_by_patient_and_test_is_kept() -> None:
+    cases = [_case(f"{i}-{shot}", float(i % 2), f"p{i}", DEVELOPMENT) for i in range(200) for shot in range(2)]
+    cases += [_case(f"t{i}", float(i % 2), f"t{i}", "test") for i in range(50)]
+    splits = assign(cases, FRACTIONS, 0)
+    assert Counter(splits) == {"train": 328, "val": 72, "test": 50}  # 0.70 and 0.15 of 0.85
+    assert set(splits[400:]) == {"test"} and not shared_patients(cases, splits)
+
+
+def test_rare_findings_reach_every_split_though_no_two_images_have_the_same() -> None:
+    """Seven findings are 128 combinations: balanced by combination, nearly every patient would be a stratum alone."""
+    cases = [_case(str(i), tuple(float(i >> bit & 1) for bit in range(7)), f"p{i}") for i in range(128)]
+    splits = assign(cases, FRACTIONS, 0)
+    assert Counter(splits)["train"] == pytest.approx(90, abs=4)
+    for bit in range(7):
+        own = Counter(split for case, split in zip(cases, splits, strict=True) if case.row.label[bit])
+        assert own["val"] >= 4 and own["test"] >= 4
+
+
+def test_folds_are_the_publishers_own_where_there_are_as_many() -> None:
+    cases = [Case(Row(str(i), (float(i % 2),), f"p{i}", fold=f"subset{i % 4}"), str(i), 40, 40, i) for i in range(80)]
+    for fold in range(4):
+        splits = assign_fold(cases, 4, fold, FRACTIONS, 0)
+        assert {i % 4 for i, split in enumerate(splits) if split == "test"} == {fold}
+        assert splits.count("test") == 20 and splits.count("val") > 0
+    drawn = assign_fold(cases, 5, 0, FRACTIONS, 0)
+    assert len({i % 4 for i, split in enumerate(drawn) if split == "test"}) > 1
 
 
 def test_patients_in_two_splits_are_found() -> None:

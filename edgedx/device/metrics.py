@@ -1,0 +1,41 @@
+"""A status as metrics, in Prometheus' text format 0.0.4: names and units as its conventions have them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+
+
+def metrics_text(found: Mapping[str, Any]) -> str:
+    """The document that `pulse.Pulse` writes, as metrics. No file name and no patient is in it."""
+    lines: list[str] = []
+
+    def add(name: str, kind: str, about: str, *samples: tuple[Mapping[str, str], float]) -> None:
+        lines.extend((f"# HELP edgedx_{name} {about}", f"# TYPE edgedx_{name} {kind}"))
+        for labels, value in samples:
+            told = ",".join(f'{key}="{text.translate(_ESCAPED)}"' for key, text in labels.items())
+            lines.append(f"edgedx_{name}{{{told}}} {value!r}" if told else f"edgedx_{name} {value!r}")
+
+    of_status = [key.partition(" ")[::2] for key in found["results"]]
+    results = [
+        ({"status": status, "code": code}, count)
+        for (status, code), count in zip(of_status, found["results"].values(), strict=True)
+    ]
+    add("results_total", "counter", "Results in the ledger, by status and reason code.", *results)
+    add("pending", "gauge", "Received files without a result.", ({}, found["pending"]))
+    add("oldest_pending_seconds", "gauge", "Seconds that the first of them has been the first.",
+        ({}, found["oldest_pending_seconds"] or 0.0))  # fmt: skip
+    add("images_total", "counter", "Images answered by this process.", ({}, found["read_by_this_process"]))
+    spent = [({"stage": stage}, value) for stage, value in found["seconds"].items()]
+    add("stage_seconds_total", "counter", "Seconds spent by this process, by stage.", *spent)
+    failures = [({"sink": sink}, count) for sink, count in found["sink_failures"].items()]
+    add("sink_failures_total", "counter", "Results that a further output failed on, by output.", *failures)
+    add("disk_free_bytes", "gauge", "Free on the disk of the output folder.", ({}, found["disk_free"]))
+    add("disk_floor_bytes", "gauge", "Below this no work is taken.", ({}, found["disk_floor"]))
+    add("waiting_for_disk", "gauge", "1 while that is so.", ({}, float(found["state"] == "waiting for disk")))
+    add("beat_seconds", "gauge", "When this was written, seconds since the machine started.", ({}, found["at"]))
+    labels = {key: str(found[key]) for key in ("model", "bundle", "variant", "provider")}
+    add("scanner_info", "gauge", "What is scanning.", (labels, 1.0))
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,16 @@
+"""UIDs of what is made from a result."""
+
+from __future__ import annotations
+
+from edgedx.dicom.uids import device_uid, object_uid, series_uid
+
+
+def test_uids_are_those_of_the_first_release() -> None:
+    """Another value here would give a PACS every object twice."""
+    assert object_uid("a" * 64, "sr") == "2.25.134136839517593724120395871207642932641"
+    assert series_uid("1.2", "b" * 64, "sr") == "PENDING"
+
+
+def test_kind_and_purpose_tell_uids_apart() -> None:
+    uids = {object_uid("k", "sr"), object_uid("k", "sc"), series_uid("k", "b", "sr"), series_uid("k", "b", "sc"), device_uid("b")}
+    assert len(uids) == 5
