@@ -111,7 +111,7 @@ class Code(str, Enum):
         "Store it uncompressed.")
     DECODER_MEMORY = ("DECODER_MEMORY", "quarantined", "Decoding takes more memory than the decoder may have.",
         "Crop or shrink it.")
-    INTERRUPTED = ("INTERRUPTED", "quarantined", "The scanner ended three times while it read this file.",
+    INTERRUPTED = ("INTERRUPTED", "quarantined", "The scanner ended five times while it read this file.",
         "See the log for what ended it; then `edgedx scan retry`.")
     CHANGED = ("CHANGED", "quarantined", "Only by `edgedx gate`: the file changed after it was listed.",
         "Run it again when nothing writes into the folder.")

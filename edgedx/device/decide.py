@@ -11,6 +11,8 @@ from ..core.codes import Code
 from .journal import Stat
 
 MAX_ATTEMPTS = 3
+MAX_INTERRUPTIONS = 5
+"""More than `MAX_ATTEMPTS`: where power is bad, cuts end the scanner more often than a file does."""
 BACK_OFF_SECONDS = (1.0, 5.0)
 """Wait before the second and the third attempt at a file that ended the decoder."""
 DAMAGED_ATTEMPTS = 2
@@ -107,4 +109,4 @@ def after_failure(code: str, attempts: int, settle: float) -> tuple[Literal["ref
 
 def interrupted_too_often(attempts: int) -> bool:
     """Whether a file that was claimed when an earlier scanner died has had all its attempts."""
-    return attempts >= MAX_ATTEMPTS
+    return attempts >= MAX_INTERRUPTIONS

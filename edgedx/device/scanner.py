@@ -1,7 +1,7 @@
 """The scanner: every file of a folder becomes one durable result. Nothing is lost, nothing is done twice.
 
-Each pass lists the inbox, lets settled files through the gate, hashes and records them, and works off what is
-pending in batches: claim, decode in the child, infer, publish, finish.
+Each pass lists the inbox, lets settled files through the gate, hashes and records them, and works off what is pending
+(see `work`).
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..core.bundle import Bundle
-from ..core.errors import EdgedxError, InputOutputError, StorageError
+from ..core.errors import InputOutputError, StorageError
 from ..core.files import storage_error, sync_folder
 from ..core.result import Result, result_key
-from .decide import ABSENT_SECONDS
-from .decode import Decoder, FileChanged
-from .examine import Examiner, Opened, Retry
+from .decode import Decoder
+from .examine import Examiner
 from .inbox import Inbox, check_folders, lock
 from .intake import Intake
-from .journal import Item, Journal
+from .journal import Journal
 from .predict import Predictor
 from .publish import Publisher
-from .sinks import Finding, Sink, Sinks
+from .readers import Readers, default_count
+from .sinks import Sink, Sinks
+from .work import Work
 
 log = logging.getLogger("edgedx.scan")
 
-BATCH = 8
 _BLINK = 0.2  # a signal is answered within this many seconds
 
 
@@ -49,6 +49,8 @@ class Options:
         Bytes free on the output's disk below which no work is taken.
     patience : float
         Seconds after which ``run_once`` gives up on files that are still being written or cannot be opened.
+    workers : int
+        Decoder processes; 0: one for each core, at most four.
     show : bool
         Have the model say where it looked, for sinks that draw it.
     sinks : callable
@@ -59,6 +61,7 @@ class Options:
     settle: float = 2.0
     disk_floor: int = 200 << 20
     patience: float = 60.0
+    workers: int = 0
     show: bool = False
     sinks: Callable[[Bundle, Path], Sequence[Sink]] = lambda bundle, out: ()
 
@@ -74,7 +77,7 @@ class Scanner:
     variant : str
         Name of the model that runs, for the results.
     decoder : Decoder, optional
-        Given by tests.
+        Instead of processes of its own; given by tests.
     clock, sleep : callable
         Monotonic seconds, and waiting; given by tests.
 
@@ -114,24 +117,29 @@ class Scanner:
             sync_folder(self.out)
             self.publisher = Publisher(self.out)
             self.publisher.begin_table(self.journal.finished(), self.journal.count_finished())
-            manifest = self.bundle.manifest
-            decoder = self.decoder or Decoder(manifest.preprocess, frames=manifest.accept.multi_frame)
-            stack.callback(decoder.close)
-            self._examiner = Examiner(self.bundle, self.variant, self.predictor, decoder, self.options.settle)
-            self._sinks = Sinks(self.options.sinks(self.bundle, self.out))
-            stack.callback(self._sinks.close)
+            sinks = Sinks(self.options.sinks(self.bundle, self.out))
+            stack.callback(sinks.close)
+            decoders = [self.decoder] if self.decoder else self._decoders()
+            examiner = Examiner(self.bundle, self.variant, self.predictor, decoders[0], self.options.settle)
+            readers = Readers(examiner, decoders)
+            stack.callback(readers.close)
             self._source = Inbox(self.inbox)
             self._intake = Intake(self._source, self.journal, self.options.settle, self.clock)
-            self._not_before: dict[str, float] = {}
-            self._absent: set[str] = set()
+            self._work = Work(
+                self.journal, self._source, self._intake, self.publisher, sinks, examiner, readers,
+                self.clock, self.options.interval, self._told,
+            )  # fmt: skip
             self._low = False
-            # Claimed, and not by us: the scanner was killed, maybe by one of these. Each is read alone.
-            self._suspects = {item.key for item in self.journal.items("claimed")}
             self._resources = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._resources.close()
+
+    def _decoders(self) -> list[Decoder]:
+        manifest = self.bundle.manifest
+        count = self.options.workers or default_count()
+        return [Decoder(manifest.preprocess, frames=manifest.accept.multi_frame) for _ in range(count)]
 
     def run(self) -> dict[str, int]:
         """Scan until `stop` is set; returns the counts of `Journal.counts`. A full disk is waited for."""
@@ -181,25 +189,12 @@ class Scanner:
 
     def _received(self) -> Iterator[int]:
         for received, arrivals in self._intake.take(lambda: not self.stop and not self._disk_is_low()):
-            back = self._absent & {result_key(one.sha256, self.bundle.digest) for one in arrivals}
-            self._absent -= back
-            self._not_before = {key: when for key, when in self._not_before.items() if key not in back}
+            self._work.came_back(result_key(one.sha256, self.bundle.digest) for one in arrivals)
             yield received
 
     def work(self) -> int:
-        """Take pending items in batches; returns how many got a result."""
-        finished = 0
-        while not self.stop and not self._disk_is_low():
-            now = self.clock()
-            self._not_before = {key: when for key, when in self._not_before.items() if when > now}
-            due = self.journal.pending(BATCH, self._not_before)
-            if not due:
-                break
-            # One that may have ended an earlier scanner must not take others with it.
-            alone = [item for item in due if item.key in self._suspects]
-            finished += self._batch(alone[:1] or due)
-            self._beat()
-        return finished
+        """Work off what is pending; returns how many items got a result."""
+        return self._work.run(lambda: not self.stop and not self._disk_is_low())
 
     def _beat(self) -> None:
         if self.on_beat is None:
@@ -209,78 +204,13 @@ class Scanner:
         except InputOutputError as error:  # a full disk is waited for elsewhere; a pulse is worth no result
             log.error("no heartbeat can be written: %s", type(error).__name__)
 
-    def _batch(self, items: list[Item]) -> int:
-        """Each item gets a result, or a time before which it is not tried again; returns how many got a result."""
-        self._examiner.decoder.warm()
-        findings: list[Finding] = []
-        held: list[tuple[Item, str]] = []
-        for item in items:
-            name = self._present(item)
-            if name is not None:
-                self._absent.discard(item.key)
-                held.append((item, name))
-            elif (result := self._left_behind(item)) is not None:
-                findings.append(Finding(result))
-        keys = [item.key for item, _ in held]
-        self.journal.claim(keys)
-        try:
-            opened = [one for item, name in held if isinstance(one := self._open_one(item, name, findings), Opened)]
-            findings += self._examiner.answer(opened)
-            if suspects := self._suspects & {finding.result.key for finding in findings}:
-                self.journal.acquit(suspects)  # or a kill while their results are written would count against them
-            self._publish(findings)
-        except EdgedxError:  # the disk's fault, or the decoder's that does not start: not the files'
-            self._not_before |= dict.fromkeys(keys, self.clock() + self.options.interval)
-            self.journal.release(keys)
-            raise
-        self._suspects.difference_update(keys)
-        return len(findings)
-
-    def _open_one(self, item: Item, name: str, findings: list[Finding]) -> Opened | None:
-        try:
-            one = self._examiner.open(item, self._source.path(name), name, suspect=item.key in self._suspects)
-        except FileChanged:
-            self.journal.release([item.key])
-            self._intake.reopen(name)
-            one = Retry(self.options.interval)
-        if isinstance(one, Retry):
-            self._not_before[item.key] = self.clock() + one.seconds
-        elif isinstance(one, Result):
-            findings.append(Finding(one))
-        return one if isinstance(one, Opened) else None
-
-    def _publish(self, findings: list[Finding]) -> None:
-        """Durable outputs first, the ledger's final word after them."""
-        if not findings:
-            return
-        findings.sort(key=lambda finding: finding.result.sequence)
-        results = [finding.result for finding in findings]
-        moved: list[str] = []
-        for finding in findings:
-            result = finding.result
-            self.publisher.write(result)
-            self._sinks.publish(finding, self.publisher.path_of(result.key), self._source_of(result))
-            if result.status == "quarantined":
-                for name in self.journal.names(result.source.sha256):
-                    # Another content may have come to be there by now, and that is another input.
-                    if not self._source.holds(name, result.source.sha256) or self.publisher.quarantine(
-                        self._source.path(name), result.key
-                    ):
-                        moved.append(name)
-        codes = [(one.key, one.status, one.reason.code if one.reason else None) for one in results]
-        self.journal.finish(codes, gone=moved)
-        self.publisher.extend_table(results)
+    def _told(self, results: list[Result]) -> None:
         for result in results:
             self.read_now[result.status] += 1
             self._tell(result)
         if self.on_answer is not None and any(result.status != "quarantined" for result in results):
             self.on_answer()
-
-    def _source_of(self, result: Result) -> Path | None:
-        name = result.source.name
-        facts = self._source.stat(name)
-        same = facts is not None and self.journal.recall(name, facts) == result.source.sha256
-        return self._source.path(name) if same else None
+        self._beat()
 
     def _tell(self, result: Result) -> None:
         code, times = "-" if result.reason is None else result.reason.code, result.runtime
@@ -292,35 +222,13 @@ class Scanner:
         if self.on_result is not None:
             self.on_result(result)
 
-    def _present(self, item: Item) -> str | None:
-        """A path that holds the item's content, as far as its facts tell."""
-        for name in self.journal.names(item.sha256):
-            facts = self._source.stat(name)
-            if facts is not None and self.journal.recall(name, facts) == item.sha256:
-                return name
-        return None
-
-    def _left_behind(self, item: Item) -> Result | None:
-        """The result of an item whose file is gone: it was moved by a scanner that died before it could say so.
-
-        Without one the item waits, as a vanished listing is not a deletion.
-        """
-        try:
-            result = self.publisher.read(item.key)
-        except InputOutputError:
-            self._absent.add(item.key)
-            self._not_before[item.key] = self.clock() + ABSENT_SECONDS
-            return None
-        self.publisher.explain(item.key)
-        return result
-
     def _waiting(self, asked: set[str]) -> int:
         """Files of `asked` that are not yet received, and received ones that are there and have no result."""
-        return len(asked & self._intake.waiting()) + self.journal.count_pending() - len(self._absent)
+        return len(asked & self._intake.waiting()) + self.journal.count_pending() - len(self._work.absent)
 
     def absent(self) -> int:
         """Contents that were received, have no result, and are not in the inbox now."""
-        return len(self._absent)
+        return len(self._work.absent)
 
     @property
     def disk_is_low(self) -> bool:
@@ -329,7 +237,7 @@ class Scanner:
 
     def sink_failures(self) -> dict[str, int]:
         """Results that a sink failed on, by sink."""
-        return dict(self._sinks.failed)
+        return dict(self._work.sinks.failed)
 
     def _disk_is_low(self) -> bool:
         try:

@@ -13,7 +13,6 @@ import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from edgedx.device.decode import DecodedCanvas, FileChanged
 from edgedx.device.inbox import Inbox
 from edgedx.device.journal import Journal
 from edgedx.device.predict import Predictor
+from edgedx.device.readers import Readers
 from edgedx.device.runner import Output
 from edgedx.device.scanner import Options, Scanner
 
@@ -154,8 +154,8 @@ def test_a_kill_at_any_step_loses_nothing_and_repeats_nothing(folder: Path, bund
 
 
 def test_kill_upon_kill_ends_with_every_result(folder: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A file that was being read at three deaths is put aside; so many kills in a row would hit one by chance.
-    monkeypatch.setattr("edgedx.device.decide.MAX_ATTEMPTS", 1000)
+    # A file that was being read at five deaths is put aside; so many kills in a row would hit one by chance.
+    monkeypatch.setattr("edgedx.device.decide.MAX_INTERRUPTIONS", 1000)
     dice = random.Random(11)
     for round_ in range(12):
         place = Place(folder / str(round_), bundle)
@@ -174,7 +174,7 @@ def test_a_decoder_that_does_not_start_is_held_against_no_file(tmp_path: Path, b
     place = Place(tmp_path, bundle)
     for _ in range(5):
         with place.scanner() as scanner:
-            scanner._examiner = replace(scanner._examiner, decoder=Broken())  # type: ignore[arg-type]
+            scanner._work.readers = Readers(scanner._work.examiner, [Broken()])  # type: ignore[list-item]
             with pytest.raises(MissingError):
                 scanner.run_once()
     assert not place.run()[0]

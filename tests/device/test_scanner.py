@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from places import OPTIONS, SETTLE, Place, received
 
 from edgedx.core.errors import ImageError, InputOutputError, UsageError
 from edgedx.device.decode import FileChanged
+from edgedx.device.readers import Readers
 from edgedx.device.scanner import Options
 
 # What becomes of a file
@@ -219,7 +219,7 @@ def test_a_content_replaced_before_it_was_read_leaves_the_scanner_in_peace(place
                 reads[path.name] += 1
                 raise FileChanged
 
-        scanner._examiner = replace(scanner._examiner, decoder=Counting())  # type: ignore[arg-type]
+        scanner._work.readers = Readers(scanner._work.examiner, [Counting()])  # type: ignore[list-item]
         for _ in range(50):
             place.time.now += 1.0
             scanner.look()

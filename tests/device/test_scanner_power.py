@@ -59,12 +59,12 @@ def test_a_file_that_ends_the_scanner_again_and_again_is_put_aside(place: Place)
     for seed, name in enumerate("abc"):
         png(place.inbox / f"{name}.png", seed)
     ends = 0
-    for _ in range(6):
+    for _ in range(8):
         try:
             counts = place.scan(decoder=Deadly())
         except SystemExit:
             ends += 1
-    assert counts["done"] == 2 and counts["quarantined"] == 1 and ends == 3
+    assert counts["done"] == 2 and counts["quarantined"] == 1 and ends == 5
     assert place.results()["b.png"]["reason"]["code"] == "INTERRUPTED"
 
 
