@@ -69,6 +69,8 @@ def add_cam(model: bytes, images: np.ndarray, *, precision: str = "fp32", fused:
     with OnnxRunner(changed.SerializeToString(), fused=fused) as runner:
         found = runner.infer(images, cam=True)
     assert found.cam is not None
+    if found.cam.shape[2] * found.cam.shape[3] == 1:
+        raise NoCam("the last feature map has one place alone, which shows nothing")
     # TensorRT allocates by the sides that a graph declares.
     for place, side in zip(changed.graph.output[-1].type.tensor_type.shape.dim[2:], found.cam.shape[2:], strict=True):
         place.dim_value = side

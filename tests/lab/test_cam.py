@@ -10,6 +10,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 import quantizing
+from onnx import TensorProto, helper, numpy_helper
 from quantizing import SPEC
 
 sys.path.append(str(Path(__file__).parents[1] / "device"))
@@ -140,3 +141,21 @@ def test_backbones_of_pooling_and_one_layer_have_it_and_no_others(backbone: str)
     assert (why == "") == (backbone in WITH), why
     if not why:
         assert sums_up(shown) < 1e-4
+
+
+def test_a_map_of_one_place_is_none() -> None:
+    """VGG's first dense layer, a convolution over all of the map in timm, leaves one."""
+    nodes = [
+        helper.make_node("Conv", ["image", "dense"], ["map"]),
+        helper.make_node("GlobalAveragePool", ["map"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["features"]),
+        helper.make_node("Gemm", ["features", "weight", "bias"], ["logits"], transB=1),
+    ]
+    shapes = {"dense": (3, 1, 4, 4), "weight": (2, 3), "bias": (2,)}
+    weights = [numpy_helper.from_array(np.ones(shape, np.float32), name) for name, shape in shapes.items()]
+    value = helper.make_tensor_value_info
+    ends = [value("logits", TensorProto.FLOAT, ["n", 2]), value("features", TensorProto.FLOAT, ["n", 3])]
+    graph = helper.make_graph(nodes, "one", [value("image", TensorProto.FLOAT, ["n", 1, 4, 4])], ends, weights)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    with pytest.raises(NoCam, match="one place alone"):
+        add_cam(made.SerializeToString(), np.ones((2, 1, 4, 4), np.float32))
