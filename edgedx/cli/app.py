@@ -86,7 +86,8 @@ def main() -> None:
 
 def _missing(error: ModuleNotFoundError) -> None:
     extras = {"torch": "lab", "torchvision": "lab", "timm": "lab", "onnx": "lab", "accelerate": "lab",
-              "torch_pruning": "lab", "safetensors": "lab", "matplotlib": "lab", "sklearn": "lab", "scipy": "lab"}  # fmt: skip
+              "torch_pruning": "lab", "safetensors": "lab", "matplotlib": "lab", "sklearn": "lab",
+              "scipy": "lab"}  # fmt: skip
     package = (error.name or "").split(".")[0]
     if package not in extras:
         raise error

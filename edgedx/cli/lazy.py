@@ -62,6 +62,8 @@ def group_with_default(default: str) -> type[TyperGroup]:
     """A group that takes what follows it for its command `default`, unless it is the name of another command."""
 
     class DefaultGroup(TyperGroup):
+        default_command = default
+
         def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
             return super().parse_args(ctx, args if args and args[0] in self.commands else [default, *args])
 

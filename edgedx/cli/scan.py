@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,8 @@ import typer
 from .common import print_json
 from .lazy import group_with_default
 from .scan_outputs import SC, SR, AeTitle, NotAssessed, Push, PushCa, PushCert, PushKey, outbox
+from .scan_receive import CallingAe, Scp, TlsCa, TlsCert, TlsKey, reception
+from .scan_retry import retry
 from .scan_status import status
 
 app = typer.Typer(
@@ -28,6 +31,9 @@ def run(
     variant: Annotated[
         str | None, typer.Option(help="Model of the bundle, e.g. fp32; the one it was installed with unless given.")
     ] = None,
+    workers: Annotated[
+        int, typer.Option(min=0, max=64, help="Decoder processes; 0: one for each core, at most 4.")
+    ] = 0,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads of one inference; 0 lets the runtime choose.")] = 0,
     operating_point: Annotated[str | None, typer.Option(help="Operating point, e.g. sensitivity-0.95.")] = None,
     interval: Annotated[float, typer.Option(min=0.1, help="Seconds between looks at the folder.")] = 2.0,
@@ -48,6 +54,11 @@ def run(
     push_cert: PushCert = None,
     push_key: PushKey = None,
     ae_title: AeTitle = "EDGEDX",
+    scp: Scp = None,
+    calling_ae: CallingAe = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    tls_ca: TlsCa = None,
     metrics_port: Annotated[
         int | None,
         typer.Option(min=0, max=65535, help="Serve the metrics on 127.0.0.1:PORT too; OUT/metrics.prom has them."),
@@ -71,8 +82,8 @@ def run(
     A bundle that was just installed is on trial: after three starts that neither answered an image nor ended in
     order, or when it does not work, the one before it is made active again, and stderr says so.
 
-    `edgedx scan status OUT` says how it does; OUT/metrics.prom is for Prometheus, OUT/audit.jsonl for
-    `edgedx audit verify OUT`.
+    `edgedx scan status OUT` says how it does, `edgedx scan retry OUT` gives what was quarantined another chance;
+    OUT/metrics.prom is for Prometheus, OUT/audit.jsonl for `edgedx audit verify OUT`.
     """
     import signal
     import time
@@ -88,11 +99,12 @@ def run(
     from ..device.scanner import Options
     from ..device.serving import serve
     from ..device.sinks import Sink
-    from .scan_outputs import dicom_outputs
+    from .scan_outputs import dicom_outputs, tell_objects
 
     if print_systemd:
-        network = "open" if push else "none" if metrics_port is None else "loopback"
-        _print_unit(inbox, bundle, out, network=network, log=log)
+        network = "open" if push or scp else "none" if metrics_port is None else "loopback"
+        files = (push_ca, push_cert, push_key, tls_cert, tls_key, tls_ca)
+        _print_unit(inbox, bundle, out, network=network, log=log, files=files)
         return
     begin_log(log, verbose)
     settle = settle if settle is not None else (0.5 if once else 2.0)
@@ -105,8 +117,12 @@ def run(
             out, sr=sr, sc=sc, refused=sr_refused, push=push, authority=push_ca, certificate=push_cert, key=push_key,
             ae_title=ae_title, disk_floor=disk_floor << 20, once=once,
         )  # fmt: skip
+        objects_in = reception(
+            inbox, out, scp=scp, calling=calling_ae or (), certificate=tls_cert, key=tls_key, authority=tls_ca,
+            disk_floor=disk_floor << 20, once=once,
+        )  # fmt: skip
         options = Options(
-            interval=interval, settle=settle, disk_floor=disk_floor << 20, show=heatmap or sc,
+            interval=interval, settle=settle, disk_floor=disk_floor << 20, workers=workers, show=heatmap or sc,
             sinks=lambda bundle, out: [pulse, AuditLog(out, bundle.digest), *drawn, *objects()],
         )  # fmt: skip
         scanner = stack.enter_context(
@@ -115,6 +131,7 @@ def run(
         )  # fmt: skip
         if heatmap:
             require_maps(scanner.predictor)
+        stack.enter_context(objects_in)
         scanner.on_beat = lambda: pulse.beat(scanner)
         notify("READY=1")
 
@@ -146,6 +163,8 @@ def run(
     else:
         typer.echo("  ".join(f"{name} {count}" for name, count in read.items()) + f"  in {seconds:.1f} s")
         typer.echo(f"results   {out / 'results.csv'}, {out / 'results'}")
+        if sr or sc:
+            tell_objects(out)
         if read["quarantined"]:
             typer.echo(f"next      look at {out / 'quarantine'}: each file has its reason beside it")
     if waiting and not scanner.stop:
@@ -157,6 +176,7 @@ def run(
 
 
 app.command("status")(status)
+app.command("retry")(retry)
 app.command("outbox")(outbox)
 
 
@@ -178,7 +198,9 @@ def begin_log(file: Path | None, verbose: bool) -> None:
     logging.basicConfig(level=level, format=told, handlers=[handler])
 
 
-def _print_unit(inbox: Path, bundle: Path, out: Path, *, network: str, log: Path | None) -> None:
+def _print_unit(
+    inbox: Path, bundle: Path, out: Path, *, network: str, log: Path | None, files: Sequence[Path | None]
+) -> None:
     import shutil
     import sys
 
@@ -187,7 +209,8 @@ def _print_unit(inbox: Path, bundle: Path, out: Path, *, network: str, log: Path
 
     program = shutil.which("edgedx")
     words = [str(Path(program).absolute())] if program else [sys.executable, "-m", "edgedx"]
-    places = {str(path): str(path.absolute()) for path in (inbox, bundle, out, log) if path is not None}
+    given = [path.absolute() for path in files if path is not None]
+    places = {str(path): str(path.absolute()) for path in (inbox, bundle, out, log, *files) if path is not None}
     for word in sys.argv[1:]:
         option, sign, value = word.partition("=")
         if word != "--print-systemd":
@@ -196,5 +219,5 @@ def _print_unit(inbox: Path, bundle: Path, out: Path, *, network: str, log: Path
     root = [installed[0].absolute()] if installed is not None else []
     gpu = any(Path(node).exists() for node in ("/dev/nvidiactl", "/dev/nvhost-ctrl"))
     writable = [inbox.absolute(), out.absolute(), *root, *([log.absolute().parent] if log else [])]
-    readable = [] if root else [bundle.absolute()]
+    readable = [*given] if root else [bundle.absolute(), *given]
     typer.echo(unit_text(words, writable=writable, readable=readable, gpu=gpu, network=network), nl=False)

@@ -169,7 +169,9 @@ class Train(_Section):
         1, ge=0, description="Phase 1: epochs with a frozen base and a new head; skipped from scratch."
     )
     epochs: int = Field(
-        6, ge=0, description="Phase 2: epochs with everything unfrozen; 0 leaves the base as it was (feature extraction)."
+        6,
+        ge=0,
+        description="Phase 2: epochs with everything unfrozen; 0 leaves the base as it was (feature extraction).",
     )
     batch_size: int = Field(64, ge=2, description="Images a step, over all processes.")
     optimizer: Literal["adamw", "sgd", "rmsprop"] = Field("adamw", description="Update rule.")

@@ -96,19 +96,19 @@ class Result(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = Field(SCHEMA_VERSION, description="Of this layout.")
     key: str = Field(description="Identity of the result: SHA-256 over file content and bundle digest.")
-    status: Literal["done", "refused", "quarantined"]
-    source: Source
-    prediction: Prediction | None = None
-    prediction_set: PredictionSet | None = None
-    unlikeness: Unlikeness | None = None
-    reason: Reason | None = None
-    runtime: Runtime
+    status: Literal["done", "refused", "quarantined"] = Field(description="What became of the image.")
+    source: Source = Field(description="The file.")
+    prediction: Prediction | None = Field(None, description="Of what is done, and of nothing else.")
+    prediction_set: PredictionSet | None = Field(None, description="Where the bundle has thresholds for it.")
+    unlikeness: Unlikeness | None = Field(None, description="Where the model was asked and has statistics for it.")
+    reason: Reason | None = Field(None, description="Of what is refused or quarantined.")
+    runtime: Runtime = Field(description="What computed it.")
     sequence: int = Field(description="Order of arrival in the ledger; the wall clock may be wrong.")
     created: str = Field(description="Wall clock, ISO 8601 UTC; display only.")
     clock_trusted: bool = Field(description="False when the clock is before this release was made.")
-    disclaimer: str = NOT_A_MEDICAL_DEVICE
+    disclaimer: str = Field(NOT_A_MEDICAL_DEVICE, description="Always there.")
 
 
 def result_key(content_sha256: str, bundle_digest: str) -> str:

@@ -17,7 +17,7 @@ from ..core.result import Result
 from ..core.table import plain_cell
 
 _COLUMNS = ("sequence", "file", "status", "label", "probability", "reason", "created", "model", "result")
-_REASON = ".reason.json"
+REASON = ".reason.json"
 
 
 class Publisher:
@@ -95,11 +95,11 @@ class Publisher:
     def explain(self, key: str) -> None:
         """Put the reason beside what was quarantined under a key, in case a crash came in between."""
         for target in (self.out / "quarantine").glob(f"{key[:12]}-*"):
-            if not target.name.endswith(_REASON):
+            if not target.name.endswith(REASON):
                 self._explain(target, key)
 
     def _explain(self, target: Path, key: str) -> None:
-        write_text(target.with_name(target.name + _REASON), self.path_of(key).read_text(encoding="utf-8"))
+        write_text(target.with_name(target.name + REASON), self.path_of(key).read_text(encoding="utf-8"))
 
     def begin_table(self, keys: Iterable[str], count: int) -> None:
         """Make ``results.csv`` hold one whole line for each of `count` results; a crash may have left fewer.

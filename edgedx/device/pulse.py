@@ -116,6 +116,7 @@ class Pulse:
             "sink_failures": scanner.sink_failures(),
             "disk_free": shutil.disk_usage(self._out).free,
             "disk_floor": scanner.options.disk_floor,
+            "inbox": str(scanner.inbox.absolute()),
             "model": f"{manifest.name} {manifest.version}",
             "bundle": scanner.bundle.digest,
             "variant": scanner.variant,
@@ -164,6 +165,20 @@ def read_pulse(out: Path) -> dict[str, Any]:
     alive = same_start and found["state"] != "stopped" and _exists(int(found["pid"]))
     return {**found, "age_seconds": None if age is None else round(age, 1),
             "running": bool(alive and age is not None and age < STALE_SECONDS)}  # fmt: skip
+
+
+def scanned_inbox(out: Path) -> Path:
+    """The inbox of the scanner that writes to `out`, as its last beat names it.
+
+    Raises
+    ------
+    InputOutputError
+        No scanner has run there, or none that said so.
+    """
+    inbox = read_pulse(out).get("inbox")
+    if not isinstance(inbox, str):
+        raise InputOutputError(f"{out / STATUS} names no inbox", next_step="give it: --inbox FOLDER")
+    return Path(inbox)
 
 
 def _exists(pid: int) -> bool:

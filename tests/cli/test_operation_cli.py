@@ -65,3 +65,14 @@ def test_the_unit_holds_this_command_with_whole_paths_and_nothing_is_scanned(fol
 def test_help_names_the_commands_beside_the_scan_itself(folder: Path) -> None:
     done = edgedx(folder, "scan", "--help")
     assert done.returncode == 0 and "Example: edgedx scan inbox" in done.stdout and "edgedx scan status" in done.stdout
+
+
+def test_quarantine_is_listed_and_put_back(folder: Path) -> None:
+    listed = edgedx(folder, "scan", "retry", "out")
+    assert listed.returncode == 0 and "UNKNOWN_FORMAT  letter.txt" in listed.stdout
+    assert not (folder / "inbox/letter.txt").exists()
+    assert edgedx(folder, "scan", "retry", "out", "f" * 12).returncode == 2
+    said = json.loads(edgedx(folder, "scan", "retry", "out", "--all", "--json").stdout)
+    (moved,) = map(Path, said["moved"])
+    assert moved.parent == folder / "inbox" and moved.name.endswith("-letter.txt") and moved.is_file()
+    assert "nothing is in quarantine" in edgedx(folder, "scan", "retry", "out").stdout

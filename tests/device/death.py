@@ -12,6 +12,7 @@ from typing import Any
 from edgedx.device.journal import Journal
 from edgedx.device.outbox import Outbox
 from edgedx.device.publish import Publisher
+from edgedx.device.receipts import Receipts
 
 
 class Death:
@@ -25,6 +26,7 @@ class Death:
             (Journal, ("receive", "claim", "release", "acquit", "finish")),
             (Publisher, ("extend_table",)),
             (Outbox, ("add", "settle")),
+            (Receipts, ("add",)),
         ):
             for name in names:
                 self._surround(owner, name)
