@@ -56,6 +56,8 @@ def _print(found: dict[str, Any], out: Path) -> None:
         ago = found["age_seconds"]
         when = "" if ago is None else f", {_ago(ago + found['at'] - last['at'])} ago"
         typer.echo(f"last      number {last['sequence']}, {last['status']} {last['code'] or ''}".rstrip() + when)
+    if counts := found["outbox"]:
+        typer.echo(f"PACS      sent {counts['sent']}, queued {counts['queued']}, failed {counts['failed']}")
     floor = found["disk_floor"] >> 20
     typer.echo(f"disk      {found['disk_free'] >> 20} MiB free, floor {floor} MiB")
     if any(key.startswith("quarantined") for key in found["results"]):

@@ -18,6 +18,7 @@ from ..core.errors import InputOutputError
 from ..core.files import read_json, storage_error
 from .metrics import metrics_text
 from .notify import notify
+from .outbox import counts_of
 from .sinks import Finding
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def boot_id() -> str:
 
 
 def read_pulse(out: Path) -> dict[str, Any]:
-    """The last beat of the scanner that writes to `out`, with ``running`` and ``age_seconds`` added.
+    """The last beat of the scanner that writes to `out`, with ``running``, ``age_seconds`` and ``outbox`` added.
 
     Raises
     ------
@@ -163,8 +164,12 @@ def read_pulse(out: Path) -> dict[str, Any]:
     same_start = found["boot"] == boot_id()
     age = time.monotonic() - found["at"] if same_start else None
     alive = same_start and found["state"] != "stopped" and _exists(int(found["pid"]))
-    return {**found, "age_seconds": None if age is None else round(age, 1),
-            "running": bool(alive and age is not None and age < STALE_SECONDS)}  # fmt: skip
+    return {
+        **found,
+        "age_seconds": None if age is None else round(age, 1),
+        "running": bool(alive and age is not None and age < STALE_SECONDS),
+        "outbox": counts_of(out),
+    }
 
 
 def scanned_inbox(out: Path) -> Path:
@@ -201,4 +206,6 @@ def complaints(found: dict[str, Any]) -> list[str]:
     if found["disk_free"] < found["disk_floor"]:
         said.append("the disk is below its floor: no work is taken until there is space")
     said += [f"{count} results without their {sink}" for sink, count in found["sink_failures"].items()]
+    if (found.get("outbox") or {}).get("failed"):
+        said.append(f"{found['outbox']['failed']} objects that the PACS refused: see `edgedx scan outbox`")
     return said

@@ -97,6 +97,8 @@ def test_a_folder_without_a_scanner_is_an_error(tmp_path: Path) -> None:
 def test_a_low_disk_and_a_failing_output_are_complained_of(place: Place) -> None:
     found = _beating(place, disk_free=1, disk_floor=2, sink_failures={"heatmap": 3})
     assert len(complaints(found)) == 2 and "3 results without their heatmap" in complaints(found)[1]
+    assert found["outbox"] is None
+    assert "2 objects that the PACS refused" in complaints({**found, "outbox": {"failed": 2}})[-1]
 
 
 def test_metrics_are_served_on_loopback_alone() -> None:
