@@ -137,4 +137,14 @@ def _syntax(data: bytearray, dice: random.Random) -> None:
         struct.pack_into("<I", data, 140, (group + len(name) - length) & 0xFFFFFFFF)
 
 
-_KINDS: list[Callable[[bytearray, random.Random], None]] = [_flip, _flip, _cut, _drop, _length, _vr, _remove, _size, _syntax]
+_KINDS: list[Callable[[bytearray, random.Random], None]] = [
+    _flip,
+    _flip,
+    _cut,
+    _drop,
+    _length,
+    _vr,
+    _remove,
+    _size,
+    _syntax,
+]

@@ -89,7 +89,7 @@ def _die(scanner: ScannerProcess, dice: random.Random) -> str:
         until = time.monotonic() + 60.0
         while "seq=" not in scanner.log() and scanner.alive() and time.monotonic() < until:
             time.sleep(0.005)
-        time.sleep(dice.random() * 0.5)
+        time.sleep(dice.random() * 1.5)
     doing = "working" if "seq=" in scanner.log() else "starting"
     if not scanner.alive():
         raise RuntimeError(f"the scanner ended by itself:\n{scanner.log()}")
@@ -120,11 +120,10 @@ def main() -> int:
                 if found.lost or found.duplicated or found.broken:
                     troubles.append(f"after kill {number}: {found}")
         load.end()
-        scanner.start()
-        finished = scanner.wait_for(len(load.given), 120.0)
-        status = scanner.stop()
+        last = ScannerProcess(options.bundle, Path(name), ["--settle", "0.2", "--once"])
+        status = int(last.start().wait(600))
         found = account(scanner.inbox, scanner.out, load.given, ended=True)
-        log = scanner.log()
+        log = last.log()
     report = {
         "schema_version": 1,
         "date": time.strftime("%Y-%m-%d"),
@@ -150,7 +149,7 @@ def main() -> int:
     )
     print("fates     " + ", ".join(f"{code} {count}" for code, count in found.codes.most_common()))
     wrong = found.lost or found.duplicated or found.broken or troubles or report["pending"]
-    if wrong or not finished or status != 0:
+    if wrong or status != 0:
         print(f"FAILED: {found}\n" + "\n".join(troubles) + f"\n{log[-4000:]}", file=sys.stderr)
         return 1
     return 0

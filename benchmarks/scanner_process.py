@@ -43,12 +43,12 @@ class ScannerProcess:
         for folder in (self.inbox, self.staging):
             folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "edgedx", "scan", self.inbox, "--bundle", bundle, "--out", self.out]
-        self._command = [*map(str, command), "--disk-floor", "0", "--verbose", *arguments]
+        self.command = [*map(str, command), "--disk-floor", "0", "--verbose", *arguments]
 
     def start(self) -> psutil.Popen:
         """Start it; its log begins anew."""
         with self._log.open("wb") as log:
-            self.process = psutil.Popen(self._command, stdout=log, stderr=log)
+            self.process = psutil.Popen(self.command, stdout=log, stderr=log)
         return self.process
 
     def alive(self) -> bool:

@@ -23,6 +23,7 @@ COMMANDS = {
     "bench": "Accuracy against latency, model beside model.",
     "scan": "Read every new image of a folder.",
     "audit": "Prove that a scanner's audit log is whole.",
+    "export": "Copy images with their results, de-identified.",
     "install": "Verify a bundle, prove it here, make it active.",
     "rollback": "Make the other slot active again.",
     "status": "What is installed on a device, and whom it trusts.",

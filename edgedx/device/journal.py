@@ -47,7 +47,7 @@ _VERSION = 1
 FINAL = ("done", "refused", "quarantined")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # one for each file of the inbox is kept in memory
 class Stat:
     """What tells one version of a file from another without reading it."""
 

@@ -137,7 +137,7 @@ class Desk:
             sha256 = digest.hexdigest()
             try:
                 return self._store(file_name(found[1], sha256), sha256, header, body)
-            except (InputOutputError, OSError):  # the disk is full, or gone: the peer keeps it and sends it again
+            except (InputOutputError, OSError, MemoryError):  # full, or gone: the peer keeps it and sends it again
                 return Status.NO_SPACE
 
     def _store(self, name: str, sha256: str, header: bytes, body: memoryview) -> Status:

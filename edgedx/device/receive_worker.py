@@ -91,7 +91,7 @@ class Reception:
         if status not in (Status.TAKEN, Status.NO_SPACE):
             requestor = event.assoc.requestor
             self._tell(f"object not taken: 0x{status:04X} {told_title(requestor.ae_title)} {requestor.address}")
-        if (status is Status.NO_SPACE) != self._low:
+        elif (status is Status.NO_SPACE) != self._low:
             self._low = status is Status.NO_SPACE
             self._tell("no space: objects are answered 0xA700" if self._low else "there is space again")
         return int(status)
@@ -106,9 +106,12 @@ class Reception:
 
 
 def _closed(event: Any) -> None:
-    """A peer that left before it asked for anything: its thread would wait for the request until that is overdue."""
+    """A connection ended: what pynetdicom would keep of it for half a minute goes now."""
+    message = event.assoc.dimse.message
+    if message is not None and message.data_set is not None:
+        message.data_set.close()  # an object that was on its way
     if event.assoc.requestor.primitive is None:
-        event.assoc.dul.to_user_queue.put(None)
+        event.assoc.dul.to_user_queue.put(None)  # its thread would wait for the association request
 
 
 class Sparing:
@@ -131,10 +134,11 @@ class Sparing:
 
 
 def confine(memory: int) -> None:
-    """Limits on memory, no core dump, and no end but the scanner's."""
+    """Limits on memory, no core dump, no end but the scanner's, and files that are not for every user."""
     import ctypes
     import resource
 
+    os.umask(0o027)
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(-8, 2)  # M_ARENA_MAX: each arena takes 64 MB of address space, one for each thread
     threading.stack_size(_STACK)

@@ -82,7 +82,8 @@ def chosen(found: Iterable[Quarantined], keys: Sequence[str]) -> list[Quarantine
     """
     fitting: dict[Path, Quarantined] = {}
     for key in keys:
-        of_key = {one.path: one for one in found if re.fullmatch("[0-9a-f]{4,64}", key) and one.key.startswith(key[:12])}
+        begin = key[:12] if re.fullmatch("[0-9a-f]{4,64}", key) else "-"
+        of_key = {one.path: one for one in found if one.key.startswith(begin)}
         if not of_key:
             raise UsageError(f"nothing is quarantined under {key!r}", next_step="list them: edgedx scan retry OUT")
         fitting |= of_key

@@ -122,7 +122,7 @@ def write_dicom(
         _dx_modules(ds, photometric)
     elif kind == "SC":
         ds.ConversionType = "SYN"
-    write_bytes(path, _encode(ds))
+    write_bytes(path, encode(ds))
     return str(ds.SOPInstanceUID)
 
 
@@ -194,7 +194,8 @@ def _dx_modules(ds: Dataset, photometric: str) -> None:
     ds.AcquisitionContextSequence = []
 
 
-def _encode(ds: Dataset) -> bytes:
+def encode(ds: Dataset) -> bytes:
+    """A data set as a Part 10 file of ours, Explicit VR Little Endian: new file meta, zero preamble."""
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\x00\x01"
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = ds.SOPClassUID, ds.SOPInstanceUID

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def _listens(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
 @pytest.mark.skipif(shutil.which("storescu") is None, reason="Debian package dcmtk is absent")
 def test_what_storescu_sends_becomes_one_result_each(folder: Path) -> None:
     port = str(free_port())
@@ -35,8 +41,9 @@ def test_what_storescu_sends_becomes_one_result_each(folder: Path) -> None:
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     scu = ["storescu", "-aet", "CT1", "-aec", "EDGEDX", "127.0.0.1", port]
-    wait_for(lambda: subprocess.run([*scu, *files], capture_output=True, check=False).returncode == 0)
-    subprocess.run([*scu, *files], check=True)  # again
+    wait_for(lambda: _listens(int(port)) or scan.poll() is not None)
+    for _ in range(2):  # and again
+        subprocess.run([*scu, *files], check=True)
     wait_for(lambda: len(list((folder / "out/results").glob("*.json"))) == 3)
     scan.send_signal(signal.SIGTERM)
     said, told = scan.communicate(timeout=120)
@@ -67,7 +74,8 @@ def test_the_unit_may_use_the_network_and_names_every_file_in_full(folder: Path)
     (folder / "keys").mkdir()
     done = edgedx(
         folder, "scan", "inbox", "--bundle", "tiny.edgedx", "--out", "out", "--scp", "EDGEDX@11112",
-        "--calling-ae", "*", "--tls-cert", "keys/a.pem", "--tls-key", "keys/a.key", "--tls-ca=keys/ca.pem", "--print-systemd",
+        "--calling-ae", "*", "--tls-cert", "keys/a.pem", "--tls-key", "keys/a.key", "--tls-ca=keys/ca.pem",
+        "--print-systemd",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "AF_INET6" in done.stdout and "PrivateNetwork" not in done.stdout

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import random
 import shutil
 import signal
 import socket
@@ -23,6 +25,7 @@ import psutil
 import pydicom
 import pytest
 from pacs import free_port, wait_for
+from pynetdicom import evt
 
 from edgedx.core.errors import InputOutputError, UsageError
 from edgedx.core.files import sha256_file
@@ -129,9 +132,6 @@ def test_dcmtk_sends_and_echoes_and_strangers_and_attacks_get_nothing(
         assert site.scu(site.image(20)) == "", "who has something to say comes in nevertheless"
         for one in silent:
             one.close()
-        for _ in range(100):  # and who only knocks leaves no thread behind
-            socket.create_connection(("127.0.0.1", site.port)).close()
-        wait_for(lambda: process().num_threads() < 10)
         assert process().pid == pid, "nothing of that ended it"
         told = caplog.text
         for words in ("CT1 127.0.0.1 called OTHER", "DOE?JANE 127.0.0.1", "PDU_TOO_LONG 127.0", "TOO_MANY 127.0"):
@@ -250,6 +250,42 @@ def test_a_peer_that_drips_and_one_that_sends_too_much_end_and_their_memory_is_g
     assert len(site.names()) == 1
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # pynetdicom's, each one peer's
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+def test_garbage_ends_its_own_connection_alone(site: Site) -> None:
+    from pynetdicom.ae import ApplicationEntity
+    from pynetdicom.pdu import A_ASSOCIATE_RQ, A_RELEASE_RQ
+
+    sent: list[bytes] = []
+    entity = ApplicationEntity(ae_title="CT1")
+    entity.add_requested_context("1.2.840.10008.5.1.4.1.1.1")
+    dice = random.Random(5)
+    with _inside(site, site.listen(), []) as reception:
+        handlers = [(evt.EVT_DATA_SENT, lambda event: sent.append(event.data))]
+        association = entity.associate("127.0.0.1", site.port, ae_title="EDGEDX", evt_handlers=handlers)
+        assert association.send_c_store(pydicom.dcmread(site.image(1))).Status == 0
+        association.release()
+        assert len(sent) >= 3 and sent[0][0] == A_ASSOCIATE_RQ().pdu_type and sent[-1][0] == A_RELEASE_RQ().pdu_type
+        for _ in range(40):
+            stream = bytearray(b"".join(sent)[: dice.choice((200, 400, 10_000))])
+            for _ in range(dice.choice((1, 3, 30))):
+                stream[dice.randrange(len(stream))] = dice.randrange(256)
+            with socket.create_connection(("127.0.0.1", site.port)) as peer, contextlib.suppress(ConnectionError):
+                peer.sendall(stream)
+        assert site.scu(site.image(2)) == ""
+        wait_for(lambda: not reception.server.active_associations and reception.load.bytes == 0)
+    site.check()
+
+
+def test_who_only_knocks_leaves_no_thread_behind(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgedx.device.receive_worker._REQUEST_SECONDS", 3600.0)
+    with _inside(site, site.listen(), []) as reception:
+        for _ in range(20):
+            socket.create_connection(("127.0.0.1", site.port)).close()
+        assert site.scu() == ""
+        wait_for(lambda: not reception.server.active_associations)
+
+
 def test_a_flood_of_lines_is_told_in_part() -> None:
     told: list[str] = []
     sparing = Sparing(told.append, lines=3)
@@ -283,7 +319,23 @@ def test_an_address_without_a_host_is_loopback_and_any_sender_must_be_asked_for(
     port = free_port()
     listen = parse_listen(f"EDGEDX@{port}", ["*"])
     assert (listen.host, listen.port, listen.calling) == ("127.0.0.1", port, ())
-    assert parse_listen(f"EDGEDX@[::1]:{port}", ["CT 1"]).host == "::1"
+
+
+def test_ipv6_is_listened_on_too(site: Site) -> None:  # dcmtk does not speak it
+    from pynetdicom.ae import ApplicationEntity
+
+    listen = site.listen(host="::1")
+    try:
+        listen.bind().close()
+    except OSError:
+        pytest.skip("no IPv6 on this machine")
+    assert parse_listen(f"EDGEDX@[::1]:{site.port}", ["CT 1"]).host == "::1"
+    with _inside(site, listen, []):
+        entity = ApplicationEntity(ae_title="CT1")
+        entity.add_requested_context("1.2.840.10008.1.1")
+        association = entity.associate("::1", site.port, ae_title="EDGEDX")
+        assert association.is_established and association.send_c_echo().Status == 0
+        association.release()
 
 
 def test_an_address_of_another_machine_and_half_of_tls_are_told(tmp_path: Path) -> None:
