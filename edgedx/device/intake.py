@@ -13,7 +13,7 @@ from .journal import Arrival, Journal
 
 log = logging.getLogger("edgedx.scan")
 
-PORTION = 64  # files hashed before the first of them is worked on
+PORTION = 32  # files hashed before the first of them is worked on
 
 
 class Intake:

@@ -129,6 +129,7 @@ class Scanner:
                 self.journal, self._source, self._intake, self.publisher, sinks, examiner, readers,
                 self.clock, self.options.interval, self._told,
             )  # fmt: skip
+            stack.callback(self._work.close)
             self._low = False
             self._resources = stack.pop_all()
         return self
@@ -185,16 +186,20 @@ class Scanner:
 
     def _pass(self) -> int:
         """Look and work, in turns: a backlog's first results do not wait until its last file is hashed."""
-        return sum(received + self.work() for received in self._received()) + self.work()
+        ahead = sum(received + self._work.run(self._may_go_on, drain=False) for received in self._received())
+        return ahead + self.work()
 
     def _received(self) -> Iterator[int]:
-        for received, arrivals in self._intake.take(lambda: not self.stop and not self._disk_is_low()):
+        for received, arrivals in self._intake.take(self._may_go_on):
             self._work.came_back(result_key(one.sha256, self.bundle.digest) for one in arrivals)
             yield received
 
     def work(self) -> int:
         """Work off what is pending; returns how many items got a result."""
-        return self._work.run(lambda: not self.stop and not self._disk_is_low())
+        return self._work.run(self._may_go_on)
+
+    def _may_go_on(self) -> bool:
+        return not self.stop and not self._disk_is_low()
 
     def _beat(self) -> None:
         if self.on_beat is None:

@@ -24,7 +24,7 @@ from .sinks import Finding, Sinks
 
 BATCH = 8
 AHEAD = 2
-"""Batches that are decoded or wait for it while one is answered."""
+"""Batches that are decoded or wait for it while one is answered, or more files are looked for."""
 
 
 @dataclass
@@ -56,36 +56,46 @@ class Work:
     absent: set[str] = field(default_factory=set)
     suspects: set[str] = field(default_factory=set)
     _not_before: dict[str, float] = field(default_factory=dict)
+    _ahead: deque[Reading] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
         self.suspects |= {item.key for item in self.journal.items("claimed")}
 
-    def run(self, may_go_on: Callable[[], bool]) -> int:
+    def run(self, may_go_on: Callable[[], bool], *, drain: bool = True) -> int:
         """Work off what is due; returns how many items got a result.
 
         Parameters
         ----------
         may_go_on : callable
             Asked before each batch.
+        drain : bool
+            Until nothing is due; else the last `AHEAD` batches are left to the decoders, for the next call to answer:
+            they are not idle then while the caller looks for more.
         """
-        finished, ahead = 0, deque[Reading]()
+        finished, left = 0, False
         try:
             while may_go_on():
-                self._fill(ahead)
-                if not ahead:
+                self._fill()
+                left = not drain and not self.journal.pending(1, self._not_before.keys() | self._begun())
+                if left or not self._ahead:
                     break
-                reading = ahead.popleft()
+                reading = self._ahead.popleft()
                 try:
                     opened = self._opened(reading)
-                    self._fill(ahead, reading)  # so that decoding goes on while these are answered
+                    self._fill(reading)  # so that decoding goes on while these are answered
                     finished += self._end(reading, opened)
                 except EdgedxError:  # the disk's fault, or the decoder's that does not start: not the files'
                     self._give_back(reading)
                     raise
         finally:
-            for reading in ahead:
-                self._give_back(reading, at_once=True)
+            if not left:
+                self.close()
         return finished
+
+    def close(self) -> None:
+        """Give back what is being decoded."""
+        while self._ahead:
+            self._give_back(self._ahead.popleft(), at_once=True)
 
     def came_back(self, keys: Iterable[str]) -> None:
         """Contents that were absent are in the inbox again."""
@@ -93,15 +103,17 @@ class Work:
         self.absent -= back
         self._not_before = {key: when for key, when in self._not_before.items() if key not in back}
 
-    def _fill(self, ahead: deque[Reading], *others: Reading) -> None:
-        while len(ahead) < AHEAD and (reading := self._begin([*ahead, *others])) is not None:
-            ahead.append(reading)
+    def _begun(self, *others: Reading) -> set[str]:
+        return {key for reading in (*self._ahead, *others) for key in reading.all_keys}
 
-    def _begin(self, others: Sequence[Reading]) -> Reading | None:
-        """Claim what is due and in no other batch, durably, and have it decoded."""
+    def _fill(self, *others: Reading) -> None:
+        while len(self._ahead) < AHEAD and (reading := self._begin(self._begun(*others))) is not None:
+            self._ahead.append(reading)
+
+    def _begin(self, begun: set[str]) -> Reading | None:
+        """Claim what is due and not in `begun`, durably, and have it decoded."""
         now = self.clock()
         self._not_before = {key: when for key, when in self._not_before.items() if when > now}
-        begun = {key for other in others for key in other.all_keys}
         if begun & self.suspects:
             return None  # one that may have ended an earlier scanner must not take others with it
         while due := self.journal.pending(BATCH, self._not_before.keys() | begun):

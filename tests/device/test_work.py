@@ -79,6 +79,27 @@ def test_the_next_batch_is_decoded_while_one_is_answered(place: Place, monkeypat
     assert answered == [BATCH, 1]
 
 
+def test_decoding_goes_on_while_more_files_are_hashed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgedx.device.intake.PORTION", BATCH)
+    begun, hashed = threading.Semaphore(0), []
+    for seed in range(2 * BATCH):
+        png(place.inbox / f"{seed:02d}.png", seed)
+    with place.scanner() as scanner:
+        _use(scanner, Watched(place.decoder, lambda path: begun.release()))
+        whole = scanner._source.hash
+
+        def hash_(name: str) -> str:
+            hashed.append(name)
+            if len(hashed) == BATCH + 1:
+                assert begun.acquire(timeout=PATIENCE), "the first portion waits for the second"
+                assert scanner.journal.counts()["done"] == 0
+            return whole(name)
+
+        scanner._source.hash = hash_  # type: ignore[method-assign]
+        assert scanner.run_once()["done"] == 2 * BATCH
+    assert len(hashed) == 2 * BATCH
+
+
 def test_what_may_have_ended_a_scanner_is_claimed_alone(place: Place) -> None:
     with place.scanner() as scanner:
         _fill(place, 5, scanner)
