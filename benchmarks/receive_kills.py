@@ -19,6 +19,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import sqlite3
@@ -39,6 +40,10 @@ import pydicom
 from edgedx.core.files import sha256_bytes, sha256_file, write_json
 from edgedx.dicom.make import write_dicom
 from edgedx.lab.stage import machine
+
+# dcmtk's, and not what pynetdicom installs under the same name beside this Python.
+_ELSEWHERE = [folder for folder in os.get_exec_path() if not folder.startswith(sys.prefix)]
+_STORESCU = str(shutil.which("storescu", path=os.pathsep.join(_ELSEWHERE)))
 
 
 class Site:
@@ -126,7 +131,7 @@ class Load:
             path = dice.choice(own) if again else self._make(sender, number := number + 1)
             while not self.ending.is_set():
                 done = subprocess.run(
-                    ["storescu", "-aet", "LOAD", "-aec", "EDGEDX", "127.0.0.1", str(self._port), path],
+                    [_STORESCU, "-aet", "LOAD", "-aec", "EDGEDX", "127.0.0.1", str(self._port), path],
                     capture_output=True, check=False,
                 )  # fmt: skip
                 with self._lock:

@@ -55,6 +55,7 @@ EXTRAS = {
             ("onnx", "onnx"),
             ("onnxscript", "onnxscript"),
             ("scikit-learn", "sklearn"),
+            ("scipy", "scipy"),
             ("matplotlib", "matplotlib"),
             ("safetensors", "safetensors"),
             ("packaging", "packaging"),

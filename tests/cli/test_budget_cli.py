@@ -41,6 +41,7 @@ def test_a_latency_budget_for_a_jetson_is_refused_here(folder: Path) -> None:
     assert "--max-macs" in done.stderr and "--device-record" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_budget_that_nothing_meets_says_by_how_much_and_leaves_the_run_alone(folder: Path) -> None:
     done = edgedx(folder, *BUDGET, "--max-latency", "1us")
     assert done.returncode == 1

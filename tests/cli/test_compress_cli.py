@@ -53,6 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_gain_and_further_images_are_told(folder: Path) -> None:
     arguments = ("compress", "runs/tiny", "--device", "x86-avx2", "--ablate", "--unlabeled", "more")
     done = edgedx(folder, *arguments)

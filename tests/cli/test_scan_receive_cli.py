@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1] / "device"))
 
 from bundles import dicom, write_tiny
+from dcmtk import dcmtk
 from inprocess import edgedx
 from pacs import free_port, wait_for
 
@@ -31,7 +31,7 @@ def _listens(port: int) -> bool:
         return one.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.mark.skipif(shutil.which("storescu") is None, reason="Debian package dcmtk is absent")
+@pytest.mark.skipif(dcmtk("storescu") is None, reason="Debian package dcmtk is absent")
 def test_what_storescu_sends_becomes_one_result_each(folder: Path) -> None:
     port = str(free_port())
     files = [dicom(folder / f"{seed}.dcm", seed, name="CANARY^JANE") for seed in range(3)]
@@ -40,7 +40,7 @@ def test_what_storescu_sends_becomes_one_result_each(folder: Path) -> None:
          "--interval", "0.1", "--scp", f"EDGEDX@127.0.0.1:{port}", "--calling-ae", "CT1", "--verbose", "--json"],
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    scu = ["storescu", "-aet", "CT1", "-aec", "EDGEDX", "127.0.0.1", port]
+    scu = [str(dcmtk("storescu")), "-aet", "CT1", "-aec", "EDGEDX", "127.0.0.1", port]
     wait_for(lambda: _listens(int(port)) or scan.poll() is not None)
     for _ in range(2):  # and again
         subprocess.run([*scu, *files], check=True)

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dcmtk import dcmtk
 
-needs_dcmtk = pytest.mark.skipif(shutil.which("storescp") is None, reason="Debian package dcmtk is absent")
+needs_dcmtk = pytest.mark.skipif(dcmtk("storescp") is None, reason="Debian package dcmtk is absent")
 needs_orthanc = pytest.mark.skipif(shutil.which("Orthanc") is None, reason="Debian package orthanc is absent")
 
 
@@ -58,7 +59,7 @@ def storescp(folder: Path, port: int, *options: str) -> Iterator[Path]:
     """dcmtk's storage SCP; gives the folder that it stores in."""
     stored = folder / "stored"
     stored.mkdir(parents=True, exist_ok=True)
-    with _running(["storescp", "-od", stored, *options, str(port)], port, folder):
+    with _running([str(dcmtk("storescp")), "-od", stored, *options, str(port)], port, folder):
         yield stored
 
 

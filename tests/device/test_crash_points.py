@@ -153,6 +153,7 @@ def test_a_kill_at_any_step_loses_nothing_and_repeats_nothing(folder: Path, bund
         place.check()
 
 
+@pytest.mark.slow
 def test_kill_upon_kill_ends_with_every_result(folder: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     # A file that was being read at five deaths is put aside; so many kills in a row would hit one by chance.
     monkeypatch.setattr("edgedx.device.decide.MAX_INTERRUPTIONS", 1000)

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import random
-import shutil
 import signal
 import socket
 import struct
@@ -24,6 +23,7 @@ import numpy as np
 import psutil
 import pydicom
 import pytest
+from dcmtk import dcmtk
 from pacs import free_port, wait_for
 from pynetdicom import evt
 
@@ -35,7 +35,7 @@ from edgedx.device.receiver import Listen, parse_listen, receiving
 from edgedx.dicom.make import Subject, write_dicom
 from edgedx.dicom.receive import Meter
 
-pytestmark = pytest.mark.skipif(shutil.which("storescu") is None, reason="Debian package dcmtk is absent")
+pytestmark = pytest.mark.skipif(dcmtk("storescu") is None, reason="Debian package dcmtk is absent")
 CANARY = "CANARY^JANE"
 
 
@@ -71,7 +71,7 @@ class Site:
 
     def scu(self, *files: Path, calling: str = "CT1", called: str = "EDGEDX", options: tuple[str, ...] = ()) -> str:
         """Run storescu, or echoscu without files; empty where it succeeded, else what it said."""
-        program = "storescu" if files else "echoscu"
+        program = str(dcmtk("storescu" if files else "echoscu"))
         done = subprocess.run(
             [program, *options, "-aet", calling, "-aec", called, "127.0.0.1", str(self.port), *files],
             capture_output=True, text=True, timeout=120,
@@ -156,7 +156,7 @@ def test_a_kill_loses_nothing_acknowledged_and_it_comes_back(site: Site) -> None
     files = [site.image(seed, 512) for seed in range(12)]
     with site.running() as process:
         sent = subprocess.Popen(
-            ["storescu", "-v", "-aet", "CT1", "-aec", "EDGEDX", "127.0.0.1", str(site.port), *files],
+            [str(dcmtk("storescu")), "-v", "-aet", "CT1", "-aec", "EDGEDX", "127.0.0.1", str(site.port), *files],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         wait_for(lambda: len(site.names()) >= 3)

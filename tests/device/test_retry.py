@@ -109,7 +109,7 @@ def test_a_folder_that_no_scanner_wrote_to_is_told(aside: Place, tmp_path: Path)
     assert {(one.name, one.code) for one in quarantined(aside.out)} == {(name, "UNKNOWN_FORMAT") for name in LETTERS}
 
 
-@pytest.mark.parametrize("other_disk", [False, True])
+@pytest.mark.parametrize("other_disk", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_kill_at_any_step_loses_nothing(aside: Place, other_disk: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     place = aside
     if other_disk:  # the test's death refuses renames out of the inbox; here they go into it

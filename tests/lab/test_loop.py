@@ -93,6 +93,7 @@ def test_a_run_killed_twice_and_resumed_ends_with_the_weights_of_an_undisturbed_
     assert not state.exists()
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_metrics_of_one_within_noise(folder: Path) -> None:
     one = json.loads(_run(folder, _command("one")))
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "edgedx")

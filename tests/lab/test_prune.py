@@ -26,10 +26,13 @@ def _batches(step: int) -> Iterator[tuple[Tensor, Tensor]]:
     yield torch.randn(4, *SPEC.input_shape), torch.eye(2)[[0, 1, 0, 1]]
 
 
+SLOW = {"vgg16", "densenet121", "inception_v3", "tf_efficientnet_lite1", "tf_efficientnet_lite2"}
+
+
 @pytest.mark.filterwarnings("error:Unwrapped parameters")
 @pytest.mark.parametrize(
     "backbone",
-    [pytest.param(name, marks=pytest.mark.slow if name in {"vgg16", "densenet121"} else ()) for name in TESTED],
+    [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in TESTED],
 )
 def test_pruning_meets_its_budget_and_replays_bit_identically(backbone: str) -> None:
     torch.manual_seed(0)
