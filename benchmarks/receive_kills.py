@@ -106,8 +106,11 @@ class Site:
             return dict(ledger.execute("SELECT file, sha256 FROM receipts").fetchall())
 
     def stop(self) -> int:
-        """End it in order."""
+        """End it in order, once it can be: a start that a kill had called for may not have come so far."""
         assert self.process is not None
+        status = Path(f"/proc/{self.process.pid}/status")
+        while not int(status.read_text().partition("SigCgt:")[2].split()[0], 16) >> (signal.SIGTERM - 1) & 1:
+            time.sleep(0.05)
         self.process.send_signal(signal.SIGTERM)
         return int(self.process.wait(120))
 
