@@ -8,7 +8,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -47,11 +47,16 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def atomic_write(path: Path | str, mode: str = "wb", **kwargs: Any) -> Iterator[IO[Any]]:
+def atomic_write(path: Path | str, mode: str = "wb", *, sync_parent: bool = True, **kwargs: Any) -> Iterator[IO[Any]]:
     """Open a temporary file beside `path`; on a clean exit it replaces `path` durably.
 
     The order is write, fsync(file), rename, fsync(folder): after power loss `path` holds the old
     or the new content in full. On an exception nothing is left behind.
+
+    Parameters
+    ----------
+    sync_parent : bool
+        False leaves the last step to the caller: without it the old content may come back.
 
     Raises
     ------
@@ -70,7 +75,8 @@ def atomic_write(path: Path | str, mode: str = "wb", **kwargs: Any) -> Iterator[
         os.chmod(temporary, 0o666 & ~_umask())  # mkstemp gives 0600; results are read by other users
         os.replace(temporary, path)
         temporary = ""
-        sync_folder(path.parent)
+        if sync_parent:
+            sync_folder(path.parent)
     except OSError as error:
         raise storage_error(path, error) from error
     finally:
@@ -93,6 +99,17 @@ def write_bytes(path: Path | str, data: bytes) -> None:
 def write_text(path: Path | str, text: str) -> None:
     """Write UTF-8 `text` to `path` durably."""
     write_bytes(path, text.encode())
+
+
+def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write several files of one folder durably, by name, with one sync of the folder for all of them."""
+    for name, data in contents.items():
+        with atomic_write(folder / name, sync_parent=False) as stream:
+            stream.write(data)
+    try:
+        sync_folder(folder)
+    except OSError as error:
+        raise storage_error(folder, error) from error
 
 
 def write_secret(path: Path, data: bytes) -> None:
@@ -146,13 +163,13 @@ def sha256_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def sha256_file(path: Path | str, chunk: int = 1 << 20) -> str:
+def sha256_file(path: Path | str, chunk: int = 1 << 18) -> str:
     """SHA-256 of a file's content in lower-case hex, read in pieces of `chunk` bytes."""
-    digest = hashlib.sha256()
+    digest, buffer = hashlib.sha256(), bytearray(chunk)
     try:
-        with open(path, "rb") as stream:
-            while block := stream.read(chunk):
-                digest.update(block)
+        with open(path, "rb", buffering=0) as stream:
+            while count := stream.readinto(buffer):
+                digest.update(memoryview(buffer)[:count])
     except OSError as error:
         raise storage_error(Path(path), error) from error
     return digest.hexdigest()

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..core.errors import InputOutputError
 from ..core.files import canonical_json, sha256_bytes, storage_error, sync_folder
-from .sinks import Finding
+from .sinks import Finding, Sink
 
 AUDIT = "audit.jsonl"
 FIRST = "0" * 64
@@ -34,8 +34,8 @@ def chained(entry: Mapping[str, Any], before: str) -> dict[str, Any]:
     return {**linked, "hash": sha256_bytes(canonical_json(linked))}
 
 
-class AuditLog:
-    """A sink that appends an event for each result, durably.
+class AuditLog(Sink):
+    """A sink that appends an event for each result.
 
     After a crash the last image may stand twice: it was read twice.
 
@@ -60,6 +60,7 @@ class AuditLog:
         if torn:
             self._append(MENDED, detail=f"{torn} bytes of a line that a crash had cut were removed")
         self._append(STARTED)
+        self.flush()
 
     def _last(self) -> tuple[int, str, int]:
         """Sequence and hash of the last whole line; a cut one after it is removed, and its length told."""
@@ -88,10 +89,18 @@ class AuditLog:
         code = result.reason.code if result.reason else None
         self._append(ACCESSED, key=result.key, result=result.sequence, outcome=result.status, code=code)
 
+    def flush(self) -> None:
+        """Make the events durable."""
+        try:
+            os.fsync(self._handle)
+        except OSError as error:
+            raise storage_error(self.path, error) from error
+
     def close(self) -> None:
         """The scanner ends in order."""
         try:
             self._append(STOPPED)
+            self.flush()
         finally:
             os.close(self._handle)
 
@@ -112,7 +121,6 @@ class AuditLog:
         try:
             if os.write(self._handle, line) != len(line):
                 raise OSError(28, "no space left")
-            os.fsync(self._handle)
         except OSError as error:
             os.ftruncate(self._handle, size)  # no half line, and the chain goes on from the one before
             raise storage_error(self.path, error) from error

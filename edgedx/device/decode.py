@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import selectors
 import struct
 import subprocess
@@ -45,6 +46,8 @@ class DecodedCanvas:
     ----------
     canvas : ndarray of shape (H, W) or (H, W, 3), uint8 or uint16
         At network size.
+    sha256 : str
+        Of the content that was read, hex.
     meta : dict of str
         Facts that decide whether the image is accepted (see `accept.facts_of`).
     height, width : int
@@ -54,6 +57,7 @@ class DecodedCanvas:
     """
 
     canvas: Canvas
+    sha256: str
     height: int
     width: int
     meta: dict[str, str]
@@ -123,8 +127,8 @@ class Decoder:
             ) from error
         self._served = 0
 
-    def decode(self, path: Path, sha256: str) -> DecodedCanvas:
-        """Read, decode and preprocess a file whose content must have this hash.
+    def decode(self, path: Path, sha256: str | None) -> DecodedCanvas:
+        """Read, decode and preprocess a file whose content must have this hash, where one is given.
 
         Raises
         ------
@@ -202,7 +206,7 @@ class Decoder:
             code = child.wait()
         return f"signal {-code}" if code < 0 else f"exit {code}"
 
-    def _send(self, request: dict[str, str]) -> None:
+    def _send(self, request: dict[str, str | None]) -> None:
         assert self._child is not None and self._child.stdin is not None
         data = json.dumps(request).encode()
         self._child.stdin.write(struct.pack(">I", len(data)) + data)
@@ -232,12 +236,19 @@ class Decoder:
         return bytes(data)
 
 
+def _digest(text: Any) -> str:
+    if not isinstance(text, str) or not re.fullmatch("[0-9a-f]{64}", text):
+        raise ValueError("not a hash")
+    return text
+
+
 def _parse(header: dict[str, Any], pixels: bytes, spec: PreprocessSpec) -> DecodedCanvas:
     """The child has read hostile input: what it says is checked, too."""
     shape = spec.size if spec.channels == 1 else (*spec.size, spec.channels)
     array = np.frombuffer(pixels, np.uint8 if spec.bits == 8 else np.uint16).reshape(shape)
     return DecodedCanvas(
         canvas=array,
+        sha256=_digest(header["sha256"]),
         height=int(header["height"]),
         width=int(header["width"]),
         meta={str(key): str(value) for key, value in dict(header["meta"]).items()},

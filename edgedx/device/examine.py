@@ -85,6 +85,10 @@ class Examiner:
                 return Retry(wait)
             reason = Reason(code=error.code, message=error.message)
             return record(self.bundle, self.variant, self._provider, item, name, status, reason=reason)
+        return self.admit(item, name, found)
+
+    def admit(self, item: Item, name: str, found: DecodedCanvas) -> Opened | Result:
+        """Ask whether the model was made for what was decoded."""
         refusal = acceptable(self.bundle.manifest.accept, found.meta, found.height, found.width)
         if refusal is None:
             return Opened(item, name, found)

@@ -8,7 +8,7 @@ from ..core.errors import UsageError
 from ..core.files import write_bytes
 from ..core.heatmap import overlay, png
 from .predict import Predictor
-from .sinks import Finding
+from .sinks import Finding, Sink
 
 
 def require_maps(predictor: Predictor) -> None:
@@ -27,7 +27,7 @@ def require_maps(predictor: Predictor) -> None:
         )
 
 
-class Heatmaps:
+class Heatmaps(Sink):
     """A sink: ``results/KEY.png`` beside ``results/KEY.json``, for each image that got a prediction."""
 
     name = "heatmap"
@@ -40,6 +40,3 @@ class Heatmaps:
         chance = prediction.probabilities[finding.shown.name]
         caption = f"{finding.shown.name} {chance:.2f}"
         write_bytes(path.with_suffix(".png"), png(overlay(finding.canvas, finding.shown.evidence, caption=caption)))
-
-    def close(self) -> None:
-        """Nothing is kept open."""

@@ -66,17 +66,15 @@ class Inbox:
             return None
         return _facts(now) if stat.S_ISREG(now.st_mode) else None
 
-    def hash(self, name: str) -> str | None:
-        """SHA-256 of a file, or None where it was written to meanwhile.
+    def hash(self, name: str) -> str:
+        """SHA-256 of a file.
 
         Raises
         ------
         InputOutputError
             It cannot be opened or read.
         """
-        before = self.stat(name)
-        digest = sha256_file(self.path(name))
-        return digest if before is not None and self.stat(name) == before else None
+        return sha256_file(self.path(name))
 
     def holds(self, name: str, sha256: str) -> bool:
         """Whether the file is there with this very content."""

@@ -1,19 +1,29 @@
-"""From the inbox into the ledger: each settled file is hashed once and recorded."""
+"""From the inbox into the ledger: each settled file is hashed once and recorded, and mostly decoded by that reading."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from itertools import chain, islice
 
 from ..core.errors import InputOutputError
 from ..core.result import result_key
 from .decide import UNREADABLE_SECONDS, Gate
+from .decode import DecodedCanvas
+from .early import Early
 from .inbox import Inbox
-from .journal import Arrival, Journal
+from .journal import Arrival, Journal, Stat
 
 log = logging.getLogger("edgedx.scan")
 
-PORTION = 32  # files hashed before the first of them is worked on
+PORTION = 8  # files recorded together
+AHEAD = 2
+"""Portions that are being decoded while one is recorded and answered."""
+
+_Look = tuple[str, str | None, Future[DecodedCanvas | None] | None]
+"""A file, its hash where that is known, and else the decoder's look at it."""
 
 
 class Intake:
@@ -27,8 +37,10 @@ class Intake:
         Monotonic seconds.
     """
 
-    def __init__(self, source: Inbox, journal: Journal, settle: float, clock: Callable[[], float]) -> None:
-        self._source, self._journal, self._clock = source, journal, clock
+    def __init__(
+        self, source: Inbox, journal: Journal, early: Early, settle: float, clock: Callable[[], float]
+    ) -> None:
+        self._source, self._journal, self._early, self._clock = source, journal, early, clock
         self._gate = Gate(settle)
         self._unreadable: dict[str, tuple[int, float]] = {}
 
@@ -41,22 +53,42 @@ class Intake:
         """One pass: yields, portion by portion, how many contents were received, and the files that hold them."""
         listing = self._source.list()
         self._unreadable = {name: state for name, state in self._unreadable.items() if name in listing}
-        portion: list[Arrival] = []
-        for name in self._gate.settled(listing, self._clock()):
-            if not may_go_on():
-                break
+        self._early.forget()
+        new = self._new(listing, self._gate.settled(listing, self._clock()))
+        begun: deque[list[_Look]] = deque()
+        try:
+            while may_go_on():
+                if portion := list(islice(new, PORTION)):
+                    looks = self._early.begin(name for name, digest in portion if digest is None)
+                    begun.append([(name, digest, looks.get(name)) for name, digest in portion])
+                if not begun:
+                    break
+                if portion and len(begun) <= AHEAD:
+                    continue
+                if arrivals := self._arrivals(listing, begun.popleft()):
+                    yield self._receive(arrivals), arrivals
+        finally:
+            for _, _, look in chain.from_iterable(begun):
+                if look is not None and not look.cancel():
+                    look.exception()  # a decoder that is at work is waited for
+
+    def _new(self, listing: Mapping[str, Stat], names: Iterable[str]) -> Iterator[tuple[str, str | None]]:
+        """Files that have no item, with their hash where they were received for another bundle."""
+        for name in names:
             digest = self._journal.recall(name, listing[name])
             if digest is not None and self._has(digest):
                 self._gate.dismiss(name)
-                continue
-            digest = digest or self._hash(name)
-            if digest is not None:
-                portion.append(Arrival(name, listing[name], digest))
-            if len(portion) == PORTION:
-                yield self._receive(portion), portion
-                portion = []
-        if portion:
-            yield self._receive(portion), portion
+            else:
+                yield name, digest
+
+    def _arrivals(self, listing: Mapping[str, Stat], looks: Iterable[_Look]) -> list[Arrival]:
+        found = []
+        for name, digest, look in looks:
+            digest = digest or (look and self._early.digest(look)) or self._hash(name)
+            # What was written to since it was listed is looked at anew.
+            if digest is not None and self._source.stat(name) == listing[name]:
+                found.append(Arrival(name, listing[name], digest))
+        return found
 
     def reopen(self, name: str) -> None:
         """A file that was received holds another content: look at it as if it were new."""

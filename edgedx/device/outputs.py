@@ -29,7 +29,7 @@ from ..core.preprocess import Canvas
 from ..core.result import Result
 from .companion import Companion
 from .outbox import folder_of
-from .sinks import Finding
+from .sinks import Finding, Sink
 
 LOW = 2  # times the disk floor: below it a job is left without its picture, and none is done
 
@@ -109,7 +109,7 @@ def applies(result: Result, wanted: Wanted) -> bool:
     return result.status == "done" or (result.status == "refused" and wanted.sr and wanted.refused)
 
 
-class DicomOutputs:
+class DicomOutputs(Sink):
     """A sink: one job for each result that gets an object. The same result again leaves the same job.
 
     Parameters

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..core.errors import InputOutputError
-from ..core.files import atomic_write, read_json, safe_name, storage_error, sync_folder, write_text
+from ..core.files import atomic_write, read_json, safe_name, storage_error, sync_folder, write_text, write_together
 from ..core.result import Result
 from ..core.table import plain_cell
 
@@ -41,9 +41,10 @@ class Publisher:
         """Where the result of a key is; the name is a hash, never anything from the file."""
         return self.out / "results" / f"{key[:32]}.json"
 
-    def write(self, result: Result) -> None:
-        """Write a result durably; the same key overwrites."""
-        write_text(self.path_of(result.key), result.model_dump_json(indent=2) + "\n")
+    def write(self, results: Iterable[Result]) -> None:
+        """Write results durably; the same key overwrites."""
+        texts = {self.path_of(one.key).name: one.model_dump_json(indent=2) + "\n" for one in results}
+        write_together(self.out / "results", {name: text.encode() for name, text in texts.items()})
 
     def read(self, key: str) -> Result:
         """Read a result back.

@@ -19,7 +19,7 @@ from ..core.files import read_json, storage_error
 from .metrics import metrics_text
 from .notify import notify
 from .outbox import counts_of
-from .sinks import Finding
+from .sinks import Finding, Sink
 
 if TYPE_CHECKING:
     from .scanner import Scanner
@@ -32,7 +32,7 @@ STALE_SECONDS = 180.0
 _STAGES = ("decode", "preprocess", "infer")
 
 
-class Pulse:
+class Pulse(Sink):
     """A sink that counts, and the beat of the work loop.
 
     Parameters

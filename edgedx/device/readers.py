@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import Empty, LifoQueue
+from typing import TypeVar
 
 from ..core.result import Result
 from .decode import Decoder
 from .examine import Examiner, Opened, Retry
 from .journal import Item
 from .sinks import Finding
+
+T = TypeVar("T")
 
 MOST = 4
 """Decoders at once, unless more are asked for: each may take the memory of one large image."""
@@ -101,12 +104,16 @@ class Readers:
 
     def read(self, item: Item, path: Path, name: str, *, suspect: bool) -> Future[Opened | Result | Retry]:
         """Decode one file as soon as a decoder is free (see `Examiner.open`)."""
-        return self._threads.submit(self._read, item, path, name, suspect)
+        return self._threads.submit(self._with, lambda free: free.open(item, path, name, suspect=suspect))
 
-    def _read(self, item: Item, path: Path, name: str, suspect: bool) -> Opened | Result | Retry:
+    def run(self, work: Callable[[Decoder], T]) -> Future[T]:
+        """Do something else with a decoder as soon as one is free."""
+        return self._threads.submit(self._with, lambda free: work(free.decoder))
+
+    def _with(self, work: Callable[[Examiner], T]) -> T:
         examiner = self._free.get()
         try:
-            return examiner.open(item, path, name, suspect=suspect)
+            return work(examiner)
         finally:
             self._free.put(examiner)
 

@@ -14,12 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..core.bundle import Bundle
 from ..core.errors import InputOutputError, StorageError
 from ..core.files import storage_error, sync_folder
 from ..core.result import Result, result_key
 from .decode import Decoder
+from .early import Early
 from .examine import Examiner
 from .inbox import Inbox, check_folders, lock
 from .intake import Intake
@@ -124,18 +126,19 @@ class Scanner:
             readers = Readers(examiner, decoders)
             stack.callback(readers.close)
             self._source = Inbox(self.inbox)
-            self._intake = Intake(self._source, self.journal, self.options.settle, self.clock)
+            self._early = stack.enter_context(Early(self._source, readers, self.out))
+            self._intake = Intake(self._source, self.journal, self._early, self.options.settle, self.clock)
             self._work = Work(
                 self.journal, self._source, self._intake, self.publisher, sinks, examiner, readers,
-                self.clock, self.options.interval, self._told,
+                self._early, self.clock, self.options.interval, self._told,
             )  # fmt: skip
             stack.callback(self._work.close)
             self._low = False
             self._resources = stack.pop_all()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._resources.close()
+    def __exit__(self, kind: type[BaseException] | None, *about: Any) -> None:
+        self._resources.__exit__(kind, *about)
 
     def _decoders(self) -> list[Decoder]:
         manifest = self.bundle.manifest
@@ -187,7 +190,10 @@ class Scanner:
     def _pass(self) -> int:
         """Look and work, in turns: a backlog's first results do not wait until its last file is hashed."""
         ahead = sum(received + self._work.run(self._may_go_on, drain=False) for received in self._received())
-        return ahead + self.work()
+        done = ahead + self.work()
+        if self._waiting(self._intake.waiting()) <= len(self._intake.hopeless()):
+            self._early.trust()
+        return done
 
     def _received(self) -> Iterator[int]:
         for received, arrivals in self._intake.take(self._may_go_on):

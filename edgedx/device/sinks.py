@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -55,6 +56,9 @@ class Sink(Protocol):
             Where its file is in the inbox; None where it is there no more.
         """
 
+    def flush(self) -> None:
+        """A batch was taken: make it durable, where `publish` did not."""
+
     def close(self) -> None:
         """The scanner ends."""
 
@@ -75,13 +79,24 @@ class Sinks:
     def publish(self, finding: Finding, path: Path, source: Path | None) -> None:
         """Give one result to each."""
         for sink in self._sinks:
-            try:
+            with self._counting(sink, f"key={finding.result.key[:12]}"):
                 sink.publish(finding, path, source)
-            except StorageError:
-                raise
-            except Exception as error:  # its message may hold what the file holds
-                self.failed[sink.name] += 1
-                log.error("key=%s sink=%s failed: %s", finding.result.key[:12], sink.name, type(error).__name__)
+
+    def flush(self) -> None:
+        """Make what each was given durable."""
+        for sink in self._sinks:
+            with self._counting(sink, "a batch"):
+                sink.flush()
+
+    @contextmanager
+    def _counting(self, sink: Sink, what: str) -> Iterator[None]:
+        try:
+            yield
+        except StorageError:
+            raise
+        except Exception as error:  # its message may hold what the file holds
+            self.failed[sink.name] += 1
+            log.error("%s sink=%s failed: %s", what, sink.name, type(error).__name__)
 
     def close(self) -> None:
         """Close each, whatever the others do."""

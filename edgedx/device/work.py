@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ..core.errors import EdgedxError, InputOutputError
 from ..core.result import Result
 from .decide import ABSENT_SECONDS
 from .decode import FileChanged
+from .early import Early
 from .examine import Examiner, Opened, Retry
 from .inbox import Inbox
 from .intake import Intake
@@ -50,6 +52,7 @@ class Work:
     sinks: Sinks
     examiner: Examiner
     readers: Readers
+    early: Early
     clock: Callable[[], float]
     interval: float
     on_results: Callable[[list[Result]], None]
@@ -124,12 +127,19 @@ class Work:
             if reading.all_keys:
                 self.readers.warm()
                 self.journal.claim(reading.keys)
-                for item, name in reading.held:
-                    suspect = item.key in self.suspects
-                    reading.outcomes.append(self.readers.read(item, self.source.path(name), name, suspect=suspect))
+                reading.outcomes += [self._read(item, name) for item, name in reading.held]
                 return reading
             # All of them are absent now: those after them are not to starve.
         return None
+
+    def _read(self, item: Item, name: str) -> Future[Opened | Result | Retry]:
+        suspect = item.key in self.suspects
+        found = None if suspect else self.early.take(item.sha256)
+        if found is None:
+            return self.readers.read(item, self.source.path(name), name, suspect=suspect)
+        outcome: Future[Opened | Result | Retry] = Future()
+        outcome.set_result(self.examiner.admit(item, name, found))
+        return outcome
 
     def _held(self, items: Sequence[Item]) -> Reading:
         reading = Reading()
@@ -182,9 +192,9 @@ class Work:
         findings.sort(key=lambda finding: finding.result.sequence)
         results = [finding.result for finding in findings]
         moved: list[str] = []
+        self.publisher.write(results)
         for finding in findings:
             result = finding.result
-            self.publisher.write(result)
             self.sinks.publish(finding, self.publisher.path_of(result.key), self._source_of(result))
             if result.status == "quarantined":
                 for name in self.journal.names(result.source.sha256):
@@ -193,6 +203,7 @@ class Work:
                         self.source.path(name), result.key
                     ):
                         moved.append(name)
+        self.sinks.flush()
         codes = [(one.key, one.status, one.reason.code if one.reason else None) for one in results]
         self.journal.finish(codes, gone=moved)
         self.publisher.extend_table(results)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,8 +23,12 @@ def read_bytes(source: Path | str | bytes | BinaryIO, max_bytes: int) -> bytes:
     if isinstance(source, (str, Path)):
         try:
             with open(source, "rb") as stream:
-                # One byte more than allowed: the size is judged on what was read, not on a stat that may be stale.
-                data = stream.read(max_bytes + 1)
+                # One byte more than allowed: the size is judged on what was read, not on a stat that may be stale. The
+                # stat only spares asking for `max_bytes` of memory at once.
+                size = min(os.fstat(stream.fileno()).st_size, max_bytes)
+                data = stream.read(size + 1)
+                if len(data) > size:
+                    data += stream.read(max_bytes + 1 - len(data))
         except OSError as error:
             raise storage_error(Path(source), error) from error
     else:

@@ -164,7 +164,7 @@ class WarmDecoder:
         """As `Decoder.warm`."""
         self._decoder.warm()
 
-    def decode(self, path: Path, sha256: str) -> DecodedCanvas:
+    def decode(self, path: Path, sha256: str | None) -> DecodedCanvas:
         """As `Decoder.decode`."""
         return self._decoder.decode(path, sha256)
 

@@ -11,6 +11,7 @@ from typing import Any
 from bundles import predictor
 
 from edgedx.core.bundle import Bundle
+from edgedx.device.early import MARK
 from edgedx.device.scanner import Options, Scanner
 
 SETTLE = 2.0
@@ -46,6 +47,11 @@ class Place:
     def scanner(self, **changes: Any) -> Scanner:
         settings = {"options": OPTIONS, "decoder": self.decoder, "clock": self.time.clock, "sleep": self.time.sleep}
         return Scanner(self.inbox, self.out, self.bundle, predictor(self.bundle), "fp32", **{**settings, **changes})
+
+    def distrust(self) -> None:
+        """As a scanner leaves it that died: the next one hashes, records and claims each file before it is decoded."""
+        self.out.mkdir(exist_ok=True)
+        (self.out / MARK).touch()
 
     def scan(self, **changes: Any) -> dict[str, int]:
         with self.scanner(**changes) as scanner:

@@ -39,7 +39,7 @@ while len(size := sys.stdin.buffer.read(4)) == 4:
     if name == "lie": out.write(struct.pack(">I", 13) + b'{"bytes": 99}' + bytes(99)); out.flush(); time.sleep(60)
     if name == "slow": out.write(struct.pack(">I", 500)); out.flush(); time.sleep(60)
     if name == "huge": out.write(struct.pack(">I", 0xFFFFFFFF)); out.flush(); time.sleep(60)
-    header = {"bytes": 256, "height": 5, "width": 6, "meta": {}, "format": "png",
+    header = {"bytes": 256, "sha256": "0" * 64, "height": 5, "width": 6, "meta": {}, "format": "png",
               "transfer_syntax": None, "decoder": str(os.getpid()), "sop_instance_uid": None,
               "decode_ms": 1.0, "preprocess_ms": 1.0}
     data = json.dumps(header).encode()

@@ -12,10 +12,10 @@ from places import OPTIONS, Place
 
 from edgedx.core.errors import StorageError
 from edgedx.core.result import Result
-from edgedx.device.sinks import Finding
+from edgedx.device.sinks import Finding, Sink
 
 
-class Taker:
+class Taker(Sink):
     """Keeps what it is given; may fail."""
 
     name = "taker"

@@ -1,4 +1,7 @@
-"""Decoding runs ahead of inference, in several processes; the ledger's rules hold all the same."""
+"""Decoding runs ahead of inference, in several processes; the ledger's rules hold all the same.
+
+Here each file is claimed before it is decoded, as after a death; see test_early for the usual way.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +34,15 @@ class Watched:
     def close(self) -> None:
         """The real one stays for the next test."""
 
-    def decode(self, path: Path, sha256: str) -> Any:
+    def decode(self, path: Path, sha256: str | None) -> Any:
         self._before(path)
         return self._inner.decode(path, sha256)
+
+
+@pytest.fixture
+def place(place: Place) -> Place:
+    place.distrust()
+    return place
 
 
 def _fill(place: Place, count: int, scanner: Scanner) -> None:
@@ -73,11 +82,11 @@ def test_the_next_batch_is_decoded_while_one_is_answered(place: Place, monkeypat
         _use(scanner, Watched(place.decoder, lambda path: begun.release()))
         predict, answered = scanner.predictor.predict_canvases, []
 
-        def waiting(canvases: Any) -> Any:
+        def waiting(canvases: Any, *about: Any) -> Any:
             if not answered:
                 assert all(begun.acquire(timeout=PATIENCE) for _ in range(BATCH + 1)), "decoding waits for inference"
             answered.append(len(canvases))
-            return predict(canvases)
+            return predict(canvases, *about)
 
         monkeypatch.setattr(scanner.predictor, "predict_canvases", waiting)
         assert scanner.work() == BATCH + 1
