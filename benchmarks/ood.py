@@ -180,7 +180,7 @@ def judge(recipe: Recipe, run: Path, near: Dataset, variant: str | None) -> dict
     if (sets := bundle.manifest.doubt.sets.get(name)) is not None:
         test = data.subset("test")
         chances = probabilities(own["test"].logits, recipe.task.kind, bundle.manifest.temperature)
-        covered = coverage(sets, test.labels, chances)
+        covered = coverage(sets, recipe.task.classes, test.labels, chances)
         sizes = (chances >= np.array([sets.least[one] for one in recipe.task.classes])).sum(axis=1)
         found["sets"] = {
             "promised": 1 - sets.alpha,

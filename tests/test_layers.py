@@ -11,7 +11,20 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "edgedx"
 ORDER = ["core", "dicom", "device", "lab", "cli"]
-HEAVY = ("torch", "torchvision", "timm", "torch_pruning", "accelerate", "sklearn", "matplotlib", "onnx", "scipy")
+HEAVY = (
+    "torch",
+    "torchvision",
+    "timm",
+    "torch_pruning",
+    "accelerate",
+    "sklearn",
+    "matplotlib",
+    "onnx",
+    "scipy",
+    "optuna",
+    "captum",
+    "skimage",
+)
 MODULES = sorted(
     ".".join(("edgedx", *path.relative_to(PACKAGE).with_suffix("").parts)) for path in PACKAGE.rglob("*.py")
 )

@@ -14,9 +14,12 @@ COMMANDS = {
     "finetune": "Train the full model (teacher) by transfer learning.",
     "compress": "Prune, distil and quantize the teacher into a student.",
     "crossval": "Cross-validate a recipe by patient.",
+    "tune": "Search the hyper-parameters a recipe declares.",
     "evaluate": "Judge any model on labelled images, in every figure.",
+    "explain": "Heat maps side by side, and what they are worth.",
     "baselines": "Classical methods on a run's own split.",
     "compare": "Test which model is better, on the same images.",
+    "robustness": "Judge models on worse images and foreign ones.",
     "gate": "Judge what ships against its teacher, or on your images.",
     "report": "One page about a run, for people and for programs.",
     "deploy": "Gate the student and write the bundle (.edgedx).",
@@ -88,7 +91,7 @@ def main() -> None:
 def _missing(error: ModuleNotFoundError) -> None:
     extras = {"torch": "lab", "torchvision": "lab", "timm": "lab", "onnx": "lab", "accelerate": "lab",
               "torch_pruning": "lab", "safetensors": "lab", "matplotlib": "lab", "sklearn": "lab",
-              "scipy": "lab"}  # fmt: skip
+              "scipy": "lab", "optuna": "lab", "captum": "lab", "skimage": "lab"}  # fmt: skip
     package = (error.name or "").split(".")[0]
     if package not in extras:
         raise error

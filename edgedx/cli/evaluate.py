@@ -60,7 +60,8 @@ def evaluate(
     Example: edgedx evaluate runs/seed-0/teacher runs/seed-1/teacher runs/seed-2/teacher --ensemble mean
 
     Intervals are 95 % bootstrap over patients where there are patients, else over images. In a table, every column
-    besides image, label and patient_id is a subgroup; multilabel tables may have a column of 0, 1 or empty (not known)
+    besides image, label and patient_id is a subgroup, and one that the model is told about (a recipe's section columns)
+    is told; multilabel tables may have a column of 0, 1 or empty (not known)
     for each class instead of label. Images that cannot be read or are refused are counted and listed.
     """
     from ..core.errors import UsageError
@@ -147,6 +148,14 @@ def print_evaluation(found: Evaluation) -> None:
         levels = {key.rpartition("_")[2]: value for key, value in figures.classes[name].items() if "_at_" in key}
         told = [f"{_shown(value)} at specificity {level}" for level, value in levels.items()]
         typer.echo(f"fixed     sensitivity for {name}: {'; '.join(told)} (threshold chosen on these images)")
+    if (sets := found.sets) is not None:
+        covered = ", ".join(f"{name} {share:.2f}" for name, share in sets["covered"].items() if share is not None)
+        typer.echo(
+            f"sets      promised {sets['promised']:.2f} of each class, covered {covered}; "
+            f"{sets['mean_size']:.2f} classes in a set"
+        )
+    if found.worth is not None:
+        typer.echo(f"columns   {found.worth.sentence}")
     _print_subgroups(found, console)
     reasons = Counter(reason for _, reason in asked.left_out).most_common()
     if reasons:

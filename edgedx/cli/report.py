@@ -16,6 +16,10 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="The page, .html; RUN/report.html unless given. Its twins are .md and .json.")
     ] = None,
+    with_: Annotated[
+        list[Path] | None,
+        typer.Option("--with", help="Folder of crossval, compare, robustness, explain, bench or tune; repeatable."),
+    ] = None,
     images: Annotated[
         bool, typer.Option("--images", help="Put misclassified images, which are of patients, into the page.")
     ] = False,
@@ -26,11 +30,14 @@ def report(
 
     Example: edgedx report runs/pneumonia-mnist --out report.html
 
-    The page is one HTML file that fetches nothing: it opens from a USB stick, on a phone and on paper.
+    The page is one HTML file that fetches nothing: it opens from a USB stick, on a phone and on paper. What other
+    commands found is taken in from RUN/robustness, RUN/explain, RUN/comparison, RUN/bench, RUN-crossval and RUN-tune,
+    and from the folders given --with.
     """
     from ..core.errors import UsageError
     from ..lab.report import collect
     from ..lab.report_files import write_report
+    from ..lab.report_more import find_extras
     from ..lab.report_words import summary
 
     if split not in ("test", "val"):
@@ -38,7 +45,8 @@ def report(
     run = run_of(run)
     recipe = run_recipe(run, [])
     found = collect(recipe, run, split=split, resamples=resamples)
-    written = write_report(found, out or run / "report.html", images=images)
+    extras = find_extras(run, with_ or [])
+    written = write_report(found, out or run / "report.html", images=images, extras=extras)
     if json:
         print_json({**found.to_dict(), "written": [str(path) for path in written]})
         return

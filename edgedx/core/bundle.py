@@ -29,6 +29,7 @@ from .bundle_file import (
     signature_lines,
     unpack,
 )
+from .columns import FittedColumn
 from .doubt import Doubt
 from .errors import BundleError, InputOutputError
 from .files import canonical_json, sha256_bytes, write_bytes, write_text
@@ -87,7 +88,10 @@ class OperatingPoint(_Strict):
 class Golden(_Strict):
     """Samples that prove preprocessing and inference on the device that will serve."""
 
-    file: str = Field(description="npz: image_0 ... image_n (uint8 or uint16 pixels) and logits_<variant>.")
+    file: str = Field(
+        description="npz: image_0 ... image_n (uint8 or uint16 pixels), logits_<variant>, and columns (n, T), made up, "
+        "where the models take them."
+    )
     count: int = Field(ge=1)
     tolerance: dict[str, float] = Field(description="Greatest absolute difference of logits allowed, by variant.")
 
@@ -108,6 +112,7 @@ class Manifest(_Strict):
     backbone: str
     preprocess: PreprocessSpec
     accept: Accept = Accept()
+    columns: list[FittedColumn] = Field([], description="What the models are told beside the image, and how encoded.")
     temperature: float = Field(
         gt=0, description="Logits are divided by it; fitted on val logits of the default variant."
     )
@@ -273,6 +278,8 @@ def _check_manifest(manifest: Manifest, path: Path) -> None:
         raise BundleError(f"{path}: default_variant {manifest.default_variant!r} is no variant")
     if manifest.positive is not None and manifest.positive not in manifest.classes:
         raise BundleError(f"{path}: positive class {manifest.positive!r} is not among the classes")
+    if len({column.name for column in manifest.columns}) != len(manifest.columns):
+        raise BundleError(f"{path}: a column stands twice")
     for name, sets in manifest.doubt.sets.items():
         if set(sets.least) != set(manifest.classes):
             raise BundleError(f"{path}: doubt.sets of {name} are not of this bundle's classes")

@@ -80,18 +80,30 @@ def calibrate(classes: Sequence[str], labels: ArrayLike, chances: ArrayLike, alp
     return SetThresholds(alpha=alpha, least=least, cases=cases)
 
 
-def coverage(thresholds: SetThresholds, labels: ArrayLike, chances: ArrayLike) -> dict[str, float]:
-    """Share of each class's images whose set holds it; NaN for a class without images."""
+def coverage(
+    thresholds: SetThresholds, classes: Sequence[str], labels: ArrayLike, chances: ArrayLike
+) -> dict[str, float]:
+    """Share of each class's images whose set holds it; NaN for a class without images.
+
+    Parameters
+    ----------
+    classes : sequence of str
+        In the order of the columns of `chances`, which a manifest's thresholds need not have.
+    labels, chances : array
+        As `calibrate` takes them.
+    """
     values = np.asarray(chances, np.float64)
     return {
-        name: float(np.mean(own >= least)) if (own := values[_has(labels, index), index]).size else float("nan")
-        for index, (name, least) in enumerate(thresholds.least.items())
+        name: float(np.mean(own >= thresholds.least[name]))
+        if (own := values[_has(labels, index), index]).size
+        else float("nan")
+        for index, name in enumerate(classes)
     }
 
 
 def members(thresholds: SetThresholds, chances: Mapping[str, float]) -> list[str]:
-    """The prediction set of one image: names, in the order of the classes."""
-    return [name for name, least in thresholds.least.items() if chances[name] >= least]
+    """The prediction set of one image: names, in the order of `chances`."""
+    return [name for name, chance in chances.items() if chance >= thresholds.least[name]]
 
 
 def in_words(names: Sequence[str], alpha: float, *, multilabel: bool = False) -> str:

@@ -10,11 +10,13 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from typing_extensions import Self
 
 from .accept import Accept
+from .columns import Columns, refuse_labels
 from .errors import RecipeError
 from .points import parse_point
 from .preprocess import PreprocessSpec
-from .recipe_data import Origin, Patches, Source
+from .recipe_data import Foreign, Origin, Patches, Source
 from .recipe_data import Section as _Section
+from .recipe_tune import Tune, fit_space
 from .shipped import shipped_folder
 from .validation import explain
 from .version import VERSION_PATTERN
@@ -376,6 +378,7 @@ class Recipe(_Section):
     origin: Origin = Origin()
     task: Task
     data: Data
+    columns: Columns = Columns()
     preprocess: PreprocessSpec = PreprocessSpec()
     augment: Augment = Augment()
     model: Model
@@ -386,11 +389,14 @@ class Recipe(_Section):
     gate: Gate = Gate()
     accept: Accept = Accept()
     bench: Bench = Bench()
+    foreign: Foreign = Foreign()
+    tune: Tune = Tune()
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
         if self.student.backbone != "same" and self.student.weights == "teacher":
             raise ValueError("student.weights: teacher is possible only with student.backbone: same")
+        refuse_labels(self.columns, [self.data.label_column, *self.data.label_columns])
         columns = self.data.label_columns
         if columns and (self.task.kind != "multilabel" or len(columns) != len(self.task.classes)):
             raise ValueError("data.label_columns: one for each class, and only for multilabel tasks")
@@ -423,6 +429,15 @@ def load_recipe(name_or_path: str, overrides: list[str] | None = None) -> Recipe
 
 def parse_recipe(raw: dict[str, Any], where: str = "recipe") -> Recipe:
     """Validate a mapping as a recipe (see `load_recipe` for errors)."""
+    recipe = _validate(raw, where)
+    if not recipe.tune.space:
+        return recipe
+    plain = recipe.model_dump(mode="json", exclude={"tune"})
+    tune = fit_space(recipe.tune, plain, lambda changed: _validate(changed, f"{where}: tune.space"))
+    return recipe.model_copy(update={"tune": tune})
+
+
+def _validate(raw: dict[str, Any], where: str) -> Recipe:
     try:
         return Recipe.model_validate(raw)
     except ValidationError as error:

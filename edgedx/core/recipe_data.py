@@ -57,6 +57,28 @@ class Patches(Section):
         return self
 
 
+FOREIGN_BUILT_IN = {
+    "photographs": "crops of scikit-learn's two photographs",
+    "digits": "scikit-learn's handwritten digits",
+    "noise": "uniform noise",
+    "phantoms": "edgedx's own chest phantoms",
+    "dicom": "the files that pydicom carries: CT, MR, US and others",
+}
+"""Sets that need no download."""
+
+
+class Foreign(Section):
+    """Images that the model is not made for, to judge whether it notices: `edgedx robustness`. Decides no model."""
+
+    near: list[str] = Field(
+        [], description="Other sets of the same organ: folders or MedMNIST files, relative to EDGEDX_DATA."
+    )
+    far: list[str] = Field(
+        ["photographs", "digits", "noise", "dicom"],
+        description=f"Anything else; built in are {', '.join(FOREIGN_BUILT_IN)}.",
+    )
+
+
 class Origin(Section):
     """Where the data set is to be had. Nothing is fetched from there; it is told where the data is missing."""
 

@@ -72,6 +72,17 @@ class Unlikeness(BaseModel):
     pass_rate: float = Field(description="Share of images such as those of the val split that each limit lets pass.")
 
 
+class Told(BaseModel):
+    """What the model was told beside the image (`core.columns`): names alone, never a value."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    used: list[str] = Field(description="Columns whose values went into the answer.")
+    absent: list[str] = Field(
+        description="Columns that the header does not give, or gives as none of the known values."
+    )
+
+
 class Runtime(BaseModel):
     """What computed the result, and how long it took."""
 
@@ -103,6 +114,7 @@ class Result(BaseModel):
     prediction: Prediction | None = Field(None, description="Of what is done, and of nothing else.")
     prediction_set: PredictionSet | None = Field(None, description="Where the bundle has thresholds for it.")
     unlikeness: Unlikeness | None = Field(None, description="Where the model was asked and has statistics for it.")
+    columns: Told | None = Field(None, description="Where the model was asked and takes more than the image.")
     reason: Reason | None = Field(None, description="Of what is refused or quarantined.")
     runtime: Runtime = Field(description="What computed it.")
     sequence: int = Field(description="Order of arrival in the ledger; the wall clock may be wrong.")

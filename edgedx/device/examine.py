@@ -99,7 +99,8 @@ class Examiner:
         if not batch:
             return []
         try:
-            answers = self.predictor.predict_canvases(np.stack([one.found.canvas for one in batch]))
+            canvases = np.stack([one.found.canvas for one in batch])
+            answers = self.predictor.predict_canvases(canvases, [one.found.meta for one in batch])
         except FloatingPointError as error:
             if len(batch) > 1:  # which of them was it?
                 return [finding for one in batch for finding in self.answer([one])]

@@ -19,7 +19,7 @@ from ..core.preprocess import Canvas, normalise
 from ..core.progress import track
 from .accept import acceptable
 from .decode import DecodedCanvas, Decoder, FileChanged
-from .predict import probabilities
+from .predict import columns_of, probabilities
 from .promise import Verdict as Promise
 from .promise import judge_answers
 from .runner import open_runner
@@ -43,6 +43,8 @@ class Examined:
     logits : ndarray of shape (len(done), classes), float32
     ran : str
         Variant and provider.
+    columns : ndarray of shape (len(done), T), float32, optional
+        What the model was told beside each image, from its header, as a scanner does; None where it takes none.
     """
 
     answers: dict[str, dict[str, Any]]
@@ -50,6 +52,7 @@ class Examined:
     canvases: Canvas
     logits: NDArray[np.float32]
     ran: str
+    columns: NDArray[np.float32] | None = None
 
 
 def examine_samples(
@@ -71,12 +74,15 @@ def examine_samples(
         done: list[Sample] = []
         canvases: list[Canvas] = []
         logits: list[NDArray[np.float32]] = []
+        told: list[NDArray[np.float32]] = []
         for start in range(0, len(opened), _BATCH):
             batch = opened[start : start + _BATCH]
             begun = time.perf_counter()
-            rows = runner.infer(normalise(np.stack([found.canvas for _, found in batch]), manifest.preprocess)).logits
+            columns = columns_of(manifest.columns, [found.meta for _, found in batch])
+            images = normalise(np.stack([found.canvas for _, found in batch]), manifest.preprocess)
+            rows = (runner.infer(images, columns) if manifest.columns else runner.infer(images)).logits
             infer_ms = 1e3 * (time.perf_counter() - begun) / len(batch)
-            for (sample, found), row in zip(batch, rows, strict=True):
+            for (sample, found), row, beside in zip(batch, rows, columns, strict=True):
                 chances = probabilities(row, manifest.task, manifest.temperature)
                 if not np.isfinite(chances).all():
                     answers[sample.sha256] = _refusal("NOT_A_NUMBER")
@@ -92,11 +98,13 @@ def examine_samples(
                 done.append(sample)
                 canvases.append(found.canvas)
                 logits.append(row)
+                told.append(beside)
         provider = runner.provider
     if not done:
         codes = ", ".join(sorted({str(one["reason"]) for one in answers.values()}))
         raise DataError(f"none of {len(samples)} samples was answered ({codes})", next_step="see `edgedx doctor`")
-    return Examined(answers, done, np.stack(canvases), np.stack(logits), f"variant {name}, {provider}")
+    known = np.stack(told) if manifest.columns else None
+    return Examined(answers, done, np.stack(canvases), np.stack(logits), f"variant {name}, {provider}", known)
 
 
 def _read(

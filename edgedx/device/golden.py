@@ -8,6 +8,7 @@ import zipfile
 import numpy as np
 
 from ..core.bundle import Bundle
+from ..core.columns import width
 from ..core.errors import BundleError, GateRefused
 from ..core.image import Image
 from ..core.preprocess import preprocess
@@ -35,11 +36,14 @@ def check_golden(bundle: Bundle, runner: Runner, variant: str | None = None) -> 
         with np.load(io.BytesIO(bundle.read(manifest.golden.file)), allow_pickle=False) as archive:
             images = [archive[f"image_{index}"] for index in range(manifest.golden.count)]
             expected = archive[f"logits_{name}"]
+            columns = np.asarray(archive["columns"], np.float32) if manifest.columns else None
         tolerance = manifest.golden.tolerance[name]
         batch = np.stack([preprocess(Image.of_array(image), manifest.preprocess) for image in images])
+        if columns is not None and columns.shape != (len(batch), width(manifest.columns)):
+            raise ValueError("columns are not those of the manifest")
     except (KeyError, ValueError, OSError, TypeError, EOFError, IndexError, zipfile.BadZipFile) as error:
         raise BundleError(f"{bundle.path}: golden samples are malformed: {error}") from error
-    found = runner.infer(batch).logits
+    found = (runner.infer(batch) if columns is None else runner.infer(batch, columns)).logits
     difference = float(np.abs(found - expected).max()) if found.shape == expected.shape else float("nan")
     if not difference <= tolerance:  # also refuses NaN
         quantized = manifest.variants[name].precision == "int8"

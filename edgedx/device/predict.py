@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.bundle import Bundle, Manifest, OperatingPoint
+from ..core.columns import FittedColumn, encode_rows, gather, present
 from ..core.errors import UsageError
 from ..core.heatmap import evidence
 from ..core.image import Image
 from ..core.points import label_at
 from ..core.preprocess import Canvas, canvas, normalise
-from ..core.result import Prediction, PredictionSet, Unlikeness
+from ..core.result import Prediction, PredictionSet, Told, Unlikeness
 from .doubt import Doubts
 from .runner import Runner
 
@@ -34,6 +35,8 @@ class Answer:
         What speaks against the prediction, where the bundle has thresholds for the variant.
     shown : Shown, optional
         Where the model looked, on request.
+    told : Told, optional
+        What it was told beside the image, where it takes more.
     """
 
     prediction: Prediction
@@ -43,6 +46,7 @@ class Answer:
     prediction_set: PredictionSet | None = None
     unlikeness: Unlikeness | None = None
     shown: Shown | None = None
+    told: Told | None = None
 
 
 @dataclass(frozen=True)
@@ -107,13 +111,25 @@ class Predictor:
         start = time.perf_counter()
         canvases = np.stack([canvas(image, self.manifest.preprocess) for image in images])
         spent = 1e3 * (time.perf_counter() - start) / len(images)
-        return [replace(answer, preprocess_ms=spent) for answer in self.predict_canvases(canvases)]
+        return [
+            replace(answer, preprocess_ms=spent)
+            for answer in self.predict_canvases(canvases, [image.meta for image in images])
+        ]
 
-    def predict_canvases(self, canvases: Canvas) -> list[Answer]:
-        """Predict canvases of shape (N, H, W) or (N, H, W, 3), as the decoder process returns them."""
+    def predict_canvases(self, canvases: Canvas, facts: Sequence[Mapping[str, str]] = ()) -> list[Answer]:
+        """Predict canvases of shape (N, H, W) or (N, H, W, 3), as the decoder process returns them.
+
+        Parameters
+        ----------
+        facts : sequence of mapping
+            Of each image's header, for a model that is told more than the image; all absent unless given.
+        """
         start = time.perf_counter()
         batch = normalise(canvases, self.manifest.preprocess)
-        output = self.runner.infer(batch, cam=True) if self.shows else self.runner.infer(batch)
+        taken = self.manifest.columns
+        columns = columns_of(taken, facts or [{}] * len(batch)) if taken else None
+        more = () if columns is None else (columns,)
+        output = self.runner.infer(batch, *more, cam=True) if self.shows else self.runner.infer(batch, *more)
         spent = 1e3 * (time.perf_counter() - start) / len(batch)
         predictions = [decide(self.manifest, self.point, row) for row in output.logits]
         unlike = self.doubts.unlikeness(output)
@@ -126,9 +142,20 @@ class Predictor:
                 self.doubts.prediction_set(prediction),
                 unlike[index],
                 None if output.cam is None else _shown(self.manifest, prediction, output.cam[index]),
+                None if columns is None else _told(taken, columns[index : index + 1]),
             )
             for index, prediction in enumerate(predictions)
         ]
+
+
+def columns_of(columns: Sequence[FittedColumn], facts: Sequence[Mapping[str, str]]) -> NDArray[np.float32]:
+    """What a device knows beside each image, from facts of its header: (N, T), as a runner takes it."""
+    return encode_rows(columns, [gather(columns, {}, one) for one in facts])
+
+
+def _told(columns: Sequence[FittedColumn], encoded: NDArray[np.float32]) -> Told:
+    there = dict(zip([column.name for column in columns], present(columns, encoded)[0], strict=True))
+    return Told(used=[name for name in there if there[name]], absent=[name for name in there if not there[name]])
 
 
 def _shown(manifest: Manifest, prediction: Prediction, cam: NDArray[np.float32]) -> Shown:

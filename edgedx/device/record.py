@@ -72,6 +72,7 @@ def record(
         prediction=answer.prediction if answer is not None and status == "done" else None,
         prediction_set=answer.prediction_set if answer is not None and status == "done" else None,
         unlikeness=None if answer is None else answer.unlikeness,
+        columns=None if answer is None else answer.told,
         reason=reason,
         runtime=runtime,
         sequence=item.sequence,

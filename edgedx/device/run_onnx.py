@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from ..core.errors import BundleError, ProviderMissing
-from .runner import CAM, Output
+from .runner import CAM, COLUMNS, Output
 
 CPU = "CPUExecutionProvider"
 
@@ -23,7 +23,8 @@ class OnnxRunner:
     ----------
     model : bytes or path
         A self-contained model whose first input is (N, C, H, W) float32, first output logits and
-        second output, if any, pooled features; an output called ``cam`` holds class activation maps.
+        second output, if any, pooled features; an output called ``cam`` holds class activation maps, and an input
+        called ``columns`` (N, T) takes what is known beside the image.
     threads : int
         Threads inside one operator; 0 lets ONNX Runtime choose.
     fused : bool
@@ -40,6 +41,7 @@ class OnnxRunner:
         self._session: Any = None
         self._input = ""
         self._outputs: list[str] = []
+        self._columns = 0  # length of a row of the second input; 0 where there is none
         self.provider = provider
 
     def activate(self) -> None:
@@ -81,18 +83,36 @@ class OnnxRunner:
         self._session = session
         self._input = session.get_inputs()[0].name
         self._outputs = [output.name for output in session.get_outputs()]
+        more = [taken for taken in session.get_inputs()[1:] if taken.name == COLUMNS]
+        self._columns = int(more[0].shape[1]) if more else 0
         shape = [side if isinstance(side, int) else 1 for side in session.get_inputs()[0].shape]
         self.infer(np.zeros(shape, np.float32))
 
-    def infer(self, batch: NDArray[np.float32], *, cam: bool = False) -> Output:
-        """Run a batch of shape (N, C, H, W), float32; with class activation maps on request.
+    def infer(
+        self, batch: NDArray[np.float32], columns: NDArray[np.float32] | None = None, *, cam: bool = False
+    ) -> Output:
+        """Run a batch of shape (N, C, H, W), float32 (see `Runner.infer`).
 
-        ONNX Runtime computes them in any case, in less than a hundredth of the time; only the copy is spared.
+        ONNX Runtime computes class activation maps in any case, in less than a hundredth of the time; only the copy is
+        spared.
+
+        Raises
+        ------
+        BundleError
+            The columns are not those of the model.
         """
         if self._session is None:
             self.activate()
         asked = [name for name in self._outputs if cam or name != CAM]
-        found = dict(zip(asked, self._session.run(asked, {self._input: batch}), strict=True))
+        given = {self._input: batch}
+        if self._columns:
+            given[COLUMNS] = np.zeros((len(batch), self._columns), np.float32) if columns is None else columns
+            if given[COLUMNS].shape != (len(batch), self._columns):
+                raise BundleError(
+                    f"the model takes {self._columns} numbers beside each image, not {given[COLUMNS].shape[1:]}",
+                    next_step="its columns are not those that it was trained with: deploy it again",
+                )
+        found = dict(zip(asked, self._session.run(asked, given), strict=True))
         maps = found.pop(CAM, None)
         logits, *rest = found.values()
         return Output(logits, rest[0] if rest else None, maps)

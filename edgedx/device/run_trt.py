@@ -20,7 +20,7 @@ from .build_trt import SECONDS
 from .cuda import Stream
 from .engine_cache import Choice, EngineCache
 from .prepare_engine import Prepared, engines_folder, prepare_engine, tensorrt_variant
-from .runner import CAM, Output
+from .runner import CAM, COLUMNS, Output
 from .tensorrt_library import Library, load_for
 
 
@@ -109,7 +109,7 @@ class TensorrtRunner:
             shape = tuple(engine.get_tensor_shape(name))
             if engine.get_tensor_dtype(name) != trt.float32:
                 raise BundleError(f"{self._bundle.path}: tensor {name} of {self._variant} is not float32")
-            if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT:
+            if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT and name != COLUMNS:
                 self._input = name
             self._shapes[name] = shape
             size = 4 * self._max_batch * int(np.prod(shape[1:]))
@@ -118,29 +118,38 @@ class TensorrtRunner:
         if not self._input or "logits" not in self._shapes:
             raise BundleError(f"{self._bundle.path}: {self._variant} has no input, or no output called logits")
 
-    def infer(self, batch: NDArray[np.float32], *, cam: bool = False) -> Output:
-        """Run a batch of shape (N, C, H, W), float32; with class activation maps on request.
+    def infer(
+        self, batch: NDArray[np.float32], columns: NDArray[np.float32] | None = None, *, cam: bool = False
+    ) -> Output:
+        """Run a batch of shape (N, C, H, W), float32 (see `Runner.infer`).
 
         An engine computes all its outputs; what is not asked for is not copied from the GPU.
         """
         if self._context is None:
             self.activate()
+        given = {self._input: np.ascontiguousarray(batch, np.float32)}
+        if COLUMNS in self._shapes:
+            absent = np.zeros((len(batch), *self._shapes[COLUMNS][1:]), np.float32)
+            given[COLUMNS] = absent if columns is None else np.ascontiguousarray(columns, np.float32)
         cuts = range(0, len(batch), self._max_batch)
-        parts = [self._run(batch[start : start + self._max_batch], cam) for start in cuts]
+        parts = [
+            self._run({name: array[start : start + self._max_batch] for name, array in given.items()}, cam)
+            for start in cuts
+        ]
         joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return Output(joined["logits"], joined.get("features"), joined.get(CAM))
 
-    def _run(self, batch: NDArray[np.float32], cam: bool) -> dict[str, NDArray[np.float32]]:
+    def _run(self, given: dict[str, NDArray[np.float32]], cam: bool) -> dict[str, NDArray[np.float32]]:
         assert self._stream is not None
-        images = np.ascontiguousarray(batch, np.float32)
-        self._context.set_input_shape(self._input, images.shape)
-        self._stream.upload(self._addresses[self._input], images)
+        for name, array in given.items():
+            self._context.set_input_shape(name, array.shape)
+            self._stream.upload(self._addresses[name], array)
         if not self._context.execute_async_v3(self._stream.handle):
             raise ProviderMissing("TensorRT could not run the engine", next_step="see `edgedx doctor`, then restart")
         found = {
-            name: np.empty((len(images), *shape[1:]), np.float32)
+            name: np.empty((len(given[self._input]), *shape[1:]), np.float32)
             for name, shape in self._shapes.items()
-            if name != self._input and (cam or name != CAM)
+            if name not in given and (cam or name != CAM)
         }
         for name, array in found.items():
             self._stream.download(array, self._addresses[name])

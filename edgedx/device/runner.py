@@ -15,6 +15,8 @@ from ..core.errors import ProviderMissing
 
 CAM = "cam"
 """Name of the output with class activation maps (`lab.cam`)."""
+COLUMNS = "columns"
+"""Name of the second input, of models that are told more than the image (`core.columns`)."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,17 @@ class Runner(Protocol):
     def activate(self) -> None:
         """Load and warm the model."""
 
-    def infer(self, batch: NDArray[np.float32], *, cam: bool = False) -> Output:
-        """Run a batch of shape (N, C, H, W), float32; with class activation maps on request."""
+    def infer(
+        self, batch: NDArray[np.float32], columns: NDArray[np.float32] | None = None, *, cam: bool = False
+    ) -> Output:
+        """Run a batch of shape (N, C, H, W), float32; with class activation maps on request.
+
+        Parameters
+        ----------
+        columns : ndarray of shape (N, T), float32, optional
+            What is known beside each image (`core.columns.encode_rows`); all absent unless given. A model that takes no
+            columns never learned from any, and is asked without.
+        """
         ...
 
     def deactivate(self) -> None:

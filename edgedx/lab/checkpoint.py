@@ -13,10 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from ..core.bundle import OperatingPoint
+from ..core.columns import FittedColumn
 from ..core.errors import CheckpointError
 from ..core.files import read_json, sha256_bytes, sha256_file, write_bytes, write_json
 from ..core.preprocess import PreprocessSpec
 from ..core.recipe import Task
+from .columns import with_columns
 from .teacher import build_model
 
 WEIGHTS, CARD = "model.safetensors", "model.json"
@@ -34,6 +36,7 @@ class ModelCard(BaseModel):
     role: str = Field(description="teacher or student.")
     weights_from: str = Field(description="Where the pretrained weights came from.")
     pruning: list[Any] = Field([], description="History of torch-pruning; replayed, it gives the same structure.")
+    columns: list[FittedColumn] = Field([], description="What the model is told beside the image, and how encoded.")
     temperature: float = Field(1.0, gt=0, description="Fitted on val logits.")
     operating_points: list[OperatingPoint] = []
     metrics: dict[str, float] = {}
@@ -92,6 +95,7 @@ def load_checkpoint(folder: Path | str, *, dropout: float = 0.0) -> Checkpoint:
         from .prune import replay
 
         replay(model, card.pruning, card.preprocess)
+    model = with_columns(model, card.columns, len(card.task.classes))
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))
     except RuntimeError as error:

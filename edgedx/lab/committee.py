@@ -25,9 +25,13 @@ class Committee(nn.Module):
         self.temperatures = [one.card.temperature for one in members]
         self.multilabel = members[0].card.task.kind == "multilabel"
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Map (N, C, H, W) to logits (N, K), float32: log probabilities, or log odds of findings."""
-        said = [model(images).float() / own for model, own in zip(self.members, self.temperatures, strict=True)]
+    def forward(self, images: Tensor, *columns: Tensor) -> Tensor:
+        """Map (N, C, H, W), and columns (N, T) where the members take them, to logits (N, K), float32.
+
+        They are log probabilities, or log odds of findings.
+        """
+        pairs = zip(self.members, self.temperatures, strict=True)
+        said = [model(images, *columns).float() / own for model, own in pairs]
         logits = torch.stack(said)
         if self.multilabel:
             return _log_mean(nn.functional.logsigmoid(logits)) - _log_mean(nn.functional.logsigmoid(-logits))
@@ -51,7 +55,7 @@ def open_teachers(folders: Sequence[Path], teacher: Checkpoint) -> list[Checkpoi
     CheckpointError
         One is no checkpoint.
     UsageError
-        One has other classes, sees images otherwise, or is the run's own.
+        One has other classes or columns, sees images otherwise, or is the run's own.
     """
     found: list[Checkpoint] = []
     for folder in folders:
@@ -66,6 +70,11 @@ def open_teachers(folders: Sequence[Path], teacher: Checkpoint) -> list[Checkpoi
             raise UsageError(
                 f"{folder} was trained with another preprocessing than the run's teacher",
                 next_step="give teachers of the same preprocessing: they see the very view that the student sees",
+            )
+        if one.card.columns != teacher.card.columns:
+            raise UsageError(
+                f"{folder} is told other columns beside the image than the run's teacher, or encodes them otherwise",
+                next_step="give teachers of the same columns, trained on the same data set",
             )
         if one.card.sha256 in {teacher.card.sha256, *(other.card.sha256 for other in found)}:
             raise UsageError(f"{folder} is a teacher already", next_step="name each once; the run's own is always one")

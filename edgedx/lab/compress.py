@@ -17,6 +17,7 @@ from ..device.hardware import Hardware, read_hardware
 from .cam import with_cam
 from .checkpoint import Checkpoint, load_checkpoint
 from .choice import choose_variant, same_kernels
+from .columns import add_columns, head_of
 from .committee import open_teachers
 from .dataset import Dataset
 from .evaluate import operating_points, summary
@@ -60,7 +61,7 @@ def compress(
     Raises
     ------
     CheckpointError
-        No teacher in the run, or it is of another task or preprocessing than the recipe.
+        No teacher in the run, or it is of another task, preprocessing or columns than the recipe.
     ProfileError
         INT8 for a device that has none.
     GateRefused
@@ -78,6 +79,11 @@ def compress(
             next_step="give the recipe (and --set overrides) it was trained with, or fine-tune again",
         )
     data = open_data(recipe, run)
+    if teacher.card.columns != list(data.fitted):
+        raise CheckpointError(
+            f"{run / 'teacher'} was told other columns than the data set {run / 'data'} has",
+            next_step="give the recipe (and --set overrides) it was trained with, or fine-tune again",
+        )
     more = open_unlabeled(recipe, run, unlabeled, data) if unlabeled else None
     out = out or run
     student_record = make_student(
@@ -146,10 +152,12 @@ def compile_student(
     """
     val, hardware = data.subset("val"), hardware or read_hardware()
     exported = export_onnx(student.model, recipe.preprocess)
-    report: dict[str, Any] = {"parity": check_parity(student.model, exported, val, recipe.preprocess), "variants": {}}
-    # Quantization starts from the graph without the map: its ranges and layers are those of the answer alone.
+    whole = add_columns(exported, student.model)
+    report: dict[str, Any] = {"parity": check_parity(student.model, whole, val, recipe.preprocess), "variants": {}}
+    # Quantization starts from the graph without map and columns: its ranges and layers are those of the image alone.
     sample = normalise(next(iter(val.batches(CAM_IMAGES))), recipe.preprocess)
     shown, no_cam = with_cam(exported, sample)
+    shown = add_columns(shown, student.model)
     variants: dict[str, tuple[bytes, str, str, bool]] = {"fp32": (shown, "fp32", "float", True)}
     if profile.target != "cpu":
         variants["fp16"] = (to_fp16(shown), "fp16", "float", True)
@@ -159,10 +167,12 @@ def compile_student(
         state = folder / WORK / f"qat-{_state_of(recipe, student, teacher, data, profile)}.safetensors"
         train = data.subset("train")
         best, report["quantization"] = make_int8(
-            exported, recipe, teacher, train, val, scheme, ranges_to_try(profile, here), state, here=here
-        )
+            exported, recipe, teacher, train, val, scheme, ranges_to_try(profile, here), state, here=here,
+            head=head_of(student.model),
+        )  # fmt: skip
         fused = scheme != "trt" and here
         model, no_cam = with_cam(best.model, sample, precision="int8", fused=fused)
+        model = add_columns(model, student.model)
         # What stays float is FP16 for TensorRT: its network takes its types from the graph.
         model = to_fp16(model) if scheme == "trt" else model
         variants[f"int8-{scheme}"] = (model, "int8", scheme, fused)
@@ -194,7 +204,8 @@ def ranges_to_try(profile: DeviceProfile, here: bool) -> list[bool]:
 
 def _state_of(recipe: Recipe, student: Checkpoint, teacher: Checkpoint, data: Dataset, profile: DeviceProfile) -> str:
     """Name for a training state: one that was begun with anything else is not continued."""
-    settings = recipe.model_dump(mode="json", include={"quantize", "train", "student", "augment", "task", "preprocess"})
+    sections = {"quantize", "train", "student", "augment", "task", "preprocess"}
+    settings = recipe.model_dump(mode="json", include=sections | ({"columns"} if recipe.columns.use else set()))
     inputs = [student.card.sha256, teacher.card.sha256, data.digest, profile.quantization.model_dump()]
     return sha256_bytes(canonical_json([settings, inputs]))[:16]
 

@@ -18,11 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..core.columns import FittedColumn, gather
 from ..core.errors import DataError, EdgedxError
 from ..core.files import canonical_json, sha256_bytes, storage_error, write_json, write_text
 from ..core.preprocess import Canvas, PreprocessSpec, canvas
 from ..core.progress import track
 from ..core.recipe import Recipe
+from .column_table import column_summary, fitted_columns, headings, read_columns
 from .sources import Row, Source, open_source
 from .split import Case, assign_splits, check_classes, shared_contents, shared_patients
 
@@ -45,6 +47,10 @@ class Dataset:
         Memory-mapped, shared by all subsets; ``canvases[rows[i]]`` is image i.
     rows : ndarray of shape (N,), int64
     subgroups : list of dict
+    columns : ndarray of shape (N, T), float32, optional
+        What the model is told beside each image (see `core.columns`); None where the data set has no columns.
+    fitted : tuple of FittedColumn
+        How they were encoded; fitted on train.
     """
 
     names: list[str]
@@ -55,6 +61,8 @@ class Dataset:
     rows: NDArray[np.int64]
     subgroups: list[dict[str, str]]
     digest: str
+    columns: NDArray[np.float32] | None = None
+    fitted: tuple[FittedColumn, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -75,12 +83,19 @@ class Dataset:
             self.rows[picked],
             [self.subgroups[i] for i in picked],
             self.digest,
+            None if self.columns is None else self.columns[picked],
+            self.fitted,
         )
 
     def batches(self, size: int) -> Iterable[Canvas]:
         """Canvases in order, `size` at a time."""
         for start in range(0, len(self), size):
             yield self.canvases[self.rows[start : start + size]]
+
+    def inputs(self, size: int) -> Iterable[tuple[Canvas, NDArray[np.float32] | None]]:
+        """All that a model is given: canvases in order, `size` at a time, and their columns."""
+        for start, canvases in zip(range(0, len(self), size), self.batches(size), strict=True):
+            yield canvases, None if self.columns is None else self.columns[start : start + size]
 
 
 def build_dataset(recipe: Recipe, folder: Path) -> dict[str, Any]:
@@ -125,6 +140,7 @@ def _build(recipe: Recipe, source: Source, folder: Path) -> dict[str, Any]:
     splits = assign_splits(cases, recipe.data)
     cases, splits = _check_leaks(recipe, cases, splits, excluded)
     warnings = check_classes(cases, splits, recipe.task)
+    told = column_summary(recipe.columns.use, [case.row.columns for case in cases], splits)
     _write_tables(recipe, folder, cases, splits, excluded)
     summary = {
         "schema_version": 1,
@@ -139,11 +155,12 @@ def _build(recipe: Recipe, source: Source, folder: Path) -> dict[str, Any]:
         "digest": sha256_bytes(
             canonical_json(
                 [
-                    [c.row.name, c.sha256, list(map(str, c.row.label)), c.patient, s]
+                    [c.row.name, c.sha256, list(map(str, c.row.label)), c.patient, s, *c.row.columns.items()]
                     for c, s in zip(cases, splits, strict=True)
                 ]
             )
         ),
+        **told,
     }
     write_json(folder / SUMMARY, summary)
     return summary
@@ -171,7 +188,9 @@ def decode_rows(
             return "blank"
         store[index] = canvas(image, spec)
         groups = {name: image.meta.get(field, "") for name, field in HEADER_GROUPS.items()}
-        return Case(replace(row, subgroups={**groups, **row.subgroups}), digest, height, width, index)
+        told = gather(recipe.columns.use, row.columns, image.meta)
+        row = replace(row, subgroups={**groups, **row.subgroups}, columns=told)
+        return Case(row, digest, height, width, index)
 
     cases = []
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # decoders release the interpreter lock
@@ -266,9 +285,10 @@ def _write_tables(
             case.index,
         ]
         + [case.row.subgroups.get(column, "") for column in columns]
+        + [case.row.columns[column.name] for column in recipe.columns.use]
         for case, split in zip(cases, splits, strict=True)
     ]
-    write_text(folder / MANIFEST, _csv_text([*_FIXED, *columns], lines))
+    write_text(folder / MANIFEST, _csv_text([*_FIXED, *columns, *headings(recipe.columns.use)], lines))
     write_text(folder / EXCLUDED, _csv_text(["image", "reason"], excluded))
 
 
@@ -296,6 +316,8 @@ def load_dataset(folder: Path, task: str, spec: PreprocessSpec) -> Dataset:
         # json writes NaN, which is how an unknown label of a multilabel task looks
         labels = np.array([json.loads(entry["label"]) for entry in entries], np.float64)
         rows = np.array([int(entry["canvas"]) for entry in entries], np.int64)
+        fitted = fitted_columns(summary)
+        columns = read_columns(entries, fitted)
         if len(rows) != summary["images"]:
             raise ValueError(f"{MANIFEST} has {len(rows)} of {summary['images']} images")
     except OSError as error:
@@ -310,6 +332,7 @@ def load_dataset(folder: Path, task: str, spec: PreprocessSpec) -> Dataset:
             f"{folder}: canvases are {canvases.shape[1:]} {canvases.dtype}, the recipe wants {shape} {dtype}",
             next_step="make the data set again with --overwrite",
         )
+    apart = {*_FIXED, *headings(fitted)}
     return Dataset(
         names=[entry["image"] for entry in entries],
         patients=[entry["patient_id"] for entry in entries],
@@ -317,6 +340,8 @@ def load_dataset(folder: Path, task: str, spec: PreprocessSpec) -> Dataset:
         splits=[entry["split"] for entry in entries],
         canvases=canvases,
         rows=rows,
-        subgroups=[{key: entry[key] for key in entry if key not in _FIXED} for entry in entries],
+        subgroups=[{key: entry[key] for key in entry if key not in apart} for entry in entries],
         digest=summary["digest"],
+        columns=columns,
+        fitted=fitted,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from .. import __version__
 from ..core.bundle import Golden, Manifest, OperatingPoint, Variant, check_models, open_bundle, write_bundle
+from ..core.columns import FittedColumn, make_up
 from ..core.doubt import Doubt
 from ..core.errors import GateRefused, ProfileError
 from ..core.files import canonical_json, sha256_file
@@ -112,6 +114,7 @@ def _bundle(
         backbone=load_checkpoint(run / "student").card.backbone,
         preprocess=recipe.preprocess,
         accept=recipe.accept,
+        columns=list(data.fitted),
         temperature=entry["temperature"],
         operating_points=[OperatingPoint.model_validate(point) for point in entry["operating_points"]],
         variants=shipped_variants,
@@ -174,10 +177,13 @@ def _golden(recipe: Recipe, data: Dataset, models: dict[str, bytes], variants: d
     images = [np.array(part[0]) for part in chosen.batches(1)]
     batch = np.stack([preprocess(Image.of_array(image), recipe.preprocess) for image in images])
     arrays: dict[str, np.ndarray] = {f"image_{index}": image for index, image in enumerate(images)}
+    columns = None
+    if data.fitted:  # made up: what is known of the patients themselves does not leave with the bundle
+        columns = arrays["columns"] = make_up(data.fitted, len(images), np.random.default_rng(0))
     tolerance = {}
     for name, model in models.items():
         with OnnxRunner(model, fused=runs_fused(variants[name])) as runner:
-            logits = runner.infer(batch).logits
+            logits = runner.infer(batch, columns).logits
         arrays[f"logits_{name}"] = logits
         # A few INT8 steps: kernels of other CPUs round otherwise, while saturation is off by whole logits.
         spread = float(max(logits.std(), 1e-3))
@@ -241,6 +247,12 @@ def _device_steps(profile: DeviceProfile, default: str, path: Path, shipped: Shi
     return [f"on the device: {install}   ({built}; --variant fp32 for its CPU)", scan]
 
 
+def _columns_told(columns: Sequence[FittedColumn]) -> str:
+    """For people: names, and where a device takes them from."""
+    sources = (f"{one.name} ({f'DICOM {one.header}' if one.header else 'absent on a device'})" for one in columns)
+    return f"{', '.join(sources)}; what is absent is allowed for"
+
+
 def _model_card(
     recipe: Recipe,
     default: str,
@@ -266,6 +278,7 @@ def _model_card(
         f"- Gate: {'passed' if verdict.passed else 'FORCED'}: {verdict.sentence}",
         *_card_gaps(verdict),
         f"- Accepts: {recipe.accept.told()}; others are refused",
+        *([f"- Told beside the image: {_columns_told(data.fitted)}"] if data.fitted else []),
         *(f"- Doubt: {line}" for line in [*told(doubt, default, recipe.accept.ood), *without(doubt)]),
         "- Limits: judged on the data set above alone; thresholds were chosen on its validation split and should be",
         "  checked on images of the clinic that will use it.",

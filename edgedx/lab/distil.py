@@ -89,18 +89,18 @@ class Distil:
         if self.own is not None:
             self.own.to(device)
 
-    def __call__(self, model: nn.Module, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, model: nn.Module, images: Tensor, targets: Tensor, *columns: Tensor) -> tuple[Tensor, Tensor]:
         """See `TrainingTask`."""
         contrast = self.own.contrast if self.own is not None else None
         if contrast is None:
             with torch.no_grad():
-                guide = self.teacher(images).float()
-            logits = model(images)
+                guide = self.teacher(images, *columns).float()
+            logits = model(images, *columns)
         else:
             with torch.no_grad():
-                guide, taught = with_pooled(self.teacher, images)
+                guide, taught = with_pooled(self.teacher, images, *columns)
                 guide = guide.float()
-            logits, features = with_pooled(model, images)
+            logits, features = with_pooled(model, images, *columns)
         own = logits.float()
         labelled = ~torch.isnan(targets).all(dim=1)
         hint = self._hint(own, guide, targets) * self._rise(model.training)
@@ -190,14 +190,14 @@ def _against_rest(values: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     return chances[own], chances.masked_fill(own, -torch.inf).logsumexp(dim=1)
 
 
-def with_pooled(model: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+def with_pooled(model: nn.Module, images: Tensor, *columns: Tensor) -> tuple[Tensor, Tensor]:
     """Logits, and what went into the classification layer: the pooled features (N, D), after dropout in training."""
     kept: list[Tensor] = []
     layer = classifier(getattr(model, "module", model))  # the model itself, or wrapped for several processes
     # Only for this call: a hook that stayed would be copied, teacher and all, into the running mean of weights.
     handle = layer.register_forward_pre_hook(lambda module, inputs: kept.append(inputs[0]))
     try:
-        logits = model(images)
+        logits = model(images, *columns)
     finally:
         handle.remove()
     return logits, kept[0].flatten(1)

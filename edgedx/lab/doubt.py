@@ -111,8 +111,8 @@ def _sample(data: Dataset, seed: int) -> Dataset:
 
 def _ask(runner: OnnxRunner, data: Dataset, recipe: Recipe, advance: Any) -> Output:
     logits, features = [], []
-    for batch in data.batches(_BATCH):
-        output = runner.infer(normalise(batch, recipe.preprocess))
+    for batch, columns in data.inputs(_BATCH):
+        output = runner.infer(normalise(batch, recipe.preprocess), columns)
         logits.append(output.logits)
         features.append(output.features)
         advance(len(batch))

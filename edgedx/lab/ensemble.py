@@ -33,7 +33,7 @@ def mean_of(members: Sequence[Subject]) -> Subject:
     Raises
     ------
     UsageError
-        Fewer than two members, other classes, or other preprocessing.
+        Fewer than two members, other classes, other preprocessing, or other columns.
     """
     if len(members) < 2:
         raise UsageError("an ensemble has two members or more", next_step="name several models")
@@ -50,13 +50,19 @@ def mean_of(members: Sequence[Subject]) -> Subject:
                 next_step="combine models of the same preprocessing",
             )
 
+        if one.columns != first.columns:
+            raise UsageError(
+                f"{one.path} is told other columns beside the image than {first.path}, or encodes them otherwise",
+                next_step="combine models that were trained on the same data set",
+            )
+
     @contextmanager
     def opened() -> Iterator[Infer]:
         with ExitStack() as stack:
             asked = [(stack.enter_context(one.opened()), one.temperature) for one in members]
 
-            def infer(canvases: Canvas) -> np.ndarray:
-                return mean_logits([(ask(canvases), temperature) for ask, temperature in asked], first.task)
+            def infer(*given: Canvas) -> np.ndarray:
+                return mean_logits([(ask(*given), temperature) for ask, temperature in asked], first.task)
 
             yield infer
 

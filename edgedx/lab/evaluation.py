@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from ..core.columns import encode_rows, gather
 from ..core.compare import Answers, Cases
+from ..core.conformal import coverage
 from ..core.disparity import Disparity, disparity
 from ..core.errors import DataError, UsageError
 from ..core.figures import Figures, figures_with_intervals
@@ -21,9 +23,10 @@ from ..core.progress import progress
 from ..core.resample import RESAMPLES
 from ..core.table import csv_text, plain_cell
 from ..device.gate import answers_of_logits
-from .dataset import EXCLUDED, MANIFEST, load_dataset
+from .ablation import Worth, worth_of
+from .dataset import EXCLUDED, MANIFEST, Dataset, load_dataset
 from .given_images import Given, Read, labels_array, list_images, read_batches, read_one
-from .subject import Subject
+from .subject import Infer, Subject
 
 _BATCH = 64
 REPORT, PREDICTIONS, LEFT_OUT = "evaluation.json", "predictions.csv", "excluded.csv"
@@ -41,6 +44,10 @@ class Asked:
     canvas_of : callable
         Image number to what the model saw, read again: pictures show a few of many.
     warnings : list of str
+    columns : ndarray of shape (N, T), optional
+        What the model was told beside each image, where it takes more.
+    without : ndarray of shape (N, K), optional
+        Its logits when all of that is absent.
     """
 
     cases: Cases
@@ -49,6 +56,8 @@ class Asked:
     canvas_of: Callable[[int], Canvas]
     where: str
     warnings: list[str] = field(default_factory=list)
+    columns: np.ndarray | None = None
+    without: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,7 @@ class Evaluation:
     answers: Answers
     figures: Figures
     parts: Disparity
+    worth: Worth | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON. Images are counted, not named: names stand in the tables."""
@@ -79,8 +89,24 @@ class Evaluation:
             **self.figures.to_dict(),
             "wrong": len(wrong_first(self.asked.cases, self.answers)),
             **self.parts.to_dict(),
+            **({"columns": self.worth.to_dict()} if self.worth is not None else {}),
+            **({"sets": self.sets} if self.sets is not None else {}),
             "left_out": dict(Counter(reason for _, reason in self.asked.left_out).most_common()),
             "warnings": self.asked.warnings,
+        }
+
+    @property
+    def sets(self) -> dict[str, Any] | None:
+        """Conformal prediction sets on these images: coverage by class, null without images, and classes in a set."""
+        found = self.subject.sets
+        if found is None:
+            return None
+        covered = coverage(found, self.subject.classes, self.asked.cases.labels, self.answers.chances)
+        least = np.array([found.least[name] for name in self.subject.classes])
+        return {
+            "promised": round(1 - found.alpha, 6),
+            "covered": {name: None if np.isnan(share) else share for name, share in covered.items()},
+            "mean_size": float((self.answers.chances >= least).sum(axis=1).mean()),
         }
 
     @property
@@ -127,13 +153,19 @@ def evaluate(
     asked = ask_given(subject, data) if data is not None else ask_split(subject, split)
     if subgroups is not None:
         asked = _only(asked, subgroups)
-    answers = answers_of_logits(asked.cases, asked.logits, subject.temperature, subject.point(point))
+    decided = subject.point(point)
+    answers = answers_of_logits(asked.cases, asked.logits, subject.temperature, decided)
+    worth = None
+    if asked.columns is not None and asked.without is not None:
+        without = answers_of_logits(asked.cases, asked.without, subject.temperature, decided)
+        worth = worth_of(asked.cases, answers, without, subject.columns, asked.columns)
     return Evaluation(
         subject=subject,
         asked=asked,
         answers=answers,
         figures=figures_with_intervals(asked.cases, answers, resamples=resamples, seed=seed),
         parts=disparity(asked.cases, answers, resamples=resamples, seed=seed),
+        worth=worth,
     )
 
 
@@ -148,12 +180,14 @@ def ask_split(subject: Subject, split: str) -> Asked:
     part = load_dataset(folder, subject.task, subject.preprocess).subset(split)
     if not len(part):
         raise DataError(f"{folder} has no image in {split}", next_step="choose val or test")
+    _same_columns(subject, part, folder)
     found = []
     with subject.opened() as infer, progress(f"asking {subject.name}", len(part)) as bar:
-        for batch in part.batches(_BATCH):
-            found.append(np.asarray(infer(batch)))
+        for batch, columns in part.inputs(_BATCH):
+            found.append(_ask(infer, batch, columns if subject.columns else None))
             bar.advance(len(batch))
-    logits = np.concatenate(found)
+    logits = np.concatenate([one for one, _ in found])
+    without = np.concatenate([one for _, one in found])
     kept, left_out = _finite(part.names, logits)
     part = part.take(kept)
     return Asked(
@@ -163,7 +197,23 @@ def ask_split(subject: Subject, split: str) -> Asked:
         canvas_of=lambda index: np.asarray(part.canvases[part.rows[index]]),
         where=split,
         warnings=_prepared_without(folder) + _small(part.labels, subject),
+        columns=part.columns if subject.columns else None,
+        without=without[kept] if subject.columns else None,
     )
+
+
+def _ask(infer: Infer, canvases: Canvas, columns: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Logits of a batch, and those with all columns absent."""
+    bare = np.asarray(infer(canvases))
+    return (bare, bare) if columns is None else (np.asarray(infer(canvases, columns)), bare)
+
+
+def _same_columns(subject: Subject, part: Dataset, folder: Path) -> None:
+    if subject.columns and subject.columns != part.fitted:
+        raise UsageError(
+            f"{subject.path} is told other columns beside the image than {folder} has, or encodes them otherwise",
+            next_step="name the run that it was made in: --run runs/NAME; or labelled images: --data TABLE.csv",
+        )
 
 
 def ask_given(subject: Subject, source: Path) -> Asked:
@@ -171,7 +221,8 @@ def ask_given(subject: Subject, source: Path) -> Asked:
     listed = list_images(source, subject.task, subject.classes)
     kept: list[Given] = []
     digests: list[str] = []
-    found: list[np.ndarray] = []
+    found: list[tuple[np.ndarray, np.ndarray]] = []
+    told: list[np.ndarray] = []
     left_out: list[tuple[str, str]] = []
     with subject.opened() as infer, progress("reading and asking", len(listed)) as bar:
         for part in read_batches(listed, subject.preprocess, subject.accept, _BATCH):
@@ -180,7 +231,10 @@ def ask_given(subject: Subject, source: Path) -> Asked:
             if good:
                 kept += [given for given, _ in good]
                 digests += [read.sha256 for _, read in good]
-                found.append(np.asarray(infer(np.stack([read.canvas for _, read in good]))))
+                values = [gather(subject.columns, given.groups, read.meta) for given, read in good]
+                told.append(encode_rows(subject.columns, values))
+                canvases = np.stack([read.canvas for _, read in good])
+                found.append(_ask(infer, canvases, told[-1] if subject.columns else None))
             bar.advance(len(part))
     if not found:
         reasons = "; ".join(
@@ -190,7 +244,8 @@ def ask_given(subject: Subject, source: Path) -> Asked:
             f"{source}: none of {len(listed)} images could be answered: {reasons}",
             next_step="compare the table's names and labels with the files and the model's classes",
         )
-    logits = np.concatenate(found)
+    logits = np.concatenate([one for one, _ in found])
+    without = np.concatenate([one for _, one in found])
     rows, broken = _finite([given.name for given in kept], logits)
     chosen = [kept[row] for row in rows]
     digests = [digests[row] for row in rows]
@@ -218,6 +273,8 @@ def ask_given(subject: Subject, source: Path) -> Asked:
         canvas_of=canvas_of,
         where=source.name or "data",
         warnings=warnings,
+        columns=np.concatenate(told)[rows] if subject.columns else None,
+        without=without[rows] if subject.columns else None,
     )
 
 

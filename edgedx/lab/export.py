@@ -17,6 +17,7 @@ from torch import nn
 from ..core.errors import GateRefused, UnsupportedModel
 from ..core.preprocess import PreprocessSpec, normalise
 from ..device.run_onnx import CPU, OnnxRunner
+from .columns import image_part
 from .dataset import Dataset
 from .loop import predict
 from .teacher import WithFeatures
@@ -30,12 +31,15 @@ larger ones are allowed proportionally more, because float32 itself is relative.
 def export_onnx(model: nn.Module, spec: PreprocessSpec) -> bytes:
     """Export a classifier with input ``image`` (N, C, H, W) and outputs ``logits`` and ``features``.
 
+    Of a model with columns it is the image's path, whose graph is quantized and shown by itself; `columns.add_columns`
+    makes it whole.
+
     Raises
     ------
     UnsupportedModel
         torch cannot express the model in ONNX opset 18.
     """
-    wrapped = WithFeatures(model).eval().to("cpu", memory_format=torch.contiguous_format)
+    wrapped = WithFeatures(image_part(model)).eval().to("cpu", memory_format=torch.contiguous_format)
     example = torch.zeros(2, *spec.input_shape)
     noise = io.StringIO()  # the exporter prints its progress to stdout, which belongs to --json
     try:
@@ -97,7 +101,8 @@ def _fold(model: onnx.ModelProto) -> bytes:
 def run_onnx(model: bytes, data: Dataset, spec: PreprocessSpec, *, fused: bool = True, batch: int = 64) -> np.ndarray:
     """Logits of shape (N, K), float32, of an ONNX model over a data set, through the device's own runner."""
     with OnnxRunner(model, fused=fused) as runner:
-        return np.concatenate([runner.infer(normalise(part, spec)).logits for part in data.batches(batch)])
+        parts = [runner.infer(normalise(part, spec), columns).logits for part, columns in data.inputs(batch)]
+    return np.concatenate(parts)
 
 
 def check_parity(model: nn.Module, exported: bytes, data: Dataset, spec: PreprocessSpec) -> dict[str, float]:

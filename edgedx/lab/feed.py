@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from ..core.columns import make_absent
 from ..core.preprocess import PreprocessSpec, normalise
 from ..core.recipe import Augment, Task
 from .augment import augment
@@ -19,10 +20,11 @@ from .tasks import class_weights, targets_of
 Item = tuple[int, int]  # (epoch, position): the epoch travels with the index, so that workers need no state
 
 
-class Views(TorchDataset[tuple[Tensor, Tensor]]):
+class Views(TorchDataset[tuple[Tensor, ...]]):
     """Augmented views of a data set; a view depends on (seed, epoch, position) alone.
 
-    Positions beyond the data set are those of `extra`, images without labels: their targets are NaN.
+    Positions beyond the data set are those of `extra`, images without labels: their targets are NaN. Where the data set
+    has columns, a view ends with them, each made absent with a chance of `absent`.
     """
 
     def __init__(
@@ -33,15 +35,17 @@ class Views(TorchDataset[tuple[Tensor, Tensor]]):
         options: Augment,
         seed: int,
         extra: Dataset | None = None,
+        absent: float = 0.0,
     ) -> None:
         self.data, self.spec, self.options, self.seed, self.extra = data, spec, options, seed, extra
+        self.absent = absent
         self.targets = targets_of(data.labels, task)
         self.unknown = np.full(len(task.classes), np.nan, np.float32)
 
     def __len__(self) -> int:
         return len(self.data) + (len(self.extra) if self.extra is not None else 0)
 
-    def __getitem__(self, item: Item) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, item: Item) -> tuple[Tensor, ...]:
         epoch, position = item
         data, place, target = self.data, position, self.unknown
         if self.extra is not None and position >= len(self.data):
@@ -50,7 +54,10 @@ class Views(TorchDataset[tuple[Tensor, Tensor]]):
             target = self.targets[position]
         rng = np.random.default_rng((self.seed, epoch, position))
         view = augment(data.canvases[data.rows[place]], self.options, rng)
-        return torch.from_numpy(normalise(view, self.spec)), torch.from_numpy(target)
+        found = torch.from_numpy(normalise(view, self.spec)), torch.from_numpy(target)
+        if data.columns is None:
+            return found
+        return *found, torch.from_numpy(make_absent(data.fitted, data.columns[place], self.absent, rng))
 
 
 class Feed:
@@ -64,6 +71,8 @@ class Feed:
         Draw classes evenly instead of once per epoch each.
     extra : Dataset, optional
         Images without labels; an epoch is as long as both sets together.
+    absent : float
+        Chance that a column of an image is made absent, where the data set has columns.
     """
 
     def __init__(
@@ -80,8 +89,9 @@ class Feed:
         rank: int = 0,
         world: int = 1,
         extra: Dataset | None = None,
+        absent: float = 0.0,
     ) -> None:
-        self.views = Views(data, task, spec, options, seed, extra)
+        self.views = Views(data, task, spec, options, seed, extra, absent)
         self.batch_size = min(batch_size, len(self.views))
         self.steps_per_epoch = len(self.views) // self.batch_size
         self.seed, self.workers, self.rank, self.world = seed, workers, rank, world
@@ -110,8 +120,8 @@ class Feed:
             batch = order[place * self.batch_size : (place + 1) * self.batch_size]
             yield [(epoch, int(position)) for position in batch[self.rank :: self.world]]
 
-    def batches(self, start: int, stop: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Images (n, C, H, W) float32 and targets (n, K) float32 of steps `start` to `stop`."""
+    def batches(self, start: int, stop: int) -> Iterator[tuple[Tensor, ...]]:
+        """Images (n, C, H, W), targets (n, K) and columns (n, T), if any, of steps `start` to `stop`; all float32."""
         loader = DataLoader(
             self.views,
             batch_sampler=list(self._batches(start, stop)),
@@ -122,9 +132,9 @@ class Feed:
         yield from loader
 
 
-def mix(images: Tensor, targets: Tensor, alpha: float, seed: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Mixup (Zhang et al. 2018): each image with a random other of the batch, labels alike."""
+def mix(images: Tensor, targets: Tensor, alpha: float, seed: tuple[int, ...], *columns: Tensor) -> tuple[Tensor, ...]:
+    """Mixup (Zhang et al. 2018): each image with a random other of the batch, labels and columns alike."""
     rng = np.random.default_rng(seed)
     share = float(rng.beta(alpha, alpha))
     partner = torch.from_numpy(rng.permutation(len(images))).to(images.device)
-    return images * share + images[partner] * (1 - share), targets * share + targets[partner] * (1 - share)
+    return tuple(one * share + one[partner] * (1 - share) for one in (images, targets, *columns))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ..core.files import atomic_write, sha256_file, write_json
 from ..core.metrics import fit_temperature
 from ..core.recipe import Data, Recipe
 from .checkpoint import ModelCard, save_checkpoint
+from .columns import with_columns
 from .dataset import Dataset, build_dataset, load_dataset
 from .evaluate import operating_points, summary
 from .loop import Outcome, Phase, fit, predict
@@ -83,6 +85,23 @@ def _train_teacher(
     state = folder / STATE
     if write and not resume and state.exists():
         state.unlink()
+    model, origin, outcome = fit_teacher(recipe, data, from_scratch=from_scratch, state=state, resume=resume)
+    if not write:
+        return {}
+    return finish(model, recipe, data, folder, outcome, role="teacher", weights_from=origin)
+
+
+def fit_teacher(
+    recipe: Recipe,
+    data: Dataset,
+    *,
+    from_scratch: bool = False,
+    state: Path | None = None,
+    resume: bool = False,
+    title: str = "teacher",
+    watch: Callable[[dict[str, Any]], object] | None = None,
+) -> tuple[torch.nn.Module, str, Outcome]:
+    """Train on train, look at val, and return the model, where its weights began, and the outcome (see `loop.fit`)."""
     torch.manual_seed(recipe.train.seed)
     model = build_model(
         recipe.model.backbone,
@@ -92,6 +111,7 @@ def _train_teacher(
         stochastic_depth=recipe.model.stochastic_depth,
     )
     origin = load_weights(model, recipe.model.backbone, "none" if from_scratch else recipe.model.weights)
+    model = with_columns(model, data.fitted, len(recipe.task.classes))
     train, val = data.subset("train"), data.subset("val")
     weights = class_weights(train, recipe.task) if recipe.train.imbalance == "loss" else None
     task = Classify(recipe.task, weights, recipe.train.label_smoothing)
@@ -104,12 +124,11 @@ def _train_teacher(
         teacher_phases(recipe, origin),
         state=state,
         resume=resume,
-        title="teacher",
+        title=title,
         keep_state=True,
+        watch=watch,
     )
-    if not write:
-        return {}
-    return finish(model, recipe, data, folder, outcome, role="teacher", weights_from=origin)
+    return model, origin, outcome
 
 
 def teacher_phases(recipe: Recipe, origin: str) -> list[Phase]:
@@ -151,6 +170,7 @@ def finish(
         role=role,
         weights_from=weights_from,
         pruning=pruning or [],
+        columns=list(data.fitted),
         temperature=temperature,
         operating_points=points,
         metrics={f"{split}_auc": metrics[split]["auc"]["value"] for split in metrics},

@@ -181,7 +181,8 @@ def judge_model(
 
 def logits_of(runner: Runner, part: Dataset, recipe: Recipe) -> np.ndarray:
     """Logits of shape (N, K) of an active runner over a data set."""
-    found = [runner.infer(normalise(batch, recipe.preprocess)).logits for batch in part.batches(_BATCH)]
+    batches = part.inputs(_BATCH)
+    found = [runner.infer(normalise(batch, recipe.preprocess), columns).logits for batch, columns in batches]
     return np.concatenate(found) if found else np.zeros((0, len(recipe.task.classes)), np.float32)
 
 
@@ -201,7 +202,7 @@ def against_teacher(
     UsageError
         The run's recipe is of other images or classes.
     CheckpointError
-        The teacher has no such operating point, or is missing.
+        The teacher has no such operating point, is told other columns, or is missing.
     """
     import torch
 
@@ -215,11 +216,18 @@ def against_teacher(
             f"{run / 'teacher'} has no operating point {point.name!r}, only {', '.join(known)}",
             next_step="put it into gate.points and fine-tune again",
         )
-    with torch.inference_mode():
-        logits = np.concatenate([
-            full.model(torch.from_numpy(normalise(found.canvases[start : start + _BATCH], recipe.preprocess))).numpy()
-            for start in range(0, len(found.canvases), _BATCH)
-        ])  # fmt: skip
+    if full.card.columns != manifest.columns:
+        raise CheckpointError(
+            f"{run / 'teacher'} is told other columns beside the image than the bundle",
+            next_step="name the run that the bundle was made in: --run runs/NAME",
+        )
+    logits = np.zeros((0, len(manifest.classes)), np.float32)
+    for start in range(0, len(found.canvases), _BATCH):
+        rows = slice(start, start + _BATCH)
+        given = [normalise(found.canvases[rows], recipe.preprocess)]
+        given += [] if found.columns is None else [found.columns[rows]]
+        with torch.inference_mode():
+            logits = np.concatenate([logits, full.model(*map(torch.from_numpy, given)).numpy()])
     return judge(
         cases,
         answers_of_logits(cases, logits, full.card.temperature, known[point.name]),

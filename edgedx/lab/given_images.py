@@ -18,7 +18,7 @@ from ..core.table import read_table
 from ..device.accept import acceptable, facts_of
 
 IMAGE, LABEL, PATIENT = "image", "label", "patient_id"
-_SKIPPED = {".csv", ".json", ".txt", ".md"}
+SKIPPED = {".csv", ".json", ".txt", ".md"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Read:
 
     canvas: Canvas
     sha256: str
+    meta: dict[str, str] = field(default_factory=dict)
 
 
 def list_images(source: Path, task: str, classes: list[str]) -> list[Given]:
@@ -83,7 +84,7 @@ def _of_folders(source: Path, classes: list[str]) -> list[Given]:
         for folder in folders:
             known = folder.name in classes
             for path in sorted(folder.rglob("*")):
-                if not path.is_file() or path.name.startswith(".") or path.suffix.lower() in _SKIPPED:
+                if not path.is_file() or path.name.startswith(".") or path.suffix.lower() in SKIPPED:
                     continue
                 label = (float(classes.index(folder.name)),) if known else ()
                 problem = "" if known else "its folder is no class of the model"
@@ -157,7 +158,7 @@ def read_one(given: Given, spec: PreprocessSpec, accept: Accept) -> Read | str:
             return f"refused: {refused.code}"
         if image.pixels.min() == image.pixels.max():
             return "refused: BLANK"
-        return Read(canvas(image, spec), sha256_bytes(content))
+        return Read(canvas(image, spec), sha256_bytes(content), image.meta)
     except EdgedxError as error:
         return f"unreadable: {getattr(error, 'code', 'file')}"
 

@@ -13,6 +13,7 @@ import numpy as np
 from ..core.errors import UnsupportedModel
 from ..core.recipe import Recipe
 from .checkpoint import Checkpoint
+from .columns import ColumnHead, head_logits
 from .dataset import Dataset
 from .evaluate import auc_of_logits
 from .loop import predict
@@ -62,6 +63,7 @@ def make_int8(
     state: Path,
     *,
     here: bool = True,
+    head: ColumnHead | None = None,
 ) -> tuple[Candidate, dict[str, Any]]:
     """Quantize an exported student as its recipe says.
 
@@ -75,6 +77,8 @@ def make_int8(
         Where training keeps what a killed run continues from; the caller removes it when the result stands.
     here : bool
         Whether this CPU's kernels are those of the device.
+    head : ColumnHead, optional
+        Of a student with columns. It stays as it is, in float: candidates are image graphs, judged with what it adds.
 
     Returns
     -------
@@ -89,7 +93,8 @@ def make_int8(
         The kernels of this CPU saturate.
     """
     options = recipe.quantize
-    bench = Workbench(exported, recipe, train, val, scheme, here=here)
+    told = head_logits(head, val.columns)
+    bench = Workbench(exported, recipe, train, val, scheme, here=here, told=told)
     guide = predict(teacher.model, val, recipe.preprocess)
     guide_auc = auc_of_logits(recipe.task, guide, val.labels)
     budget = Budget(max(bench.reference_auc, guide_auc) - recipe.gate.max_auc_drop, options.max_noise)
@@ -106,21 +111,27 @@ def make_int8(
     if not budget.holds(best) and options.max_float_share:
         best, record["exclusion"] = exclude(bench, best, budget.holds)
     if options.qat == "always" or (options.qat == "auto" and not budget.holds(best)):
-        best, record["qat"] = _train(bench, best, teacher, guide, train, state)
+        best, record["qat"] = _train(bench, best, teacher, guide, train, state, head)
     record["kept_in_float"] = sorted(best.plan.keep_float)
     trained = best.step == "training"
     # A trained network has weights of its own: noise against the FP32 student no longer tells rounding from learning.
     missed = Budget(budget.auc, float("inf") if trained else budget.noise).missed(best)
     record |= {"chosen": best.describe() | {"step": best.step}, "missed": missed}
-    return best, record | check_fused(best, val, recipe, scheme, here=here)
+    return best, record | check_fused(best, val, recipe, scheme, here=here, told=told)
 
 
 def _train(
-    bench: Workbench, start: Candidate, teacher: Checkpoint, guide: np.ndarray, train: Dataset, state: Path
+    bench: Workbench,
+    start: Candidate,
+    teacher: Checkpoint,
+    guide: np.ndarray,
+    train: Dataset,
+    state: Path,
+    head: ColumnHead | None,
 ) -> tuple[Candidate, dict[str, Any]]:
     """Train on, and keep it where it is nearer to the teacher without ranking val any worse."""
     try:
-        trained, outcome = train_aware(bench, start, teacher, train, state)
+        trained, outcome = train_aware(bench, start, teacher, train, state, head)
     except UnsupportedModel as error:
         return start, {"kept": False, "reason": str(error)}
     before, after = noise_of(start.logits, guide), noise_of(trained.logits, guide)

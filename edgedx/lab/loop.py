@@ -7,6 +7,7 @@ import math
 import os
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,16 @@ from ..core.preprocess import PreprocessSpec, normalise
 from ..core.progress import progress
 from ..core.recipe import Recipe, Train
 from .checkpoint import load_state, pack_optimizer, save_state, unpack_optimizer
+from .columns import head_of, image_part
 from .dataset import Dataset
 from .evaluate import auc_of_logits
 from .feed import Feed, mix
 from .tasks import TrainingTask
 from .teacher import classifier
+
+COLUMN_RATE = 10.0
+"""Learning rate of the head of columns against the classifier's: a few weights that begin at zero, and no feature below
+them to harm. At the same rate a small data set ends before they have learned what the columns say."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,7 @@ def fit(
     title: str = "training",
     keep_state: bool = False,
     ahead: int = 0,
+    watch: Callable[[dict[str, Any]], object] | None = None,
 ) -> Outcome:
     """Train `model` in place; it ends with the averaged (EMA) weights, or the best where patience is set.
 
@@ -100,9 +107,11 @@ def fit(
         Leave `state` behind, for the caller to remove when it has kept the result: a kill in between repeats nothing.
     ahead : int
         Steps of later calls, for the time left that is shown.
+    watch : callable, optional
+        Is given each line of the history as soon as it is there; what it raises ends the training.
     """
     _keep_freed_memory()
-    fitting = _Fit(model, task, train, val, recipe, phases, extra, state, title, ahead)
+    fitting = _Fit(model, task, train, val, recipe, phases, extra, state, title, ahead, watch)
     outcome = fitting.run(resume)
     if state is not None and not keep_state and fitting.accelerator.is_main_process:
         state.unlink(missing_ok=True)
@@ -122,10 +131,12 @@ class _Fit:
         state: Path | None,
         title: str,
         ahead: int,
+        watch: Callable[[dict[str, Any]], object] | None,
     ) -> None:
         from accelerate import Accelerator
 
         self.recipe, self.options, self.phases, self.state, self.title = recipe, recipe.train, phases, state, title
+        self.watch = watch
         self.ahead, self.own = ahead, getattr(task, "own", None)  # tasks without tensors of their own need not say so
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=_precision(self.options))
         self.model, self.task, self.val = model, task, val
@@ -144,6 +155,7 @@ class _Fit:
             rank=self.accelerator.process_index,
             world=self.accelerator.num_processes,
             extra=extra,
+            absent=recipe.columns.absent,
         )
         self.outcome = Outcome()
         self.average: Any = None
@@ -201,11 +213,11 @@ class _Fit:
             batches = self.feed.batches(first + done, first + steps)
             began = epoch_began = time.perf_counter()
             for step in range(done, steps):
-                images, targets = next(batches)
+                batch = next(batches)
                 got = time.perf_counter()
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * _schedule(step, steps, self.options.warmup_epochs * self.feed.steps_per_epoch)
-                losses.append(self._step(trained, optimizer, images, targets, first + step, phase))
+                losses.append(self._step(trained, optimizer, batch, first + step, phase))
                 self.steps_done += 1
                 self.waited += got - began
                 self.worked += time.perf_counter() - got
@@ -225,6 +237,8 @@ class _Fit:
                     stop = self._watch(score) and not phase.frozen
                     self._save(number, step + 1, optimizer, stopped=stop)
                     saved = time.monotonic()
+                    if self.watch is not None:
+                        self.watch(line)
                     if stop:
                         break
                 else:
@@ -241,18 +255,16 @@ class _Fit:
     def _steps(self, phase: Phase) -> int:
         return phase.length(self.feed.steps_per_epoch)
 
-    def _step(
-        self, trained: nn.Module, optimizer: Any, images: Tensor, targets: Tensor, step: int, phase: Phase
-    ) -> Tensor:
+    def _step(self, trained: nn.Module, optimizer: Any, batch: tuple[Tensor, ...], step: int, phase: Phase) -> Tensor:
         rank = self.accelerator.process_index
         torch.manual_seed((self.options.seed * 1_000_003 + step) * 64 + rank)  # dropout, from the step alone
-        images = images.to(self.device, non_blocking=True, memory_format=torch.channels_last)
-        targets = targets.to(self.device, non_blocking=True)
-        if self.recipe.augment.mixup:
-            images, targets = mix(images, targets, self.recipe.augment.mixup, (self.options.seed, step, rank))
+        images = batch[0].to(self.device, non_blocking=True, memory_format=torch.channels_last)
+        targets, *columns = (one.to(self.device, non_blocking=True) for one in batch[1:])
+        if mixup := self.recipe.augment.mixup:
+            images, targets, *columns = mix(images, targets, mixup, (self.options.seed, step, rank), *columns)
         _train_mode(self.model, phase.frozen)
         with self.accelerator.autocast():
-            loss, _ = self.task(trained, images, targets)
+            loss, _ = self.task(trained, images, targets, *columns)
         self.accelerator.backward(loss)
         if self.options.clip_norm:
             self.accelerator.clip_grad_norm_(trained.parameters(), self.options.clip_norm)
@@ -316,10 +328,12 @@ def predict(
     """Logits of shape (N, K), float32, for a data set in order, without augmentation."""
     was_training = model.training
     model.eval()
-    logits = [
-        model(torch.from_numpy(normalise(canvases, spec)).to(device, memory_format=torch.channels_last)).float().cpu()
-        for canvases in data.batches(batch)
-    ]
+    logits = []
+    for canvases, columns in data.inputs(batch):
+        images = torch.from_numpy(normalise(canvases, spec)).to(device, memory_format=torch.channels_last)
+        # A model that takes no columns never learned from any.
+        told = [] if columns is None or head_of(model) is None else [torch.from_numpy(columns).to(device)]
+        logits.append(model(images, *told).float().cpu())
     model.train(was_training)
     return torch.cat(logits).numpy()
 
@@ -330,12 +344,20 @@ def _section(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
 
 def _freeze(model: nn.Module, frozen: bool) -> None:
     model.requires_grad_(not frozen)
-    classifier(model).requires_grad_(True)
+    for head in _heads(model):
+        head.requires_grad_(True)
 
 
 def _train_mode(model: nn.Module, frozen: bool) -> None:
     model.train(not frozen)
-    classifier(model).train()
+    for head in _heads(model):
+        head.train()
+
+
+def _heads(model: nn.Module) -> list[nn.Module]:
+    """What answers: the classifier, and the head of the columns where there is one."""
+    columns = head_of(model)
+    return [classifier(model), *([columns] if columns is not None else [])]
 
 
 def _optimizer(model: nn.Module, options: Train, phase: Phase, own: nn.Module | None) -> torch.optim.Optimizer:
@@ -344,8 +366,10 @@ def _optimizer(model: nn.Module, options: Train, phase: Phase, own: nn.Module | 
     groups: Any = (
         [{"params": list(classifier(model).parameters()), "lr": phase.learning_rate}]
         if phase.frozen
-        else param_groups_layer_decay(model, options.weight_decay, layer_decay=options.layer_decay)
+        else param_groups_layer_decay(image_part(model), options.weight_decay, layer_decay=options.layer_decay)
     )
+    if (columns := head_of(model)) is not None and (told := list(columns.parameters())):
+        groups.insert(0, {"params": told, "lr_scale": COLUMN_RATE})
     if own is not None and (heads := list(own.parameters())):
         groups.append({"params": heads})
     for group in groups:

@@ -19,6 +19,7 @@ from ..core.timing import interleave
 from ..device.run_onnx import OnnxRunner
 from .calibrate import observe
 from .checkpoint import Checkpoint
+from .columns import with_columns
 from .dataset import Dataset
 from .export import export_onnx
 from .feed import Feed
@@ -79,12 +80,13 @@ def probe(
     spec = recipe.preprocess
     torch.manual_seed(recipe.train.seed)
     model = build_model(student_backbone(recipe, teacher), len(recipe.task.classes), spec)
+    model = with_columns(model, teacher.card.columns, len(recipe.task.classes))
     if recipe.student.weights == "teacher":
         model.load_state_dict(teacher.model.state_dict())
     if share < 1:
         feed = Feed(train, recipe.task, spec, recipe.augment, batch_size=recipe.train.batch_size, sampler=False, seed=1)
 
-        def batches(step: int) -> Iterable[tuple[Tensor, Tensor]]:
+        def batches(step: int) -> Iterable[tuple[Tensor, ...]]:
             return feed.batches(0, 2)
 
         options = recipe.student.model_copy(update={"macs": share, "steps": 1})

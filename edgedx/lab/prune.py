@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..core.errors import UnsupportedModel
 from ..core.preprocess import PreprocessSpec
 from ..core.recipe import Student
+from .columns import image_part
 from .tasks import TrainingTask
 from .teacher import classifier
 
@@ -24,9 +25,10 @@ _OTHER_WAY = (
 
 
 def count_macs(model: nn.Module, spec: PreprocessSpec) -> int:
-    """Multiply-accumulates of one image."""
+    """Multiply-accumulates of one image, without those of a head of columns."""
     import torch_pruning as tp
 
+    model = image_part(model)
     device = next(model.parameters()).device
     macs, _ = tp.utils.count_ops_and_params(model, torch.zeros(1, *spec.input_shape, device=device))
     return int(macs)
@@ -37,11 +39,12 @@ def prune(
     spec: PreprocessSpec,
     options: Student,
     task: TrainingTask,
-    batches: Callable[[int], Iterable[tuple[Tensor, Tensor]]],
+    batches: Callable[[int], Iterable[tuple[Tensor, ...]]],
     recover: Callable[[int], None],
 ) -> list[Any]:
     """Remove channels of `model` in place until it needs ``options.macs`` of its multiply-accumulates.
 
+    Of a model with columns the image's path alone is pruned; gradients are those of the whole answer.
     Channels are ranked by a first-order Taylor expansion of the loss (Molchanov et al. 2019), globally but compared
     only within groups of the same structure (isomorphic pruning, Fang et al. 2024).
 
@@ -65,6 +68,7 @@ def prune(
     """
     import torch_pruning as tp
 
+    whole, model = model, image_part(model)
     _refuse_attention(model)
     before = count_macs(model, spec)
     model.requires_grad_(True)
@@ -90,7 +94,7 @@ def prune(
     taken, spent = 0, before
     for step in range(options.steps):
         budget = before * options.macs ** ((step + 1) / options.steps)
-        _gradients(model, task, batches(step))
+        _gradients(whole, task, batches(step))
         while spent > budget:
             if taken == _SUBSTEPS:
                 raise UnsupportedModel(
@@ -102,7 +106,7 @@ def prune(
                 pruner.step()
                 spent = count_macs(model, spec)  # a forward pass: channels that do not fit together fail here
             taken += 1
-        model.zero_grad()
+        whole.zero_grad()
         if step + 1 < options.steps:
             recover(step)
     return [[name, bool(out), [int(index) for index in indices]] for name, out, indices in pruner.pruning_history()]
@@ -156,11 +160,11 @@ def _refusing(model: nn.Module) -> Iterator[None]:
         ) from error
 
 
-def _gradients(model: nn.Module, task: TrainingTask, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+def _gradients(model: nn.Module, task: TrainingTask, batches: Iterable[tuple[Tensor, ...]]) -> None:
     model.zero_grad()
     model.eval()  # batch statistics must not move while channels are ranked
-    for images, targets in batches:
-        loss, _ = task(model, images, targets)
+    for images, targets, *columns in batches:
+        loss, _ = task(model, images, targets, *columns)
         loss.backward()  # type: ignore[no-untyped-call]
 
 

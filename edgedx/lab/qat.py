@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..core.recipe import Recipe
 from .checkpoint import Checkpoint
+from .columns import ColumnHead, WithColumns
 from .dataset import Dataset
 from .distil import Distil
 from .graph_torch import GraphModule
@@ -17,7 +18,12 @@ from .tasks import Classify, class_weights
 
 
 def train_aware(
-    bench: Workbench, start: Candidate, teacher: Checkpoint, train: Dataset, state: Path
+    bench: Workbench,
+    start: Candidate,
+    teacher: Checkpoint,
+    train: Dataset,
+    state: Path,
+    head: ColumnHead | None = None,
 ) -> tuple[Candidate, Outcome]:
     """Train `start` on, with its layers, ranges and kept-float nodes, and write it again as it then is.
 
@@ -27,6 +33,8 @@ def train_aware(
     ----------
     state : Path
         Training state; where it exists, training goes on from there, and the weights come out the same.
+    head : ColumnHead, optional
+        Of the columns; it answers along and stays as it is, because it is not rounded.
 
     Raises
     ------
@@ -45,8 +53,9 @@ def train_aware(
         temperature=recipe.student.temperature,
         weight=recipe.student.distill_weight,
     )
+    whole = model if head is None else WithColumns(model, head.fixed())
     outcome = fit(
-        model, task, train, bench.val, recipe, [phase], state=state, resume=True, keep_state=True, title="rounding"
+        whole, task, train, bench.val, recipe, [phase], state=state, resume=True, keep_state=True, title="rounding"
     )
     model.to("cpu").eval()
     base = with_weights(start.base, model.weights())

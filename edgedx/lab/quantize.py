@@ -69,17 +69,27 @@ class Workbench:
     here : bool
         Whether this CPU's kernels are those of the device. If not, logits come from the graph computed in float as
         written: kernels that saturate here say nothing about a device whose kernels do not.
+    told : ndarray of shape (N, K)
+        What val's columns add to the image's logits (see `lab.columns`); no rounding touches it.
     """
 
     def __init__(
-        self, exported: bytes, recipe: Recipe, train: Dataset, val: Dataset, scheme: Scheme, *, here: bool = True
+        self,
+        exported: bytes,
+        recipe: Recipe,
+        train: Dataset,
+        val: Dataset,
+        scheme: Scheme,
+        *,
+        here: bool = True,
+        told: np.ndarray | float = 0.0,
     ) -> None:
-        self.exported, self.recipe, self.scheme, self.val = exported, recipe, scheme, val
+        self.exported, self.recipe, self.scheme, self.val, self.told = exported, recipe, scheme, val, told
         self.fused = here and scheme != "trt"
         rng = np.random.default_rng(recipe.train.seed)
         count = min(recipe.quantize.calibration_images, len(train))
         self.calibration = train.take(np.sort(rng.choice(len(train), count, replace=False)))
-        self.reference = run_onnx(exported, val, recipe.preprocess)
+        self.reference = run_onnx(exported, val, recipe.preprocess) + told
         self.reference_auc = auc_of_logits(recipe.task, self.reference, val.labels)
         self.graph = Graph(exported)
         self.observed: Observed = observe(exported, self.calibration, recipe.preprocess)
@@ -98,7 +108,7 @@ class Workbench:
     def candidate(self, plan: Plan, calibrator: str, step: str, base: bytes | None = None) -> Candidate:
         """Write and judge."""
         model = write_qdq(base or self.exported, plan)
-        logits = run_onnx(model, self.val, self.recipe.preprocess, fused=self.fused)
+        logits = run_onnx(model, self.val, self.recipe.preprocess, fused=self.fused) + self.told
         noise = noise_of(logits, self.reference)
         area = auc_of_logits(self.recipe.task, logits, self.val.labels)
         return Candidate(model, base or self.exported, plan, calibrator, logits, noise, area, step)
@@ -159,16 +169,23 @@ def quantize(
 
 
 def check_fused(
-    best: Candidate, val: Dataset, recipe: Recipe, scheme: Scheme, *, here: bool = True
+    best: Candidate,
+    val: Dataset,
+    recipe: Recipe,
+    scheme: Scheme,
+    *,
+    here: bool = True,
+    told: np.ndarray | float = 0.0,
 ) -> dict[str, float | str]:
-    """Compare the fused kernels of this CPU with the graph computed in float as written.
+    """Compare the fused kernels of this CPU with the graph computed in float as written (`told` as in `Workbench`).
 
     Raises
     ------
     GateRefused
         Val AUC falls from simulated to fused: the integer kernels saturate.
     """
-    simulated = auc_of_logits(recipe.task, run_onnx(best.model, val, recipe.preprocess, fused=False), val.labels)
+    logits = run_onnx(best.model, val, recipe.preprocess, fused=False) + told
+    simulated = auc_of_logits(recipe.task, logits, val.labels)
     if scheme == "trt" or not here:
         return {"val_auc_simulated": simulated, "kernels": "not of this machine; the device proves its own on install"}
     if simulated - best.auc > recipe.quantize.max_fused_difference:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..core.errors import UsageError
@@ -10,16 +11,19 @@ from ..core.files import write_json, write_text
 from ..core.metrics import Interval
 from . import report_words as words
 from .report import Collected
+from .report_more import Extra
 from .report_words import Cell, Table
 
 
-def write_report(found: Collected, path: Path, *, images: bool = False) -> list[Path]:
+def write_report(found: Collected, path: Path, *, images: bool = False, extras: Sequence[Extra] = ()) -> list[Path]:
     """Write ``path`` (.html) and its twins beside it (.md, .json), and return their paths.
 
     Parameters
     ----------
     images : bool
         Put the misclassified images, which are of patients, into the page.
+    extras : sequence of Extra
+        Sections of what other commands found.
 
     Raises
     ------
@@ -31,9 +35,9 @@ def write_report(found: Collected, path: Path, *, images: bool = False) -> list[
     if path.suffix != ".html":
         raise UsageError(f"{path} does not end in .html", next_step="--out FILE.html; its twins get .md and .json")
     written = [path, path.with_suffix(".md"), path.with_suffix(".json")]
-    write_text(path, page(found, _shots(found) if images else ()))
-    write_text(written[1], markdown(found))
-    write_json(written[2], found.to_dict())
+    write_text(path, page(found, _shots(found) if images else (), extras, images=images))
+    write_text(written[1], markdown(found, extras))
+    write_json(written[2], found.to_dict() | {one.key: one.told for one in extras})
     return written
 
 
@@ -48,7 +52,7 @@ def _shots(found: Collected) -> list[tuple[bytes, str]]:
     return shots(found.cases, answers, wrong_first(found.cases, answers), lambda row: part.canvases[part.rows[row]])
 
 
-def markdown(found: Collected) -> str:
+def markdown(found: Collected, extras: Sequence[Extra] = ()) -> str:
     """The Markdown twin: words and tables, no pictures."""
     recipe = found.recipe
     lines = [
@@ -72,6 +76,10 @@ def markdown(found: Collected) -> str:
     for title, table in tables:
         if table is not None:
             lines += ["", f"## {title}", "", *_table(table)]
+    for one in extras:
+        lines += ["", f"## {one.title}", "", *(f"- {_plain(text)}" for text in one.texts)]
+        for title, table in one.tables:
+            lines += ["", *([f"### {_plain(title)}", ""] if title else []), *_table(table)]
     lines += ["", *(f"- {_plain(text)}" for text in [*words.exclusions(found), *words.not_judged(found)])]
     lines += ["", "## Model card"]
     for title, items in words.card(found):

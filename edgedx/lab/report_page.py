@@ -8,12 +8,14 @@ import math
 import re
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from ..core.metrics import Interval
 from . import report_words as words
 from .curve_plots import calibration_figure, confusion_figure, pr_figure, roc_figure, subgroup_figure
 from .report import Collected
+from .report_more import Extra
 from .report_words import Cell, Table
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -42,7 +44,7 @@ th:first-child,td:first-child{text-align:left;min-width:6.4em;overflow-wrap:brea
 th{font-weight:600;color:var(--soft);font-size:.82rem;overflow-wrap:break-word}
 td small{display:block;color:var(--soft);font-size:.78em;white-space:nowrap}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(300px,100%),1fr));gap:14px}
-figure{margin:0}figure img{width:100%;height:auto;display:block}
+.broad{display:grid;gap:14px;margin-top:12px}figure{margin:0}figure img{width:100%;height:auto;display:block}
 figcaption{font-size:.82rem;color:var(--soft);text-align:center}
 @media(max-width:480px){main{padding:10px 8px 32px}section{padding:12px 10px}
 th,td{padding:4px 3px}table{font-size:.8rem}h1{font-size:1.25rem}td small{white-space:normal}
@@ -57,13 +59,19 @@ figure,tr,h2,h3{break-inside:avoid}h2,h3{break-after:avoid}.wide{overflow:visibl
 """
 
 
-def page(found: Collected, shots: Sequence[tuple[bytes, str]] = ()) -> str:
+def page(
+    found: Collected, shots: Sequence[tuple[bytes, str]] = (), extras: Sequence[Extra] = (), *, images: bool = False
+) -> str:
     """The HTML text.
 
     Parameters
     ----------
     shots : sequence of (PNG, caption)
         Pictures of patients; left out unless somebody asked for them.
+    extras : sequence of Extra
+        What other commands found.
+    images : bool
+        Put the extras' pictures of patients into the page.
     """
     recipe = found.recipe
     head = (
@@ -94,6 +102,7 @@ def page(found: Collected, shots: Sequence[tuple[bytes, str]] = ()) -> str:
         ),
         _section("Decisions", _plots(_confusions(found))),
         _section("Subgroups", _subgroups(found)),
+        *(_section(escape(one.title), _extra(one, images)) for one in extras),
         _section("Training", _plots(_training(found))),
         _section("Data", _table(words.counts(found)) + _items(words.exclusions(found))),
     ]
@@ -108,6 +117,23 @@ def page(found: Collected, shots: Sequence[tuple[bytes, str]] = ()) -> str:
     card = "".join(f"<h3>{escape(title)}</h3>{_items(items)}" for title, items in words.card(found))
     body.append(_section("Model card", card))
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body><main>{"".join(body)}</main></body></html>\n'
+
+
+def _extra(extra: Extra, images: bool) -> str:
+    tables = "".join((f"<h3>{escape(title)}</h3>" if title else "") + _table(table) for title, table in extra.tables)
+    shown = [*extra.pictures, *(extra.patients if images else ())]
+    pictures = "".join(
+        f'<figure><img alt="{escape(caption)}" src="{png_address(path)}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+        for path, caption in shown
+        if path.is_file()
+    )
+    return _paragraphs(extra.texts) + tables + (f'<div class="broad">{pictures}</div>' if pictures else "")
+
+
+def png_address(path: Path) -> str:
+    """A PNG inside an address."""
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def _section(title: str, content: str) -> str:

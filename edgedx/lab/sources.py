@@ -47,6 +47,8 @@ class Row:
         Why the row cannot be used; such rows are counted and listed, never dropped in silence.
     fold : str
         The publisher's own fold for cross-validation, or empty.
+    columns : dict of str
+        Texts of what the model is told beside the image, by column, as far as the source has them.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Row:
     subgroups: dict[str, str] = field(default_factory=dict)
     problem: str = ""
     fold: str = ""
+    columns: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,9 +107,11 @@ def fingerprint(recipe: Recipe) -> str:
     return sha256_bytes(canonical_json([files, sha256_file(table) if table.is_file() else ""]))
 
 
-def reading_settings(recipe: Recipe) -> dict[str, str]:
-    """What decides a canvas besides the file, for the record of a stage that reads files."""
-    settings = {"canvas": recipe.preprocess.digest()}
+def reading_settings(recipe: Recipe) -> dict[str, Any]:
+    """What decides a canvas and its columns besides the file, for the record of a stage that reads files."""
+    settings: dict[str, Any] = {"canvas": recipe.preprocess.digest()}
+    if recipe.columns.use:  # left out else, as below
+        settings["columns"] = [column.model_dump(mode="json") for column in recipe.columns.use]
     if recipe.accept.multi_frame != "refuse":  # left out else, so that runs from before there was a choice are current
         settings["frames"] = recipe.accept.multi_frame
     return settings
@@ -183,7 +188,8 @@ def _found_row(recipe: Recipe, found: Found) -> Row:
     if found.problem:
         label, problem = (), found.problem
     patient = found.patient if recipe.data.patient_column else ""
-    return Row(found.image, label, patient, found.split, found.groups, problem, found.fold)
+    told = {column.name: found.groups.get(column.name, "") for column in recipe.columns.use}
+    return Row(found.image, label, patient, found.split, found.groups, problem, found.fold, told)
 
 
 def _folders(recipe: Recipe) -> Source:
@@ -206,6 +212,7 @@ def _csv(recipe: Recipe) -> Source:
     labels = data.label_columns or [data.label_column]
     needed = [data.image_column, *labels, *data.subgroup_columns, *data.required_columns]
     needed += [column for column in (data.patient_column, data.split_column) if column]
+    needed += [column.name for column in recipe.columns.use if column.header is None]
     if missing := [column for column in needed if column not in columns]:
         raise DataError(
             f"{table}: no column {missing[0]!r}; it has {', '.join(columns)}",
@@ -231,7 +238,9 @@ def _csv_row(recipe: Recipe, entry: dict[str, str]) -> Row:
     split = (entry[data.split_column] or "").strip() if data.split_column else ""
     if data.split_column and split not in SPLITS:
         problem = problem or f"split {split!r} is none of {', '.join(SPLITS)}"
-    return Row(name, label, patient, split, {c: (entry[c] or "").strip() for c in data.subgroup_columns}, problem)
+    groups = {column: (entry[column] or "").strip() for column in data.subgroup_columns}
+    told = {column.name: (entry.get(column.name) or "").strip() for column in recipe.columns.use}
+    return Row(name, label, patient, split, groups, problem, columns=told)
 
 
 def _label(recipe: Recipe, entry: dict[str, str]) -> tuple[tuple[float, ...], str]:

@@ -133,7 +133,9 @@ def stage_settings(recipe: Recipe, *sections: str) -> dict[str, Any]:
 
     The rest of the section gate decides whether a model ships, not what it is: a new budget repeats no training.
     """
-    return recipe.model_dump(mode="json", include={**dict.fromkeys(sections, True), "gate": {"points"}})
+    # Left out where there are none: runs from before there were columns are current.
+    columns = {"columns": True} if recipe.columns.use else {}
+    return recipe.model_dump(mode="json", include={**dict.fromkeys(sections, True), **columns, "gate": {"points"}})
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..core.recipe import Recipe
 from .checkpoint import CARD, Checkpoint, ModelCard, load_checkpoint, load_state, save_checkpoint, save_state
+from .columns import with_columns
 from .dataset import Dataset
 from .feed import Feed
 from .loop import Phase, fit
@@ -56,6 +57,7 @@ def make_start(
         role="student, pruned, not yet distilled",
         weights_from=origin,
         pruning=history,
+        columns=teacher.card.columns,
         synthetic=recipe.synthetic,
     )
     save_checkpoint(folder, model, card)
@@ -93,10 +95,12 @@ def _build(recipe: Recipe, teacher: Checkpoint) -> tuple[nn.Module, str]:
     model = build_model(
         student_backbone(recipe, teacher), len(recipe.task.classes), recipe.preprocess, dropout=recipe.model.dropout
     )
-    if options.backbone != "same" or options.weights != "teacher":
-        return model, load_weights(model, student_backbone(recipe, teacher), options.weights)
-    model.load_state_dict(teacher.model.state_dict())
-    return model, "teacher"
+    own = options.backbone != "same" or options.weights != "teacher"
+    origin = load_weights(model, student_backbone(recipe, teacher), options.weights) if own else "teacher"
+    model = with_columns(model, teacher.card.columns, len(recipe.task.classes))
+    if not own:
+        model.load_state_dict(teacher.model.state_dict())
+    return model, origin
 
 
 def _prune(
@@ -110,10 +114,17 @@ def _prune(
 ) -> list[Any]:
     options, recoveries = recipe.student, recovery_phases(recipe)
     feed = Feed(
-        train, recipe.task, recipe.preprocess, recipe.augment, batch_size=recipe.train.batch_size, sampler=False, seed=1
+        train,
+        recipe.task,
+        recipe.preprocess,
+        recipe.augment,
+        batch_size=recipe.train.batch_size,
+        sampler=False,
+        seed=1,
+        absent=recipe.columns.absent,
     )
 
-    def batches(step: int) -> Iterable[tuple[Tensor, Tensor]]:
+    def batches(step: int) -> Iterable[tuple[Tensor, ...]]:
         first = step * options.importance_batches
         return feed.batches(first, first + options.importance_batches)
 

@@ -11,6 +11,8 @@ import numpy as np
 
 from ..core.accept import Accept
 from ..core.bundle import OperatingPoint
+from ..core.columns import FittedColumn
+from ..core.conformal import SetThresholds
 from ..core.errors import InputOutputError, ProviderMissing, UsageError
 from ..core.files import read_json
 from ..core.preprocess import Canvas, PreprocessSpec, normalise
@@ -18,12 +20,16 @@ from ..core.recipe import Recipe, load_recipe
 from ..device.active import open_any
 from ..device.health import serving_variant
 from ..device.run_onnx import OnnxRunner
-from ..device.runner import Runner, open_runner
+from ..device.runner import Output, Runner, open_runner
 from .choice import runs_fused
 
 CARD = "model.json"  # as in lab.checkpoint, which would import torch
-Infer = Callable[[Canvas], np.ndarray]
-"""Canvases of shape (N, H, W) or (N, H, W, 3) to logits of shape (N, K)."""
+Infer = Callable[..., np.ndarray]
+"""Canvases of shape (N, H, W) or (N, H, W, 3), and encoded columns (N, T) where the subject has some, to logits (N, K);
+without them all columns are absent."""
+
+Whole = Callable[..., Output]
+"""As `Infer`, to logits and features."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,12 @@ class Subject:
         The run around it; None for what lies by itself.
     maps : callable, optional
         Canvases to class activation maps of shape (N, K, h, w), or None where the graph has none.
+    columns : tuple of FittedColumn
+        What the model is told beside the image.
+    whole : callable, optional
+        As `opened`, with the pooled features beside the logits; None for an ensemble, which has none.
+    sets : SetThresholds, optional
+        Of its conformal prediction sets, which a bundle has.
     """
 
     name: str
@@ -59,6 +71,9 @@ class Subject:
     run: Path | None = None
     recipe: Recipe | None = None
     maps: Callable[[Canvas], np.ndarray | None] | None = None
+    columns: tuple[FittedColumn, ...] = ()
+    whole: Callable[[], AbstractContextManager[Whole]] | None = None
+    sets: SetThresholds | None = None
 
     def point(self, name: str | None) -> OperatingPoint:
         """The operating point called `name`; the first unless given; ``argmax`` is always there.
@@ -132,10 +147,28 @@ def _checkpoint(path: Path, run: Path | None, recipe: Recipe | None, device: str
     def opened() -> Iterator[Infer]:
         model = found.model.to(device)
 
-        def infer(canvases: Canvas) -> np.ndarray:
+        def infer(canvases: Canvas, columns: np.ndarray | None = None) -> np.ndarray:
+            given = [normalise(canvases, card.preprocess), *([] if columns is None else [columns])]
             with torch.inference_mode():
-                batch = torch.from_numpy(normalise(canvases, card.preprocess)).to(device)
-                return np.asarray(model(batch).float().cpu().numpy())
+                logits = model(*(torch.from_numpy(one).to(device) for one in given))
+                return np.asarray(logits.float().cpu().numpy())
+
+        yield infer
+
+    @contextmanager
+    def whole() -> Iterator[Whole]:
+        from .columns import head_logits, head_of, image_part
+        from .teacher import WithFeatures
+
+        model, head = WithFeatures(image_part(found.model)).to(device), head_of(found.model)
+
+        def infer(canvases: Canvas, columns: np.ndarray | None = None) -> Output:
+            if head is not None and columns is None:
+                columns = np.zeros((len(canvases), head.inputs), np.float32)
+            with torch.inference_mode():
+                told = model(torch.from_numpy(normalise(canvases, card.preprocess)).to(device))
+            logits, features = (one.float().cpu().numpy() for one in told)
+            return Output(logits + head_logits(head, columns), features)
 
         yield infer
 
@@ -153,8 +186,10 @@ def _checkpoint(path: Path, run: Path | None, recipe: Recipe | None, device: str
         accept=recipe.accept if recipe else Accept(),
         synthetic=card.synthetic,
         opened=opened,
+        whole=whole,
         run=run,
         recipe=recipe,
+        columns=tuple(card.columns),
     )
 
 
@@ -166,6 +201,8 @@ def _variant(path: Path, run: Path | None, recipe: Recipe | None, threads: int) 
             f"{path} lies in no run that knows it: its classes and its preprocessing are not known",
             next_step="name an ONNX file that `edgedx compress` wrote, in its run, or a bundle",
         )
+    card = path.parent.parent / "student" / CARD
+    columns = read_json(card).get("columns", []) if card.is_file() else []
     fused = runs_fused(entry)
     runner = OnnxRunner(path, threads=threads, fused=fused)
     pairs = "" if fused else ", 8-bit pairs computed in float"
@@ -182,9 +219,11 @@ def _variant(path: Path, run: Path | None, recipe: Recipe | None, threads: int) 
         accept=recipe.accept,
         synthetic=recipe.synthetic,
         opened=_of_runner(runner, recipe.preprocess),
+        whole=_whole_of_runner(runner, recipe.preprocess),
         maps=lambda canvases: runner.infer(normalise(canvases, recipe.preprocess), cam=True).cam,
         run=run,
         recipe=recipe,
+        columns=tuple(FittedColumn.model_validate(one) for one in columns),
     )
 
 
@@ -217,9 +256,12 @@ def _bundle(path: Path, run: Path | None, recipe: Recipe | None, variant: str | 
         accept=manifest.accept,
         synthetic=manifest.synthetic,
         opened=_of_runner(runner, manifest.preprocess),
+        whole=_whole_of_runner(runner, manifest.preprocess),
+        sets=manifest.doubt.sets.get(name),
         maps=lambda canvases: runner.infer(normalise(canvases, manifest.preprocess), cam=True).cam,
         run=run,
         recipe=recipe,
+        columns=tuple(manifest.columns),
     )
 
 
@@ -227,6 +269,15 @@ def _of_runner(runner: Runner, spec: PreprocessSpec) -> Callable[[], AbstractCon
     @contextmanager
     def opened() -> Iterator[Infer]:
         with runner:
-            yield lambda canvases: runner.infer(normalise(canvases, spec)).logits
+            yield lambda canvases, columns=None: runner.infer(normalise(canvases, spec), columns).logits
+
+    return opened
+
+
+def _whole_of_runner(runner: Runner, spec: PreprocessSpec) -> Callable[[], AbstractContextManager[Whole]]:
+    @contextmanager
+    def opened() -> Iterator[Whole]:
+        with runner:
+            yield lambda canvases, columns=None: runner.infer(normalise(canvases, spec), columns)
 
     return opened

@@ -20,8 +20,11 @@ class TrainingTask(Protocol):
     trains its parameters with the model's and keeps all of it in the training state.
     """
 
-    def __call__(self, model: nn.Module, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss (scalar) and the logits (N, K) for images (N, C, H, W) and soft targets (N, K)."""
+    def __call__(self, model: nn.Module, images: Tensor, targets: Tensor, *columns: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss (scalar) and the logits (N, K) for images (N, C, H, W) and soft targets (N, K).
+
+        Where the data set has columns, one more tensor (N, T) is given, and handed on to every model that is asked.
+        """
         ...
 
     def to(self, device: torch.device) -> None:
@@ -71,9 +74,9 @@ class Classify:
         if self.weights is not None:
             self.weights = self.weights.to(device)
 
-    def __call__(self, model: nn.Module, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, model: nn.Module, images: Tensor, targets: Tensor, *columns: Tensor) -> tuple[Tensor, Tensor]:
         """See `TrainingTask`."""
-        logits = model(images)
+        logits = model(images, *columns)
         return self.loss(logits.float(), targets), logits
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:

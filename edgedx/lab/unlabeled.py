@@ -14,6 +14,7 @@ import numpy as np
 from ..core.errors import DataError
 from ..core.files import canonical_json, read_json, sha256_bytes, storage_error, write_json, write_text
 from ..core.recipe import Recipe
+from .column_table import headings, read_columns
 from .dataset import CANVASES, EXCLUDED, MANIFEST, SUMMARY, Dataset, decode_rows
 from .sources import Row, from_files, reading_settings
 from .stage import Stage
@@ -46,7 +47,7 @@ def open_unlabeled(recipe: Recipe, run: Path, source: Path, data: Dataset) -> Da
     )
     # A cache: what was read for another source or data set is read anew without asking.
     stage.run(lambda: _read(recipe, source, data, stage.folder), overwrite=stage.record() is None, restartable=True)
-    return _load(stage.folder)
+    return _load(stage.folder, data)
 
 
 def unlabeled_report(run: Path) -> dict[str, Any]:
@@ -88,14 +89,14 @@ def _read(recipe: Recipe, source: Path, data: Dataset, folder: Path) -> dict[str
         _canvas_digest(data.canvases[row]): IN_TRAIN if split == "train" else HELD_OUT
         for row, split in sorted(zip(data.rows, data.splits, strict=True), key=lambda pair: pair[1] != "train")
     }
-    kept: list[tuple[str, int, str]] = []
+    kept: list[list[str | int]] = []
     for case in cases:
         digest = _canvas_digest(canvases[case.index])
         if digest in known:
             excluded.append((case.row.name, known[digest]))
             continue
         known[digest] = TWICE
-        kept.append((case.row.name, case.index, digest))
+        kept.append([case.row.name, case.index, digest, *case.row.columns.values()])
     reasons = Counter(reason for _, reason in excluded)
     if not kept:
         raise DataError(
@@ -103,14 +104,14 @@ def _read(recipe: Recipe, source: Path, data: Dataset, folder: Path) -> dict[str
             + "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3)),
             next_step="give images that are not in the data set yet",
         )
-    write_text(folder / MANIFEST, _table(["image", "canvas", "sha256"], kept))
+    write_text(folder / MANIFEST, _table(["image", "canvas", "sha256", *headings(recipe.columns.use)], kept))
     write_text(folder / EXCLUDED, _table(["image", "reason"], excluded))
     summary = {
         "schema_version": 1,
         "files": len(rows),
         "images": len(kept),
         "excluded": dict(reasons.most_common()),
-        "digest": sha256_bytes(canonical_json([digest for _, _, digest in kept])),
+        "digest": sha256_bytes(canonical_json([row[2] if len(row) == 3 else row[2:] for row in kept])),
     }
     write_json(folder / SUMMARY, summary)
     return summary
@@ -128,12 +129,13 @@ def _table(header: list[str], lines: list[Any]) -> str:
     return stream.getvalue()
 
 
-def _load(folder: Path) -> Dataset:
+def _load(folder: Path, data: Dataset) -> Dataset:
     try:
         with (folder / MANIFEST).open(newline="", encoding="utf-8") as stream:
             entries = list(csv.DictReader(stream))
         canvases = np.load(folder / CANVASES, mmap_mode="r", allow_pickle=False)
         rows = np.array([int(entry["canvas"]) for entry in entries], np.int64)
+        columns = read_columns(entries, data.fitted)
     except OSError as error:
         raise storage_error(folder, error) from error
     except (ValueError, KeyError) as error:
@@ -148,4 +150,6 @@ def _load(folder: Path) -> Dataset:
         rows=rows,
         subgroups=[{} for _ in range(count)],
         digest=read_json(folder / SUMMARY)["digest"],
+        columns=columns,
+        fitted=data.fitted,
     )

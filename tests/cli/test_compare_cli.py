@@ -13,6 +13,8 @@ sys.path += [str(Path(__file__).parents[1] / name) for name in ("lab", "device")
 
 from made_run import write_run
 
+from edgedx.lab.report_more import find_extras
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -34,6 +36,8 @@ def test_baselines_are_trained_compared_and_said_in_sentences(folder: Path) -> N
     assert any(line.startswith("compared  84 images of 42 patients (test); 95 % intervals by 100") for line in lines)
     assert lines[-1] == "written   comparison: comparison.json, comparison.md, comparison.png"
     assert (folder / "comparison" / "comparison.png").stat().st_size > 10_000
+    (extra,) = find_extras(folder / "run", [folder / "comparison"])
+    assert extra.key == "comparison" and len(extra.tables[0][1].rows) == 7 and extra.texts[1] in done.stdout
 
 
 def test_json_is_one_document(folder: Path) -> None:

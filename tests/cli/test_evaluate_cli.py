@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from pathlib import Path
@@ -13,6 +14,9 @@ sys.path += [str(Path(__file__).parents[1] / name) for name in ("lab", "device")
 
 from bundles import write_tiny
 from made_run import write_run
+
+from edgedx.core.conformal import SetThresholds
+from edgedx.core.doubt import Doubt
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +48,23 @@ def test_json_is_one_document_and_the_bundle_needs_no_run(folder: Path, tmp_path
     assert report["images"] == 140 and report["patients"] == 70 and report["resampled"] == "patients"
     assert {one["column"] for one in report["subgroups"]} == {"sex"}
     assert Path(answers).read_text().startswith("image,patient_id,truth,dark,bright,decision\n")
+
+
+def test_sets_of_a_bundle_are_counted_on_the_images(folder: Path, tmp_path: Path) -> None:
+    sets = SetThresholds(alpha=0.1, least={"dark": 0.3, "bright": 0.3}, cases={"dark": 20, "bright": 20})
+    write_tiny(tmp_path / "t.edgedx", doubt=Doubt(sets={"fp32": sets}))
+    table, answers = str(folder / "set" / "labels.csv"), tmp_path / "answers.csv"
+    done = edgedx(tmp_path, "evaluate", "t.edgedx", "--data", table, "--predictions", str(answers), "--out", "out")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "out" / "evaluation.json").read_text())["sets"]
+    with answers.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    for name in ("dark", "bright"):
+        own = [float(row[name]) >= 0.3 for row in rows if row["truth"] == name]
+        assert found["covered"][name] == pytest.approx(sum(own) / len(own))
+    sizes = [sum(float(row[name]) >= 0.3 for name in ("dark", "bright")) for row in rows]
+    assert found["mean_size"] == pytest.approx(sum(sizes) / len(sizes)) and found["promised"] == 0.9
+    assert "sets      promised 0.90 of each class, covered dark" in done.stdout
 
 
 @pytest.mark.parametrize(

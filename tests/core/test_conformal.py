@@ -23,7 +23,7 @@ def test_every_class_is_covered_as_promised_the_rare_one_too() -> None:
     for seed in range(200):
         labels, chances = answers(1000, seed)
         thresholds = calibrate(CLASSES, labels[:500], chances[:500])
-        found.append([*coverage(thresholds, labels[500:], chances[500:]).values()])
+        found.append([*coverage(thresholds, CLASSES, labels[500:], chances[500:]).values()])
     normal, rare = np.mean(found, axis=0)
     assert 0.895 <= normal <= 0.91
     assert 0.895 <= rare <= 0.915  # at least 0.9, and at most 1 / (cases + 1) more
@@ -93,3 +93,12 @@ def test_findings_of_multilabel_tasks_are_calibrated_on_images_that_have_them_fo
 )
 def test_a_set_is_told_in_words(names: list[str], multilabel: bool, words: str) -> None:
     assert in_words(names, 0.1, multilabel=multilabel).startswith(words)
+
+
+def test_the_order_of_a_manifest_does_not_matter() -> None:
+    labels, chances = answers(1000, 0)
+    found = calibrate(CLASSES, labels, chances)
+    turned = found.model_copy(update={"least": dict(reversed(found.least.items()))})
+    assert coverage(turned, CLASSES, labels, chances) == coverage(found, CLASSES, labels, chances)
+    one = dict(zip(CLASSES, chances[0], strict=True))
+    assert members(turned, one) == members(found, one)

@@ -12,6 +12,7 @@ import tiny
 
 from edgedx.core.errors import InputOutputError, RecipeError
 from edgedx.lab.crossval import LOG, Plan, crossval
+from edgedx.lab.report_more import find_extras
 from edgedx.lab.sources import Row
 from edgedx.lab.split import Case, assign_fold
 
@@ -72,6 +73,15 @@ def test_every_image_is_answered_once_by_a_model_that_did_not_see_its_patient(do
     found = report["subjects"]["teacher"]
     right = sum(row["truth"] == row["decision"] for row in rows)
     assert found["pooled"]["overall"]["accuracy"]["value"] == pytest.approx(right / len(rows))
+
+
+@pytest.mark.slow
+def test_a_report_takes_it_in(done: tuple[Plan, dict], tmp_path: Path) -> None:  # type: ignore[type-arg]
+    plan, report = done
+    (extra,) = find_extras(tmp_path / "run", [plan.out])
+    ((_, table),) = extra.tables
+    assert extra.key == "crossval" and extra.told == json.loads((plan.out / "crossval.json").read_text())
+    assert f"{report['subjects']['teacher']['mean']['auc_roc']:.3f} ±" in str(table.rows[0][1])
 
 
 @pytest.mark.slow
