@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .resample import Floats, Statistic
 
+_THREADS = len(os.sched_getaffinity(0))
 _CHUNK = 1 << 16  # weights worked on at once: what stays in a processor's cache is several times faster
 
 
@@ -36,11 +39,16 @@ class Ranked:
         truth, values = np.asarray(positive, bool), np.asarray(score, np.float64)
         chosen = np.arange(truth.size) if rows is None else np.asarray(rows, np.int64)
         self._order: NDArray[np.int64] = chosen[np.argsort(-values[chosen], kind="stable")]
-        ordered = values[self._order]
-        self._sick = truth[self._order].astype(np.float64)
+        ordered, sick = values[self._order], truth[self._order]
         self._broken = bool(ordered.size == 0 or np.isnan(ordered).any())
-        ends = np.r_[np.flatnonzero(np.diff(ordered)), max(ordered.size - 1, 0)]
-        self._ends: NDArray[np.int64] | None = ends if ends.size < ordered.size else None
+        # A curve rises only where a positive image is: sums are taken over those steps alone, ties being one step.
+        step = np.r_[0, np.cumsum(np.diff(ordered) != 0)] if ordered.size else np.zeros(0, np.int64)
+        self._sick = np.flatnonzero(sick)
+        rising = np.unique(step[sick])
+        self._last: NDArray[np.int64] = np.flatnonzero(np.diff(step[sick], append=-1) != 0)
+        """Of each rising step, its last positive image, as a place among the positive ones."""
+        self._begin: NDArray[np.int64] = np.searchsorted(step, rising, side="left")
+        self._end: NDArray[np.int64] = np.searchsorted(step, rising, side="right") - 1
         self._levels = list(specificities)
         # Several figures are asked of the same weights: they are computed together, once.
         self._seen: Floats | None = None
@@ -64,25 +72,34 @@ class Ranked:
         if self._seen is not weights:
             found = np.full((2 + len(self._levels), len(weights)), np.nan)
             step = max(1, _CHUNK // max(self._order.size, 1))
-            for start in range(0, 0 if self._broken else len(weights), step):
-                self._chunk(weights[start : start + step], found[:, start : start + step])
+            starts = range(0, 0 if self._broken else len(weights), step)
+
+            def work(own: range) -> None:
+                for start in own:
+                    self._chunk(weights[start : start + step], found[:, start : start + step])
+
+            threads = min(_THREADS, len(starts)) or 1
+            with ThreadPoolExecutor(threads) as pool:  # numpy lets go of the interpreter in each step
+                list(pool.map(work, [starts[place::threads] for place in range(threads)]))
             self._found, self._seen = found, weights
         return self._found
 
     def _chunk(self, weights: Floats, found: Floats) -> None:
         drawn = weights[:, self._order]
         every = np.cumsum(drawn, axis=1)
-        hits = np.cumsum(drawn * self._sick, axis=1)
-        if self._ends is not None:
-            hits, every = hits[:, self._ends], every[:, self._ends]
-        alarms = every - hits
+        hits = np.cumsum(drawn[:, self._sick], axis=1)[:, self._last]
         steps = np.diff(hits, axis=1, prepend=0.0)
-        sick, well = hits[:, -1].copy(), alarms[:, -1]
+        above, total = every[:, self._end], every[:, -1]
+        alarms = above - hits
+        sick = hits[:, -1] if hits.shape[1] else np.zeros(len(weights))
+        well = total - sick
         # A case that is found scores above all of the well but those already alarmed; ties count one half.
-        beaten = well[:, None] - alarms + np.diff(alarms, axis=1, prepend=0.0) / 2.0
+        before = every[:, self._begin] - drawn[:, self._begin] - (hits - steps)
+        beaten = well[:, None] - (alarms + before) / 2.0
         _divide((steps * beaten).sum(axis=1), sick * well, found[0])
-        np.divide(hits, every, out=hits, where=every > 0)  # precision from here on
-        _divide((steps * hits).sum(axis=1), sick, found[1])
+        precision = np.zeros_like(hits)
+        np.divide(hits, above, out=precision, where=above > 0)
+        _divide((steps * precision).sum(axis=1), sick, found[1])
         for place, level in enumerate(self._levels, start=2):
             allowed = alarms <= (1.0 - level) * well[:, None] + 1e-9
             _divide((steps * allowed).sum(axis=1), np.where(well > 0, sick, 0.0), found[place])
