@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,9 +13,12 @@ from inprocess import edgedx
 
 sys.path.append(str(Path(__file__).parents[1] / "lab"))
 
+from browser import chromium
 from made_run import write_run
 
 from edgedx.lab.corrupt import CORRUPTIONS
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +56,23 @@ def test_two_models_side_by_side_and_in_the_report(folder: Path) -> None:
         assert "Worse and foreign images" in told and f"{area:.3f}" in told and "near: set/images" in told
     assert 'alt="AUC by strength of corruption' in page
     assert json.loads((folder / "run/report.json").read_text())["robustness"] == found
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_phone_and_a_screen_show_all_of_it(folder: Path, width: int) -> None:
+    if not (folder / "run/robustness").is_dir():
+        edgedx(folder, "robustness", "run/int8/fp32.onnx", "run/int8/int8-u8s8.onnx")
+    (folder / "run/explain").mkdir(exist_ok=True)
+    shutil.copy(RESULTS / "explain-pneumonia-mnist.json", folder / "run/explain/explain.json")
+    page = folder / "run" / f"page-{width}.html"
+    done = edgedx(folder, "report", "run", "--resamples", "100", "--out", str(page))
+    assert done.returncode == 0, done.stderr
+    assert "Where the models look" in page.read_text()
+    with chromium() as browser:
+        seen = browser.look(page, width)
+    assert seen.scroll_width <= width and not seen.sticks_out
+    assert [url for url in seen.requests if not url.startswith("data:")] == [page.resolve().as_uri()]
+    assert not seen.messages
 
 
 def test_a_folder_without_anything_for_a_report_is_refused(folder: Path) -> None:
