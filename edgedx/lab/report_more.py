@@ -154,7 +154,7 @@ def _explain(told: dict[str, Any], folder: Path) -> Extra:
         "explain",
         "Where the models look",
         told,
-        [*told["sentences"], *sanity, *told["notes"]],
+        list(dict.fromkeys([*told["sentences"], *sanity, *told["notes"]])),
         tables if rows else [],
         [(path, caption) for path, caption, kind in kept if kind != "image"],
         [(path, caption) for path, caption, kind in kept if kind == "image"],

@@ -45,6 +45,7 @@ th{font-weight:600;color:var(--soft);font-size:.82rem;overflow-wrap:break-word}
 td small{display:block;color:var(--soft);font-size:.78em;white-space:nowrap}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(300px,100%),1fr));gap:14px}
 .broad{display:grid;gap:14px;margin-top:12px}figure{margin:0}figure img{width:100%;height:auto;display:block}
+.broad img{width:auto;max-width:min(100%,900px);margin:auto}
 figcaption{font-size:.82rem;color:var(--soft);text-align:center}
 @media(max-width:480px){main{padding:10px 8px 32px}section{padding:12px 10px}
 th,td{padding:4px 3px}table{font-size:.8rem}h1{font-size:1.25rem}td small{white-space:normal}
