@@ -194,7 +194,7 @@ def _storm(sending: Sending, folder: Path, *, images: int, kills: int) -> None:
         there = len(pacs.uids())
         assert sending.box.counts()["queued"] > 0
     with orthanc(folder / "pacs", sending.port) as pacs:
-        assert len(pacs.uids()) == there
+        assert there <= len(pacs.uids()) <= there + 1  # one was on its way when its sender was killed
         worker = _process(sending, sending.peer("ORTHANC"))
         worker.communicate(timeout=300)  # the end of its stdin: send what is there, and end
         assert worker.returncode == 0

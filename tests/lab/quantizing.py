@@ -35,15 +35,15 @@ def images(count: int = 32, start: int = 0) -> Dataset:
     return replace(data, canvases=(pictures * contrasts).clip(0, 255).astype(np.uint8))
 
 
-def backbone(name: str = "test_efficientnet") -> bytes:
+def backbone(name: str = "test_efficientnet", spec: PreprocessSpec = SPEC) -> bytes:
     """FP32 ONNX of a timm model with random weights that let activations through."""
-    return export_onnx(torch_backbone(name), SPEC)
+    return export_onnx(torch_backbone(name, spec), spec)
 
 
-def torch_backbone(name: str = "test_efficientnet") -> nn.Module:
+def torch_backbone(name: str = "test_efficientnet", spec: PreprocessSpec = SPEC) -> nn.Module:
     """The model of `backbone`."""
     torch.manual_seed(0)
-    model = build_model(name, 2, SPEC)
+    model = build_model(name, 2, spec)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):  # untrained residual blocks end in zeros
             nn.init.uniform_(module.weight, 0.5, 1.5)
