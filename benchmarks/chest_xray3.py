@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from edgedx.core.files import write_json
-from edgedx.core.recipe import load_recipe
-from edgedx.lab.crossval import Plan, crossval
-from edgedx.lab.stage import machine, read_record, versions
+from edgedx.core.settings.recipe import load_recipe
+from edgedx.lab.evidence.compare.crossval import Plan, crossval
+from edgedx.lab.run.stage import machine, read_record, versions
 
 PROTOCOLS = {"by image": ["data.patient_column=null"], "by patient": []}
 

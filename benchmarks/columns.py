@@ -22,27 +22,28 @@ from typing import Any
 
 import numpy as np
 
-from edgedx.core.bundle import Bundle, open_bundle
-from edgedx.core.columns import Columns, present
+from edgedx.core.bundle.manifest import Bundle, open_bundle
 from edgedx.core.files import write_json
-from edgedx.core.metrics import roc_auc
-from edgedx.core.profile import DeviceProfile, load_profile
-from edgedx.core.recipe import Recipe, load_recipe
-from edgedx.core.significance import delong
-from edgedx.device.decode import Decoder
-from edgedx.device.predict import Predictor
-from edgedx.device.run_onnx import OnnxRunner
-from edgedx.dicom.make import Subject, write_dicom
-from edgedx.dicom.phantom import LABELS, draw_phantom
-from edgedx.lab.checkpoint import load_checkpoint
-from edgedx.lab.compress import compress
-from edgedx.lab.dataset import Dataset
-from edgedx.lab.deploy import deploy
-from edgedx.lab.evaluation import Evaluation, evaluate
-from edgedx.lab.finetune import finetune, open_data
-from edgedx.lab.loop import predict
-from edgedx.lab.stage import machine, versions
-from edgedx.lab.subject import open_subject
+from edgedx.core.settings.columns import Columns, present
+from edgedx.core.settings.profile import DeviceProfile, load_profile
+from edgedx.core.settings.recipe import Recipe, load_recipe
+from edgedx.core.stats.metrics import roc_auc
+from edgedx.device.decode.decoder import Decoder
+from edgedx.device.runtime.predict import Predictor
+from edgedx.device.runtime.run_onnx import OnnxRunner
+from edgedx.dicom.writing.make import Subject, write_dicom
+from edgedx.dicom.writing.phantom import LABELS, draw_phantom
+from edgedx.lab.compress.compress import compress
+from edgedx.lab.data.dataset import Dataset
+from edgedx.lab.data.prepare import open_data
+from edgedx.lab.evidence.compare.significance import delong
+from edgedx.lab.judge.evaluation import Evaluation, evaluate
+from edgedx.lab.judge.subject import open_subject
+from edgedx.lab.run.stage import machine, versions
+from edgedx.lab.ship.deploy import deploy
+from edgedx.lab.train.checkpoint import load_checkpoint
+from edgedx.lab.train.finetune import finetune
+from edgedx.lab.train.predict import predict
 
 EVEN_AT, YEARS = 58, 8.0
 COLUMNS = (

@@ -26,24 +26,25 @@ import numpy as np
 
 from edgedx.cli.common import profile_for
 from edgedx.core.files import write_json
-from edgedx.core.recipe import Recipe, load_recipe
+from edgedx.core.settings.recipe import Recipe, load_recipe
 from edgedx.core.timing import interleave
-from edgedx.device.hardware import read_hardware
-from edgedx.device.run_onnx import OnnxRunner
-from edgedx.lab.bench import contender
-from edgedx.lab.checkpoint import load_checkpoint
-from edgedx.lab.choice import same_kernels
-from edgedx.lab.compress import ranges_to_try
-from edgedx.lab.control import FOLDER as CONTROL
-from edgedx.lab.dataset import Dataset
-from edgedx.lab.evaluate import auc_of_logits
-from edgedx.lab.export import export_onnx, run_onnx
-from edgedx.lab.finetune import finetune, open_data
-from edgedx.lab.int8 import make_int8
-from edgedx.lab.loop import predict
-from edgedx.lab.quantize import Workbench
-from edgedx.lab.stage import machine, versions
-from edgedx.lab.student import START, make_student
+from edgedx.device.machine.hardware import read_hardware
+from edgedx.device.runtime.run_onnx import OnnxRunner
+from edgedx.lab.compress.compress import ranges_to_try
+from edgedx.lab.compress.control import FOLDER as CONTROL
+from edgedx.lab.compress.student import START, make_student
+from edgedx.lab.data.dataset import Dataset
+from edgedx.lab.data.prepare import open_data
+from edgedx.lab.evidence.bench import contender
+from edgedx.lab.quantize.choice import same_kernels
+from edgedx.lab.quantize.int8 import make_int8
+from edgedx.lab.quantize.to_onnx import export_onnx, run_onnx
+from edgedx.lab.quantize.workbench import Workbench
+from edgedx.lab.run.stage import machine, versions
+from edgedx.lab.train.checkpoint import load_checkpoint
+from edgedx.lab.train.finetune import finetune
+from edgedx.lab.train.predict import predict
+from edgedx.lab.train.short_figures import auc_of_logits
 
 FULL = "resnet50"
 

@@ -24,16 +24,16 @@ from typing import Any
 
 import numpy as np
 
-sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "arm64"))
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tests" / "support"))
 import chroot
 
-from edgedx.core.bundle import open_bundle
+from edgedx.core.bundle.manifest import open_bundle
 from edgedx.core.files import write_json
-from edgedx.core.profile import load_profile
-from edgedx.dicom.make import write_dicom
-from edgedx.lab.on_device import BUILD
-from edgedx.lab.stage import machine
-from edgedx.lab.wheelhouse import make_wheelhouse
+from edgedx.core.settings.profile import load_profile
+from edgedx.dicom.writing.make import write_dicom
+from edgedx.lab.remote.on_device import BUILD
+from edgedx.lab.remote.wheelhouse import make_wheelhouse
+from edgedx.lab.run.stage import machine
 
 ENVIRONMENT = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/tmp", "LANG=C.UTF-8"]
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -21,15 +21,15 @@ from typing import Any
 import numpy as np
 
 from edgedx.core.files import sha256_file, write_json
-from edgedx.core.metrics import bootstrap
-from edgedx.core.recipe import Recipe, load_recipe
-from edgedx.lab.checkpoint import Checkpoint, load_checkpoint
-from edgedx.lab.control import calibrated
-from edgedx.lab.dataset import Dataset
-from edgedx.lab.evaluate import auc_of_logits
-from edgedx.lab.finetune import open_data
-from edgedx.lab.stage import machine, versions
-from edgedx.lab.student import make_student
+from edgedx.core.settings.recipe import Recipe, load_recipe
+from edgedx.core.stats.metrics import bootstrap
+from edgedx.lab.compress.control import calibrated
+from edgedx.lab.compress.student import make_student
+from edgedx.lab.data.dataset import Dataset
+from edgedx.lab.data.prepare import open_data
+from edgedx.lab.run.stage import machine, versions
+from edgedx.lab.train.checkpoint import Checkpoint, load_checkpoint
+from edgedx.lab.train.short_figures import auc_of_logits
 
 ARMS = {
     "kd": ["student.method=kd", "student.feature=none"],

@@ -22,21 +22,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgedx.core.engine_part import pack_engine
+from edgedx.core.bundle.engine_part import pack_engine
 from edgedx.core.errors import UnsupportedModel
 from edgedx.core.files import write_json
 from edgedx.core.preprocess import PreprocessSpec
-from edgedx.core.recipe import Student, Task, parse_recipe
-from edgedx.device.tensorrt_library import load_library
-from edgedx.lab.dataset import Dataset
-from edgedx.lab.engines import AMPERE_AND_LATER, TURING, build_ahead
-from edgedx.lab.export import export_onnx
-from edgedx.lab.prune import count_macs, prune
-from edgedx.lab.quantize import quantize
-from edgedx.lab.stage import machine, versions
-from edgedx.lab.tasks import Classify
-from edgedx.lab.teacher import build_model
-from edgedx.lab.typed import to_fp16
+from edgedx.core.settings.recipe import Student, Task, parse_recipe
+from edgedx.device.runtime.tensorrt_library import load_library
+from edgedx.lab.compress.prune import prune
+from edgedx.lab.data.dataset import Dataset
+from edgedx.lab.quantize.to_fp16 import to_fp16
+from edgedx.lab.quantize.to_onnx import export_onnx
+from edgedx.lab.quantize.workbench import quantize
+from edgedx.lab.run.stage import machine, versions
+from edgedx.lab.ship.engines import AMPERE_AND_LATER, TURING, build_ahead
+from edgedx.lab.train.network import build_model
+from edgedx.lab.train.pruned import count_macs
+from edgedx.lab.train.tasks import Classify
 
 BACKBONES = ("tf_efficientnet_lite0", "mobilenetv2_100", "densenet121", "inception_v3", "resnet50")
 SPEC = PreprocessSpec(size=(224, 224), window="none", bits=8)

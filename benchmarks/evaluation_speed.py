@@ -18,13 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from edgedx.core.bundle import OperatingPoint
-from edgedx.core.compare import Cases
-from edgedx.core.figures import figures_with_intervals
 from edgedx.core.files import write_json
-from edgedx.core.recipe import load_recipe
-from edgedx.device.gate import answers_of_logits
-from edgedx.lab.stage import machine
+from edgedx.core.settings.recipe import load_recipe
+from edgedx.core.stats.cases import Cases, answers_of_logits
+from edgedx.core.stats.points import OperatingPoint
+from edgedx.lab.judge.figures import figures_with_intervals
+from edgedx.lab.run.stage import machine
 
 TASKS = {"binary": 2, "multiclass": 3, "multilabel": 14}
 
@@ -50,9 +49,9 @@ def seconds_of(task: str, images: int, resamples: int, seed: int) -> float:
 
 def report_of(run: Path) -> dict[str, float]:
     """Seconds and bytes of a run's report."""
-    from edgedx.lab.report import collect
-    from edgedx.lab.report_files import write_report
-    from edgedx.lab.report_more import find_extras
+    from edgedx.lab.evidence.report.collect import collect
+    from edgedx.lab.evidence.report.files import write_report
+    from edgedx.lab.evidence.report.sections import find_extras
 
     with tempfile.TemporaryDirectory() as folder:
         path, begun = Path(folder) / "report.html", time.perf_counter()

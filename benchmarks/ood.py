@@ -21,22 +21,23 @@ from typing import Any
 
 import numpy as np
 
-from edgedx.core.bundle import Bundle, open_bundle
-from edgedx.core.conformal import coverage
+from edgedx.core.bundle.manifest import Bundle, open_bundle
 from edgedx.core.errors import ImageError
 from edgedx.core.files import write_json
 from edgedx.core.image import Image
-from edgedx.core.metrics import roc_auc
-from edgedx.core.ood import energy, fit_space, limit_for, unpack_space
 from edgedx.core.preprocess import canvas, normalise
-from edgedx.core.recipe import Recipe, load_recipe
-from edgedx.device.predict import probabilities
-from edgedx.device.run_onnx import OnnxRunner
-from edgedx.device.runner import CAM, Output, Runner, open_runner
-from edgedx.dicom.open import open_image
-from edgedx.lab.dataset import Dataset
-from edgedx.lab.finetune import open_data
-from edgedx.lab.stage import machine, versions
+from edgedx.core.settings.recipe import Recipe, load_recipe
+from edgedx.core.stats.cases import probabilities
+from edgedx.core.stats.conformal import coverage
+from edgedx.core.stats.metrics import roc_auc
+from edgedx.core.stats.ood import energy, fit_space, limit_for, unpack_space
+from edgedx.device.runtime.open_runner import open_runner
+from edgedx.device.runtime.run_onnx import OnnxRunner
+from edgedx.device.runtime.runner import CAM, Output, Runner
+from edgedx.dicom.reading.open import open_image
+from edgedx.lab.data.dataset import Dataset
+from edgedx.lab.data.prepare import open_data
+from edgedx.lab.run.stage import machine, versions
 
 Score = Callable[[Output], np.ndarray]
 BATCH, NEAR = 64, 600

@@ -19,11 +19,11 @@ from typing import Any
 
 from edgedx.cli.common import profile_for
 from edgedx.core.files import write_json
-from edgedx.core.recipe import load_recipe
-from edgedx.lab.compress import compress
-from edgedx.lab.deploy import deploy
-from edgedx.lab.finetune import finetune
-from edgedx.lab.stage import machine, read_record, versions
+from edgedx.core.settings.recipe import load_recipe
+from edgedx.lab.compress.compress import compress
+from edgedx.lab.run.stage import machine, read_record, versions
+from edgedx.lab.ship.deploy import deploy
+from edgedx.lab.train.finetune import finetune
 
 RESULTS = Path(__file__).parent / "results"
 

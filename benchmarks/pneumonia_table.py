@@ -19,20 +19,21 @@ from pathlib import Path
 from typing import Any
 
 from edgedx.cli.common import keep_recipe
-from edgedx.core.compare import Answers, Cases
-from edgedx.core.figures import Figures, figures_with_intervals
 from edgedx.core.files import write_json, write_text
-from edgedx.core.metrics import Interval
-from edgedx.core.recipe import Recipe, load_recipe
-from edgedx.lab.baselines import FOLDER, baselines
-from edgedx.lab.compare import compare
-from edgedx.lab.compare_answers import line_up
-from edgedx.lab.compare_words import sentences
-from edgedx.lab.crossval import subjects_of
-from edgedx.lab.ensemble import mean_of
-from edgedx.lab.evaluation import evaluate, predictions_csv
-from edgedx.lab.stage import machine, read_record, versions
-from edgedx.lab.subject import open_subject
+from edgedx.core.settings.recipe import Recipe, load_recipe
+from edgedx.core.stats.cases import Answers, Cases
+from edgedx.core.stats.metrics import Interval
+from edgedx.lab.evidence.compare.baselines import FOLDER, baselines
+from edgedx.lab.evidence.compare.compare import compare
+from edgedx.lab.evidence.compare.crossval import subjects_of
+from edgedx.lab.evidence.compare.lineup import line_up
+from edgedx.lab.evidence.compare.words import sentences
+from edgedx.lab.judge.ensemble import mean_of
+from edgedx.lab.judge.evaluation import evaluate
+from edgedx.lab.judge.evaluation_files import predictions_csv
+from edgedx.lab.judge.figures import Figures, figures_with_intervals
+from edgedx.lab.judge.subject import open_subject
+from edgedx.lab.run.stage import machine, read_record, versions
 
 RESULTS = Path(__file__).parent / "results" / "pneumonia_table"
 RESAMPLES = 2000

@@ -25,22 +25,22 @@ import numpy as np
 
 from edgedx.core.files import write_json
 from edgedx.core.preprocess import normalise
-from edgedx.core.profile import load_profile
-from edgedx.core.recipe import load_recipe
+from edgedx.core.settings.profile import load_profile
+from edgedx.core.settings.recipe import load_recipe
 from edgedx.core.timing import interleave
-from edgedx.device.hardware import read_hardware
-from edgedx.device.run_onnx import OnnxRunner
-from edgedx.lab.checkpoint import load_checkpoint
-from edgedx.lab.choice import same_kernels
-from edgedx.lab.compress import ranges_to_try
-from edgedx.lab.evaluate import auc_of_logits
-from edgedx.lab.export import export_onnx, run_onnx
-from edgedx.lab.finetune import open_data
-from edgedx.lab.int8 import make_int8
-from edgedx.lab.loop import predict
-from edgedx.lab.quantize import Workbench, noise_of
-from edgedx.lab.sensitivity import exclude
-from edgedx.lab.stage import machine, versions
+from edgedx.device.machine.hardware import read_hardware
+from edgedx.device.runtime.run_onnx import OnnxRunner
+from edgedx.lab.compress.compress import ranges_to_try
+from edgedx.lab.data.prepare import open_data
+from edgedx.lab.quantize.choice import same_kernels
+from edgedx.lab.quantize.int8 import make_int8
+from edgedx.lab.quantize.sensitivity import exclude
+from edgedx.lab.quantize.to_onnx import export_onnx, run_onnx
+from edgedx.lab.quantize.workbench import Workbench, noise_of
+from edgedx.lab.run.stage import machine, versions
+from edgedx.lab.train.checkpoint import load_checkpoint
+from edgedx.lab.train.predict import predict
+from edgedx.lab.train.short_figures import auc_of_logits
 
 PACKAGES = {
     "ort": ["onnxruntime", "onnx", "sympy"],

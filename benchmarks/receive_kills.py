@@ -38,8 +38,8 @@ import psutil
 import pydicom
 
 from edgedx.core.files import sha256_bytes, sha256_file, write_json
-from edgedx.dicom.make import write_dicom
-from edgedx.lab.stage import machine
+from edgedx.dicom.writing.make import write_dicom
+from edgedx.lab.run.stage import machine
 
 # dcmtk's, and not what pynetdicom installs under the same name beside this Python.
 _ELSEWHERE = [folder for folder in os.get_exec_path() if not folder.startswith(sys.prefix)]
@@ -74,7 +74,7 @@ class Site:
         assert self.process is not None
         for child in self.process.children():
             try:
-                if "edgedx.device.receive_worker" in child.cmdline():
+                if "edgedx.device.pacs.receive_worker" in child.cmdline():
                     return child
             except psutil.Error:
                 continue

@@ -20,8 +20,8 @@ import numpy as np
 import psutil
 
 from edgedx.core.files import write_json
-from edgedx.dicom.make import write_dicom
-from edgedx.lab.stage import machine
+from edgedx.dicom.writing.make import write_dicom
+from edgedx.lab.run.stage import machine
 
 
 def fill(folder: Path, count: int, seed: int = 0, shape: tuple[int, int] = (512, 512)) -> Path:

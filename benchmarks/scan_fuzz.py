@@ -18,7 +18,7 @@ from dicom_mutations import mutants, seeds
 from scanner_process import ScannerProcess, account
 
 from edgedx.core.files import sha256_bytes, write_json
-from edgedx.lab.stage import machine
+from edgedx.lab.run.stage import machine
 
 _BACKLOG = 64  # files that wait for the scanner: enough that it never does
 _PATIENCE = 240.0  # seconds without any result: three attempts at a file that hangs the decoder take half of it

@@ -24,8 +24,8 @@ import numpy as np
 from scanner_process import ScannerProcess, account
 
 from edgedx.core.files import sha256_bytes, write_json
-from edgedx.dicom.make import write_dicom
-from edgedx.lab.stage import machine
+from edgedx.dicom.writing.make import write_dicom
+from edgedx.lab.run.stage import machine
 
 _PACE = 0.04  # seconds between two files: about as many as are read
 _BACKLOG = 200

@@ -27,8 +27,8 @@ from scanner_process import ScannerProcess, account
 
 from edgedx.core.errors import MissingError
 from edgedx.core.files import sha256_file, write_json
-from edgedx.dicom.make import write_dicom
-from edgedx.lab.stage import machine
+from edgedx.dicom.writing.make import write_dicom
+from edgedx.lab.run.stage import machine
 
 _CALLS = "fsync,fdatasync,rename,renameat,renameat2,write,pwrite64,pwritev,ftruncate,sync_file_range"
 _LINE = re.compile(r"^(\d+) +(.*)$")

@@ -21,8 +21,8 @@ import numpy as np
 from scanner_process import ScannerProcess
 
 from edgedx.core.files import write_json
-from edgedx.dicom.make import write_dicom
-from edgedx.lab.stage import machine
+from edgedx.dicom.writing.make import write_dicom
+from edgedx.lab.run.stage import machine
 
 _STOCK = 200
 

@@ -30,16 +30,16 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, generate_uid
 from scanner_process import ScannerProcess, account, disk_of
 
-from edgedx.core.bundle import Bundle, open_bundle
+from edgedx.core.bundle.manifest import Bundle, open_bundle
 from edgedx.core.files import sha256_file, write_json
-from edgedx.device.decode import Decoder
-from edgedx.device.predict import Predictor
-from edgedx.device.readers import default_count
-from edgedx.device.runner import open_runner
-from edgedx.device.work import BATCH
-from edgedx.dicom.make import Subject, write_dicom
-from edgedx.dicom.phantom import BITS_STORED, LABELS, draw_phantom
-from edgedx.lab.stage import machine
+from edgedx.device.decode.decoder import Decoder
+from edgedx.device.runtime.open_runner import open_runner
+from edgedx.device.runtime.predict import Predictor
+from edgedx.device.scanner.readers import default_count
+from edgedx.device.scanner.work import BATCH
+from edgedx.dicom.writing.make import Subject, write_dicom
+from edgedx.dicom.writing.phantom import BITS_STORED, LABELS, draw_phantom
+from edgedx.lab.run.stage import machine
 
 SYNTAXES = ("uncompressed", "jpeg2000", "jpegls")
 _DRAWINGS = 8

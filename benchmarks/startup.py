@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from edgedx.lab.stage import machine
+from edgedx.lab.run.stage import machine
 
 ROUNDS = 15
 COMMANDS = {

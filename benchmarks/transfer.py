@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from edgedx.core.files import read_json, write_json
-from edgedx.lab.compare import compare as significance_of
-from edgedx.lab.compare_answers import line_up
-from edgedx.lab.stage import machine
+from edgedx.lab.evidence.compare.compare import compare as significance_of
+from edgedx.lab.evidence.compare.lineup import line_up
+from edgedx.lab.run.stage import machine
 
 
 def epochs(run: Path) -> list[float]:

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from edgedx.core.files import write_json
-from edgedx.core.recipe import Recipe, load_recipe
-from edgedx.lab.finetune import finetune
-from edgedx.lab.stage import machine, versions
-from edgedx.lab.tune import Tuning, tune
-from edgedx.lab.tune_files import BEST
+from edgedx.core.settings.recipe import Recipe, load_recipe
+from edgedx.lab.run.stage import machine, versions
+from edgedx.lab.train.finetune import finetune
+from edgedx.lab.tune.files import BEST
+from edgedx.lab.tune.tune import Tuning, tune
 
 
 def judged(recipe: Recipe, run: Path) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """python -m edgedx, which torchrun needs."""
 
-from .cli.app import main
+from edgedx.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from edgedx.core.jetpack import jetpack_support
-from edgedx.core.profile import DeviceProfile, Gpu, load_profile, load_profiles
-from edgedx.core.shipped import shipped_folder
+from edgedx.core.settings.jetpack import jetpack_support
+from edgedx.core.settings.profile import DeviceProfile, Gpu, load_profile, load_profiles
+from edgedx.core.settings.shipped import shipped_folder
 
 FILES = sorted(shipped_folder("devices").glob("*"))
 

@@ -1,4 +1,4 @@
-"""Imports go one way, cli -> lab -> device -> dicom -> core, and the device half runs without torch."""
+"""Imports go one way, by zone and by room, without a circle; and the device half runs without torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "edgedx"
-ORDER = ["core", "dicom", "device", "lab", "cli"]
+ZONES = ["core", "dicom", "device", "lab", "cli"]
+ROOMS = [
+    *("core", "core.stats", "core.settings", "core.bundle"),
+    *("dicom.reading", "dicom.writing", "dicom"),
+    *("device.machine", "device.decode", "device.runtime", "device.clinic", "device.install", "device.scanner"),
+    *("device.pacs", "device.operation"),
+    *("lab.run", "lab.data.layouts", "lab.data", "lab.train", "lab.tune", "lab.quantize", "lab.judge", "lab.compress"),
+    *("lab.ship", "lab.remote", "lab.evidence", "lab.evidence.compare", "lab.evidence.robustness"),
+    *("lab.evidence.explain", "lab.evidence.report", "lab"),
+    "cli",
+]
+"""From the ground up: a room imports only rooms before it. A room is a folder, without the folders in it."""
 HEAVY = (
     "torch",
     "torchvision",
@@ -25,35 +36,82 @@ HEAVY = (
     "captum",
     "skimage",
 )
-MODULES = sorted(
-    ".".join(("edgedx", *path.relative_to(PACKAGE).with_suffix("").parts)) for path in PACKAGE.rglob("*.py")
-)
-DEVICE_HALF = [name for name in MODULES if ".lab" not in name and not name.endswith(("__init__", "__main__"))]
 
 
-def _zone(module: str) -> int | None:
-    parts = module.split(".")
-    return ORDER.index(parts[1]) if parts[0] == "edgedx" and len(parts) > 1 and parts[1] in ORDER else None
+def _path(module: str) -> Path:
+    path = PACKAGE.parent / Path(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-def _imports(path: Path, module: str) -> set[str]:
+def _room(module: str) -> str | None:
+    """Of ``edgedx.lab.run.stage`` it is ``lab.run``; what belongs to the package itself has none."""
+    parts = module.split(".")[1:] if _path(module).name == "__init__.py" else module.split(".")[1:-1]
+    return ".".join(parts) or None
+
+
+def _imports(module: str) -> set[str]:
+    """Modules of edgedx that this one imports anywhere in its code."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    package = module if _path(module).name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(_path(module).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            base = module.split(".")[: -node.level] if node.level else []
-            found.add(".".join([*base, *((node.module or "").split(".") if node.module else [])]))
-    return found
+            base = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            whole = ".".join([*base, *((node.module or "").split(".") if node.module else [])])
+            named = {f"{whole}.{alias.name}" for alias in node.names}
+            found |= {name for name in named if name in MODULES} or {whole}
+    return {name for name in found if name in MODULES and name != module}
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if _zone(name) is not None])
-def test_a_zone_imports_only_itself_and_zones_below(module: str) -> None:
-    path = PACKAGE.parent / Path(*module.split(".")).with_suffix(".py")
-    own = _zone(module)
-    assert own is not None
-    above = {name for name in _imports(path, module) if (zone := _zone(name)) is not None and zone > own}
+MODULES = sorted(
+    ".".join(("edgedx", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+    for path in PACKAGE.rglob("*.py")
+)
+IMPORTS = {module: _imports(module) for module in MODULES}
+DEVICE_HALF = [name for name in MODULES if ".lab" not in name and not name.endswith("__main__")]
+
+
+def test_the_order_names_every_room_once() -> None:
+    filled = {_room(module) for module in MODULES if _path(module).name != "__init__.py"} - {None}
+    assert sorted(ROOMS) == sorted(filled)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_itself_and_rooms_below(room: str) -> None:
+    above = {
+        f"{module} -> {name}"
+        for module in MODULES
+        if _room(module) == room
+        for name in IMPORTS[module]
+        if (other := _room(name)) is not None and ROOMS.index(other) > ROOMS.index(room)
+    }
     assert not above
+
+
+def test_zones_are_floors_of_whole_rooms() -> None:
+    floors = [ZONES.index(room.split(".")[0]) for room in ROOMS]
+    assert floors == sorted(floors)
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    below: dict[str, set[str]] = {}
+
+    def reach(module: str, path: tuple[str, ...]) -> set[str]:
+        assert module not in path, " -> ".join([*path[path.index(module) :], module])
+        if module not in below:
+            below[module] = IMPORTS[module].union(*(reach(name, (*path, module)) for name in IMPORTS[module]))
+        return below[module]
+
+    for module in MODULES:
+        reach(module, ())
+
+
+def test_rooms_and_files_are_of_a_size_that_one_can_hold_in_the_head() -> None:
+    files = {module: len(_path(module).read_text(encoding="utf-8").splitlines()) for module in MODULES}
+    assert {name: lines for name, lines in files.items() if lines > 400} == {}
+    rooms = [_room(module) for module in MODULES if _path(module).name != "__init__.py"]
+    assert {room: rooms.count(room) for room in ROOMS if rooms.count(room) > 16 and room != "cli"} == {}
 
 
 def _fresh(code: str) -> subprocess.CompletedProcess[str]:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from edgedx.core.cost import estimate
-from edgedx.core.recipe import Recipe, list_recipes, load_recipe
-from edgedx.core.shipped import shipped_folder
-from edgedx.lab.layouts import LAYOUTS
-from edgedx.lab.teacher import TESTED, build_model
+from edgedx.core.settings.cost import estimate
+from edgedx.core.settings.recipe import Recipe, list_recipes, load_recipe
+from edgedx.core.settings.shipped import shipped_folder
+from edgedx.lab.data.layouts import LAYOUTS
+from edgedx.lab.train.network import TESTED, build_model
 
 FILES = sorted(shipped_folder("recipes").glob("*"))
 

@@ -52,7 +52,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from .. import __version__
+        from edgedx import __version__
 
         typer.echo(f"edgedx {__version__}")
         raise typer.Exit
@@ -72,7 +72,7 @@ def root(
 
 def main() -> None:
     """Entry point: run, and turn an error of our tree into its message and exit code."""
-    from ..core.errors import EdgedxError
+    from edgedx.core.errors import EdgedxError
 
     try:
         app()

@@ -34,8 +34,8 @@ def verify(
     """
     from dataclasses import asdict
 
-    from ..device.audit import AUDIT
-    from ..device.audit import verify as walk
+    from edgedx.device.operation.audit import AUDIT
+    from edgedx.device.operation.audit import verify as walk
 
     found = walk(out / AUDIT, head)
     if json:

@@ -24,14 +24,14 @@ def baselines(
     chosen on val. Answers are kept in RUN/baselines/NAME/val.csv and test.csv, models are not. Repeat the command to
     continue after an interruption.
     """
-    from ..core.errors import UsageError
+    from edgedx.core.errors import UsageError
 
     if split not in ("val", "test"):
         raise UsageError(f"--split {split}: no such answers", next_step="test or val")
     run = run_of(run)
     recipe = run_recipe(run, [])
-    from ..lab.baselines import FOLDER
-    from ..lab.baselines import baselines as work
+    from edgedx.lab.evidence.compare.baselines import FOLDER
+    from edgedx.lab.evidence.compare.baselines import baselines as work
 
     found = work(recipe, run, overwrite=overwrite)
     if json:

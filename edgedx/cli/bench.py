@@ -35,9 +35,9 @@ def bench(
     if device_record is not None:
         _record(models, device_record, threads, batch, seconds, json)
         return
-    from ..core.preprocess import PreprocessSpec
-    from ..lab.bench import bench as work
-    from ..lab.bench import contender, write_bench
+    from edgedx.core.preprocess import PreprocessSpec
+    from edgedx.lab.evidence.bench import bench as work
+    from edgedx.lab.evidence.bench import contender, write_bench
 
     own = [name for name in models if Path(name).exists()]
     spec = contender(own[0], None).spec if own else PreprocessSpec()
@@ -54,7 +54,7 @@ def bench(
 
 
 def _record(models: list[str], path: Path, threads: int, batch: int, seconds: float, json: bool) -> None:
-    from ..device.device_record import record_device, write_device_record
+    from edgedx.device.install.device_record import record_device, write_device_record
 
     record = record_device(models, threads=threads, batch=batch, seconds=seconds)
     write_device_record(path, record)

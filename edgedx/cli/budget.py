@@ -7,8 +7,9 @@ from typing import Any
 
 import typer
 
-from ..core.profile import DeviceProfile
-from ..core.recipe import Recipe
+from edgedx.core.settings.profile import DeviceProfile
+from edgedx.core.settings.recipe import Recipe
+
 from .common import keep_recipe, print_json, synthetic_note
 
 
@@ -27,11 +28,11 @@ def compress_by_budget(
     json: bool,
 ) -> None:
     """Search the student that holds the budget, or show the plan, and print what was found."""
-    from ..device.hardware import read_hardware
-    from ..lab.budget import Budget, parse_latency
-    from ..lab.choice import is_this_machine
-    from ..lab.search import PICTURE, SUMMARY, search
-    from ..lab.search_plan import plan
+    from edgedx.device.machine.hardware import read_hardware
+    from edgedx.lab.compress.budget import Budget, parse_latency
+    from edgedx.lab.compress.search import PICTURE, SUMMARY, search
+    from edgedx.lab.compress.search_plan import plan
+    from edgedx.lab.quantize.choice import is_this_machine
 
     if max_auc_drop is not None:  # the recipe keeps it, so that deploy's gate asks for the same
         recipe = recipe.model_copy(update={"gate": recipe.gate.model_copy(update={"max_auc_drop": max_auc_drop})})

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from ..core.profile import DeviceProfile
-    from ..core.recipe import Recipe
+    from edgedx.core.settings.profile import DeviceProfile
+    from edgedx.core.settings.recipe import Recipe
 
 RUNS = Path("runs")
 
@@ -29,8 +29,8 @@ def print_recipe(recipe: Recipe) -> None:
 
 def run_recipe(run: Path, overrides: list[str]) -> Recipe:
     """The recipe a run was begun with, with overrides."""
-    from ..core.errors import UsageError
-    from ..core.recipe import load_recipe
+    from edgedx.core.errors import UsageError
+    from edgedx.core.settings.recipe import load_recipe
 
     path = run / "recipe.yaml"
     if not path.is_file():
@@ -42,7 +42,7 @@ def keep_recipe(run: Path, recipe: Recipe) -> None:
     """Write the effective recipe beside the stages, for the commands that follow."""
     import yaml
 
-    from ..core.files import write_text
+    from edgedx.core.files import write_text
 
     write_text(run / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
 
@@ -69,11 +69,11 @@ def synthetic_note(synthetic: bool) -> None:
 
 def profile_for(device: str) -> DeviceProfile:
     """The profile called `device`, or the one that fits this machine for ``this``."""
-    from ..core.profile import load_profile, load_profiles
+    from edgedx.core.settings.profile import load_profile, load_profiles
 
     if device != "this":
         return load_profile(device)
-    from ..device.hardware import read_hardware
-    from ..device.match import match_profile
+    from edgedx.device.machine.hardware import read_hardware
+    from edgedx.device.machine.match import match_profile
 
     return match_profile(read_hardware(), load_profiles())[0]

@@ -10,7 +10,7 @@ import typer
 from .common import print_json, synthetic_note
 
 if TYPE_CHECKING:
-    from ..lab.compare import Compared
+    from edgedx.lab.evidence.compare.pairs import Compared
 
 
 def compare(
@@ -42,10 +42,10 @@ def compare(
     Every test comes with an effect size, and with a p corrected for the number of comparisons (Holm). Of a crossval
     folder the folds are compared: paired t-test, the same corrected for shared training images, and Wilcoxon.
     """
-    from ..core.errors import UsageError
-    from ..lab.compare import compare as work
-    from ..lab.compare import write_comparison
-    from ..lab.compare_answers import line_up
+    from edgedx.core.errors import UsageError
+    from edgedx.lab.evidence.compare.compare import compare as work
+    from edgedx.lab.evidence.compare.files import write_comparison
+    from edgedx.lab.evidence.compare.lineup import line_up
 
     if split not in ("train", "val", "test"):
         raise UsageError(f"--split {split}: no such split", next_step="test, val or train")
@@ -66,7 +66,7 @@ def print_comparison(found: Compared) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from ..lab.compare_words import about, fold_rows, image_rows, sentences, subject_rows
+    from edgedx.lab.evidence.compare.words import about, fold_rows, image_rows, sentences, subject_rows
 
     for sentence in sentences(found):
         typer.echo(f"result    {sentence}")

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ..core.errors import UsageError
+from edgedx.core.errors import UsageError
+
 from .budget import compress_by_budget
 from .common import interval, keep_recipe, print_json, print_recipe, profile_for, run_of, run_recipe, synthetic_note
 
@@ -82,7 +83,7 @@ def compress(
     if dry_run:
         print_recipe(recipe)
         return
-    from ..lab.compress import compress as work
+    from edgedx.lab.compress.compress import compress as work
 
     record = work(
         recipe,

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ..core.errors import UsageError
+from edgedx.core.errors import UsageError
+
 from .common import RUNS, interval, print_json, synthetic_note
 
 
@@ -36,13 +37,13 @@ def crossval(
     Each fold is a run of its own in OUT/folds; repeat the command to continue after an interruption. The answers of
     every image by the model that had not seen its patient are kept in OUT/out-of-fold-MODEL.csv.
     """
-    from ..core.recipe import load_recipe
+    from edgedx.core.settings.recipe import load_recipe
 
     chosen = load_recipe(recipe, set_ or [])
     if chosen.data.folds:
         raise UsageError("the recipe sets data.folds, which is crossval's to set", next_step="remove it")
-    from ..lab.crossval import REPORT, Plan
-    from ..lab.crossval import crossval as work
+    from edgedx.lab.evidence.compare.crossval import REPORT, Plan
+    from edgedx.lab.evidence.compare.crossval import crossval as work
 
     folder = out or RUNS / f"{chosen.name}-crossval"
     report = work(Plan(chosen, folder, folds, compress=compress or int8, int8=int8, device=device, jobs=jobs))

@@ -30,9 +30,9 @@ def demo(
     import shutil
     import time
 
-    from ..core.recipe import load_recipe
-    from ..core.result import NOT_A_MEDICAL_DEVICE
-    from ..lab.demo import QUICK, demo_recipe, run_demo
+    from edgedx.core.result import NOT_A_MEDICAL_DEVICE
+    from edgedx.core.settings.recipe import load_recipe
+    from edgedx.lab.demo import QUICK, demo_recipe, run_demo
 
     begun = time.monotonic()
 
@@ -70,8 +70,8 @@ def _scan(out: Path, bundle: Path, inbox: Path) -> tuple[dict[str, int], dict[st
     import json
     import shutil
 
-    from ..device.scanner import Options
-    from ..device.serving import serve
+    from edgedx.device.operation.serving import serve
+    from edgedx.device.scanner.scanner import Options
 
     results = out / "results"
     shutil.rmtree(results, ignore_errors=True)

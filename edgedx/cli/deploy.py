@@ -11,7 +11,7 @@ from .common import print_json, run_of, run_recipe, synthetic_note
 from .keys import signing_keys
 
 if TYPE_CHECKING:
-    from ..core.signing import SigningKey
+    from edgedx.core.bundle.signing import SigningKey
 
 
 def deploy(
@@ -69,11 +69,11 @@ def deploy(
         _sign(run, keys)
         _push(run, to, json, {}, there)
         return
-    from ..core.errors import ProfileError
-    from ..core.profile import load_profile
-    from ..lab.compress import compressed_folder
-    from ..lab.deploy import deploy as work
-    from ..lab.stage import read_record
+    from edgedx.core.errors import ProfileError
+    from edgedx.core.settings.profile import load_profile
+    from edgedx.lab.run.run import compressed_folder
+    from edgedx.lab.run.stage import read_record
+    from edgedx.lab.ship.deploy import deploy as work
 
     run = run_of(run)
     recipe = run_recipe(run, [])
@@ -113,7 +113,7 @@ def deploy(
 
 def _sign(bundle: Path, keys: list[SigningKey]) -> list[str]:
     """Sign a bundle that is written, new or from before; ids of all who have signed it."""
-    from ..core.bundle import open_bundle, sign_bundle
+    from edgedx.core.bundle.manifest import open_bundle, sign_bundle
 
     signatures = sign_bundle(bundle, keys) if keys else open_bundle(bundle).signatures
     return [signature.key_id for signature in signatures]
@@ -122,7 +122,7 @@ def _sign(bundle: Path, keys: list[SigningKey]) -> list[str]:
 def _only_with_to(to: str | None, options: dict[str, Any]) -> None:
     given = [name for name, value in options.items() if value]
     if given and not to:
-        from ..core.errors import UsageError
+        from edgedx.core.errors import UsageError
 
         raise UsageError(f"{given[0]} is for --to", next_step="name the device: --to user@host")
 

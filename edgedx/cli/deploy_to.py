@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from ..lab.push import Pushed
-    from ..lab.wheelhouse import Wheelhouse
+    from edgedx.lab.remote.push import Pushed
+    from edgedx.lab.remote.wheelhouse import Wheelhouse
 
 
 def push_bundle(
@@ -28,11 +28,11 @@ def push_bundle(
     install_options: list[str],
 ) -> Pushed:
     """Put `bundle` on the device `to`; without a wheelhouse, the one made for it before, or a new one."""
-    from ..core.bundle import open_bundle
-    from ..lab.device_facts import probe
-    from ..lab.push import push
-    from ..lab.ssh import Remote
-    from ..lab.wheelhouse import read_wheelhouse
+    from edgedx.core.bundle.manifest import open_bundle
+    from edgedx.lab.remote.device_facts import probe
+    from edgedx.lab.remote.push import push
+    from edgedx.lab.remote.ssh import Remote
+    from edgedx.lab.remote.wheelhouse import read_wheelhouse
 
     house = read_wheelhouse(wheelhouse) if wheelhouse else None
     profile = open_bundle(bundle).manifest.profile
@@ -50,10 +50,10 @@ def push_bundle(
 
 
 def _house_for(profile_name: str, python: str, glibc: tuple[int, int] | None) -> Wheelhouse:
-    from .. import __version__
-    from ..core.profile import load_profile
-    from ..lab.wheel_target import wheel_target
-    from ..lab.wheelhouse import RECORD, make_wheelhouse, read_wheelhouse
+    from edgedx import __version__
+    from edgedx.core.settings.profile import load_profile
+    from edgedx.lab.remote.wheel_target import wheel_target
+    from edgedx.lab.remote.wheelhouse import RECORD, make_wheelhouse, read_wheelhouse
 
     profile = load_profile(profile_name)
     folder = Path("wheelhouse") / f"{profile.name}-py{python.replace('.', '')}"

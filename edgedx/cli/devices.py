@@ -35,7 +35,7 @@ def list_devices(as_json: AsJson = False) -> None:
 
     Example: edgedx devices list
     """
-    from ..core.profile import load_profiles
+    from edgedx.core.settings.profile import load_profiles
 
     profiles = load_profiles()
     if as_json:
@@ -63,8 +63,8 @@ def show_device(
 
     Example: edgedx devices show orin-nano-8gb
     """
-    from ..core.jetpack import jetpack_support
-    from ..core.profile import load_profile
+    from edgedx.core.settings.jetpack import jetpack_support
+    from edgedx.core.settings.profile import load_profile
 
     profile = load_profile(name)
     verdicts = {release: jetpack_support(release) for release in profile.jetpack}
@@ -97,10 +97,10 @@ def match_device(
     """
     from dataclasses import asdict
 
-    from ..core.jetpack import jetpack_support
-    from ..core.profile import load_profiles
-    from ..device.hardware import read_hardware
-    from ..device.match import match_profile
+    from edgedx.core.settings.jetpack import jetpack_support
+    from edgedx.core.settings.profile import load_profiles
+    from edgedx.device.machine.hardware import read_hardware
+    from edgedx.device.machine.match import match_profile
 
     hardware = read_hardware(root)
     profile, reason = match_profile(hardware, load_profiles())

@@ -20,7 +20,7 @@ def doctor(
 
     Example: edgedx doctor --json
     """
-    from ..device.doctor import examine_here
+    from edgedx.device.machine.doctor import examine_here
 
     examination = examine_here(folder)
     missing = examination.missing_required

@@ -39,10 +39,10 @@ def build(
     `edgedx install` builds one for the GPU by itself. Exits with 1 when the engine computes other values, and with 3
     when TensorRT, the GPU, memory or time is missing.
     """
-    from ..device.active import open_any
-    from ..device.engine_cache import Choice, EngineCache
-    from ..device.prepare_engine import engines_folder
-    from ..device.run_trt import serve_engine
+    from edgedx.device.install.active import open_any
+    from edgedx.device.runtime.engine_cache import Choice, EngineCache
+    from edgedx.device.runtime.prepare_engine import engines_folder
+    from edgedx.device.runtime.serve_engine import serve_engine
 
     opened = open_any(bundle)
     choice = Choice(dla, level)
@@ -87,7 +87,7 @@ def list_engines(
     """
     from dataclasses import asdict
 
-    from ..device.engine_cache import EngineCache
+    from edgedx.device.runtime.engine_cache import EngineCache
 
     rows: list[dict[str, Any]] = [
         {"file": path.name, "bytes": path.stat().st_size, "key": asdict(key) if key else None}

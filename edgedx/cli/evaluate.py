@@ -10,8 +10,8 @@ import typer
 from .common import print_json, synthetic_note
 
 if TYPE_CHECKING:
-    from ..lab.evaluation import Evaluation
-    from ..lab.subject import Subject
+    from edgedx.lab.judge.evaluation import Evaluation
+    from edgedx.lab.judge.subject import Subject
 
 _COLUMNS = 4
 """Classes that fit beside one another on a terminal."""
@@ -64,10 +64,10 @@ def evaluate(
     is told; multilabel tables may have a column of 0, 1 or empty (not known)
     for each class instead of label. Images that cannot be read or are refused are counted and listed.
     """
-    from ..core.errors import UsageError
-    from ..lab.evaluation import evaluate as judge
-    from ..lab.evaluation import write_evaluation
-    from ..lab.subject import open_subject
+    from edgedx.core.errors import UsageError
+    from edgedx.lab.judge.evaluation import evaluate as judge
+    from edgedx.lab.judge.evaluation_files import write_evaluation
+    from edgedx.lab.judge.subject import open_subject
 
     if split not in ("train", "val", "test"):
         raise UsageError(f"--split {split}: no such split", next_step="test, val or train")
@@ -81,7 +81,7 @@ def evaluate(
     opened = [open_subject(model, run=run, variant=variant, threads=threads, device=device) for model in models]
     subject = opened[0]
     if ensemble is not None:
-        from ..lab.ensemble import mean_of
+        from edgedx.lab.judge.ensemble import mean_of
 
         subject = mean_of(opened)
     found = judge(subject, data=data, split=split, point=point, subgroups=subgroup, resamples=resamples)
@@ -103,7 +103,7 @@ def evaluate(
 
 
 def _folder(subject: Subject, where: str) -> Path:
-    from ..core.files import safe_name
+    from edgedx.core.files import safe_name
 
     return (subject.run or Path()) / safe_name(f"evaluation-{subject.name}-{where}")
 

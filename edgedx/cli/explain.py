@@ -10,7 +10,7 @@ import typer
 from .common import print_json, synthetic_note
 
 if TYPE_CHECKING:
-    from ..lab.explain import Explanation
+    from edgedx.lab.evidence.explain.explain import Explanation
 
 _METHODS = "gradcam,gradcam++,ig,lime,cam"
 
@@ -54,11 +54,11 @@ def explain(
     with the reason. Figures: rank correlation and shared top tenth against the first model, deletion and insertion
     against a random order, and what is left of the maps with random weights (docs/explain.md). Not for diagnosis.
     """
-    from ..core.errors import UsageError
-    from ..lab.explain import explain as make
-    from ..lab.explain_images import of_files, of_split
-    from ..lab.explain_report import to_dict, write_explanation
-    from ..lab.explain_subjects import open_models
+    from edgedx.core.errors import UsageError
+    from edgedx.lab.evidence.explain.explain import explain as make
+    from edgedx.lab.evidence.explain.files import to_dict, write_explanation
+    from edgedx.lab.evidence.explain.images import of_files, of_split
+    from edgedx.lab.evidence.explain.subjects import open_models
 
     if split not in ("train", "val", "test"):
         raise UsageError(f"--split {split}: no such split", next_step="test, val or train")
@@ -83,8 +83,8 @@ def explain(
 def _chosen(methods: str) -> list[str]:
     import difflib
 
-    from ..core.errors import UsageError
-    from ..lab.explain_methods import METHODS
+    from edgedx.core.errors import UsageError
+    from edgedx.lab.evidence.explain.methods import METHODS
 
     chosen = list(dict.fromkeys(name.strip() for name in methods.split(",") if name.strip()))
     for name in chosen:
@@ -105,9 +105,9 @@ def _print(found: Explanation) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from ..lab.explain import CONTROL
-    from ..lab.explain_methods import METHODS
-    from ..lab.explain_report import notes
+    from edgedx.lab.evidence.explain.explain import CONTROL
+    from edgedx.lab.evidence.explain.files import notes
+    from edgedx.lab.evidence.explain.methods import METHODS
 
     images, first = found.images, found.names[0]
     typer.echo(

@@ -10,7 +10,7 @@ import typer
 from .common import print_json
 
 if TYPE_CHECKING:
-    from ..dicom.deidentify import Mask
+    from edgedx.dicom.deidentify import Mask
 
 
 def export(
@@ -38,11 +38,11 @@ def export(
 
     Exits with 1 where something that was selected was left out; it says how many and why.
     """
-    from ..core.errors import UsageError
-    from ..core.progress import progress
-    from ..device.export import KEY, select
-    from ..device.export import export as write
-    from ..device.pulse import scanned_inbox
+    from edgedx.core.errors import UsageError
+    from edgedx.core.progress import progress
+    from edgedx.device.operation.deidentified_copies import KEY, select
+    from edgedx.device.operation.deidentified_copies import export as write
+    from edgedx.device.operation.pulse import scanned_inbox
 
     if not deid:
         raise UsageError("edgedx exports de-identified copies alone", next_step="add --deid")
@@ -64,7 +64,7 @@ def export(
 
 
 def _mask(text: str) -> Mask:
-    from ..core.errors import UsageError
+    from edgedx.core.errors import UsageError
 
     try:
         x, y, width, height = (int(part) for part in text.split(","))

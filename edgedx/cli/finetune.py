@@ -32,14 +32,14 @@ def finetune(
     Backbones tested: vgg16, resnet50, inception_v3, densenet121, tf_efficientnet_lite0/1/2, mobilenetv2_100,
     convnext_tiny; other timm models may work.
     """
-    from ..core.recipe import load_recipe
+    from edgedx.core.settings.recipe import load_recipe
 
     overrides = [*(set_ or []), *([f"model.weights={weights}"] if weights else [])]
     chosen = load_recipe(recipe, overrides)
     if dry_run:
         print_recipe(chosen)
         return
-    from ..lab.finetune import finetune as work
+    from edgedx.lab.train.finetune import finetune as work
 
     run = out or RUNS / chosen.name
     record = work(chosen, run, from_scratch=from_scratch, resume=resume, overwrite=overwrite)

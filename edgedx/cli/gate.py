@@ -10,8 +10,8 @@ import typer
 from .common import print_json, run_of, run_recipe, synthetic_note
 
 if TYPE_CHECKING:
-    from ..core.gate import Rule, Verdict
-    from ..device.promise import Verdict as Promise
+    from edgedx.core.stats.gate import Rule, Verdict
+    from edgedx.device.clinic.promise import Verdict as Promise
 
 
 def gate(
@@ -54,7 +54,7 @@ def gate(
     against the teacher where --run or --teacher is given; without --run that needs no torch. Exits with 1 when the
     gate says no.
     """
-    from ..core.errors import GateRefused
+    from edgedx.core.errors import GateRefused
 
     _check(artifact, run, teacher, data, split, rule, subgroup)
     if data is not None:
@@ -76,7 +76,7 @@ def _check(
     rule: str | None,
     subgroup: list[str] | None,
 ) -> None:
-    from ..core.errors import InputOutputError, UsageError
+    from edgedx.core.errors import InputOutputError, UsageError
 
     if not artifact.exists():
         raise InputOutputError(f"nothing at {artifact}", next_step="give a run, an .onnx file in it, or a bundle")
@@ -105,11 +105,11 @@ def _on_run(
     out: Path | None,
     json: bool,
 ) -> dict[str, Any]:
-    from ..core.gate import write_verdict
+    from edgedx.core.stats.gate import write_verdict
 
     run = run_of(run) if run is not None else _run_around(artifact)
     recipe = run_recipe(run, [f"gate.rule={rule}"] if rule else [])
-    from ..lab.gate import judge_artifact
+    from edgedx.lab.judge.gate import judge_artifact
 
     verdict = judge_artifact(recipe, run, artifact, split=split, variant=variant, predictions=teacher, threads=threads)
     folder = out or run / "gate"
@@ -126,7 +126,7 @@ def _on_run(
 
 def _run_around(artifact: Path) -> Path:
     """The run that an artifact lies in: itself, one of its stages, or a file in one."""
-    from ..core.errors import UsageError
+    from edgedx.core.errors import UsageError
 
     for folder in (artifact, artifact.parent, artifact.parent.parent):
         if (folder / "recipe.yaml").is_file():
@@ -151,11 +151,11 @@ def _on_samples(
 ) -> dict[str, Any]:
     from typing import cast
 
-    from ..core.gate import write_verdict
-    from ..device.active import open_any
-    from ..device.gate import against_promise, against_table, examine_samples
-    from ..device.health import serving_variant
-    from ..device.samples import read_samples
+    from edgedx.core.stats.gate import write_verdict
+    from edgedx.device.clinic.gate import against_promise, against_table, examine_samples
+    from edgedx.device.clinic.samples import read_samples
+    from edgedx.device.install.active import open_any
+    from edgedx.device.install.health import serving_variant
 
     bundle = open_any(artifact)
     samples = read_samples(data, bundle.manifest, subgroups)
@@ -166,7 +166,7 @@ def _on_samples(
     if teacher is not None:
         verdict = against_table(bundle.manifest, found, teacher, chosen)
     elif run is not None:
-        from ..lab.gate import against_teacher
+        from edgedx.lab.judge.gate import against_teacher
 
         verdict = against_teacher(bundle.manifest, found, run_recipe(run_of(run), []), run_of(run), chosen)
     if verdict is not None and out is not None:
@@ -203,7 +203,7 @@ def print_verdict(verdict: Verdict) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from ..core.gate import rows_of
+    from edgedx.core.stats.gate import rows_of
 
     typer.echo(f"gate      {'passed' if verdict.passed else 'NO'}: {verdict.sentence}")
     typer.echo(f"judged    {verdict.images} images of {verdict.patients} patients ({verdict.where}); {verdict.ran}")

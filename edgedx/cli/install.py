@@ -36,7 +36,7 @@ def install(
     """
     from dataclasses import asdict
 
-    from ..device.install import install_bundle
+    from edgedx.device.install.install import install_bundle
 
     done = install_bundle(
         bundle, root, variant=variant, allow_unsigned=allow_unsigned, allow_older=allow_older, any_device=any_device

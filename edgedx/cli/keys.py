@@ -13,7 +13,7 @@ from .common import print_json
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..core.signing import SigningKey
+    from edgedx.core.bundle.signing import SigningKey
 
 PASSWORD = "EDGEDX_KEY_PASSWORD"
 
@@ -39,7 +39,7 @@ def new(
 
     Example: edgedx keys new release-2026 --out ~/edgedx-keys
     """
-    from ..core.signing import new_key, read_public
+    from edgedx.core.bundle.signing import new_key, read_public
 
     chosen: str | None = None
     if password:
@@ -65,7 +65,7 @@ def sign(
 
     Example: edgedx keys sign chest.edgedx --key release-2026.key
     """
-    from ..core.bundle import sign_bundle
+    from edgedx.core.bundle.manifest import sign_bundle
 
     signatures = sign_bundle(bundle, signing_keys(key))
     ids = [signature.key_id for signature in signatures]
@@ -85,8 +85,8 @@ def pin(
 
     Example: edgedx keys pin release-2026.pub --root /srv/edgedx
     """
-    from ..device.trust import pin as work
-    from ..device.trust import pinned
+    from edgedx.device.install.trust import pin as work
+    from edgedx.device.install.trust import pinned
 
     key = work(root, file)
     count = len(pinned(root))
@@ -109,8 +109,8 @@ def unpin(
 
     Example: edgedx keys unpin 90fb2b1847fbc16f --root /srv/edgedx
     """
-    from ..device.trust import pinned
-    from ..device.trust import unpin as work
+    from edgedx.device.install.trust import pinned
+    from edgedx.device.install.trust import unpin as work
 
     key = work(root, key_id)
     _warn_of_active(root)
@@ -126,7 +126,7 @@ def list_keys(root: Root, json: AsJson = False) -> None:
 
     Example: edgedx keys list --root /srv/edgedx
     """
-    from ..device.trust import pinned
+    from edgedx.device.install.trust import pinned
 
     keys = pinned(root)
     if json:
@@ -140,7 +140,7 @@ def list_keys(root: Root, json: AsJson = False) -> None:
 
 def signing_keys(paths: Sequence[Path]) -> list[SigningKey]:
     """Private keys in memory; a password is taken from the environment, or asked for."""
-    from ..core.signing import is_encrypted, load_signing_key
+    from edgedx.core.bundle.signing import is_encrypted, load_signing_key
 
     keys = []
     for path in paths:
@@ -155,7 +155,7 @@ def signing_keys(paths: Sequence[Path]) -> list[SigningKey]:
 
 def _warn_of_active(root: Path) -> None:
     """A scanner that starts will ask for a signature by what is trusted now."""
-    from ..device.status import device_status
+    from edgedx.device.install.status import device_status
 
     active = device_status(root).active
     if active is not None and active.problem:

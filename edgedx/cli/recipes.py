@@ -17,8 +17,8 @@ def list_(json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = Fa
 
     Example: edgedx recipes list
     """
-    from ..core.cost import GPU, SOURCE, estimate
-    from ..core.recipe import list_recipes, load_recipe
+    from edgedx.core.settings.cost import GPU, SOURCE, estimate
+    from edgedx.core.settings.recipe import list_recipes, load_recipe
 
     found = [(one, estimate(one)) for one in map(load_recipe, list_recipes())]
     if json:
@@ -58,8 +58,8 @@ def show(
 
     Example: edgedx recipes show pneumonia-mnist
     """
-    from ..core.cost import GPU, SOURCE, estimate
-    from ..core.recipe import fields_table, load_recipe
+    from edgedx.core.settings.cost import GPU, SOURCE, estimate
+    from edgedx.core.settings.recipe import fields_table, load_recipe
 
     if fields:
         rows = fields_table()

@@ -34,11 +34,11 @@ def report(
     commands found is taken in from RUN/robustness, RUN/explain, RUN/comparison, RUN/bench, RUN-crossval and RUN-tune,
     and from the folders given --with.
     """
-    from ..core.errors import UsageError
-    from ..lab.report import collect
-    from ..lab.report_files import write_report
-    from ..lab.report_more import find_extras
-    from ..lab.report_words import summary
+    from edgedx.core.errors import UsageError
+    from edgedx.lab.evidence.report.collect import collect
+    from edgedx.lab.evidence.report.files import write_report
+    from edgedx.lab.evidence.report.sections import find_extras
+    from edgedx.lab.evidence.report.words import summary
 
     if split not in ("test", "val"):
         raise UsageError(f"--split {split}: no such split", next_step="test or val")

@@ -30,10 +30,10 @@ def robustness(
     Noise, blur, exposure, JPEG and rotation at five strengths; conformal sets by class; and how well energy,
     Mahalanobis distance and nearest neighbours tell the foreign sets of the recipe (near and far) from the own images.
     """
-    from ..core.errors import UsageError
-    from ..lab.explain_subjects import open_models
-    from ..lab.robustness import robustness as judge
-    from ..lab.robustness_files import write_robustness
+    from edgedx.core.errors import UsageError
+    from edgedx.lab.evidence.explain.subjects import open_models
+    from edgedx.lab.evidence.robustness.files import write_robustness
+    from edgedx.lab.evidence.robustness.robustness import robustness as judge
 
     if split not in ("test", "val"):
         raise UsageError(f"--split {split}: no such split", next_step="test or val")
@@ -55,7 +55,7 @@ def robustness(
 def _print(found: dict[str, Any]) -> None:
     from rich.console import Console
 
-    from ..lab.robustness_files import HEADER, foreign_rows, rows, summary
+    from edgedx.lab.evidence.robustness.files import HEADER, foreign_rows, rows, summary
 
     console = Console()
     if console.width < 110 and not console.is_terminal:

@@ -22,7 +22,7 @@ def rollback(
     """
     from dataclasses import asdict
 
-    from ..device.rollback import rollback as work
+    from edgedx.device.install.rollback import rollback as work
 
     done = work(root)
     if json:

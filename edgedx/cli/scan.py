@@ -89,16 +89,17 @@ def run(
     import time
     from contextlib import ExitStack
 
-    from ..core.progress import progress
-    from ..core.result import NOT_A_MEDICAL_DEVICE
-    from ..device.audit import AuditLog
-    from ..device.heatmaps import Heatmaps, require_maps
-    from ..device.metrics_http import serve_metrics
-    from ..device.notify import notify
-    from ..device.pulse import Pulse
-    from ..device.scanner import Options
-    from ..device.serving import serve
-    from ..device.sinks import Sink
+    from edgedx.core.progress import progress
+    from edgedx.core.result import NOT_A_MEDICAL_DEVICE
+    from edgedx.device.operation.audit import AuditLog
+    from edgedx.device.operation.notify import notify
+    from edgedx.device.operation.prometheus_http import serve_metrics
+    from edgedx.device.operation.pulse import Pulse
+    from edgedx.device.operation.serving import serve
+    from edgedx.device.scanner.heatmaps import Heatmaps, require_maps
+    from edgedx.device.scanner.scanner import Options
+    from edgedx.device.scanner.sinks import Sink
+
     from .scan_outputs import dicom_outputs, tell_objects
 
     if print_systemd:
@@ -185,7 +186,7 @@ def begin_log(file: Path | None, verbose: bool) -> None:
     import logging
     from logging.handlers import RotatingFileHandler
 
-    from ..core.files import storage_error
+    from edgedx.core.files import storage_error
 
     level, told = logging.INFO if verbose else logging.WARNING, "%(asctime)s %(levelname)s %(message)s"
     if file is None:
@@ -204,8 +205,8 @@ def _print_unit(
     import shutil
     import sys
 
-    from ..device.active import installed_at
-    from ..device.unit import unit_text
+    from edgedx.device.install.active import installed_at
+    from edgedx.device.operation.unit import unit_text
 
     program = shutil.which("edgedx")
     words = [str(Path(program).absolute())] if program else [sys.executable, "-m", "edgedx"]

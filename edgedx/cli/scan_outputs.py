@@ -11,7 +11,7 @@ import typer
 from .common import print_json
 
 if TYPE_CHECKING:
-    from ..device.sinks import Sink
+    from edgedx.device.scanner.sinks import Sink
 
 SR = Annotated[bool, typer.Option("--sr", help="Also a DICOM report (Comprehensive 3D SR) of each DICOM image.")]
 SC = Annotated[bool, typer.Option("--sc", help="Also a DICOM picture (Secondary Capture), with a heat map if it can.")]
@@ -49,7 +49,7 @@ def dicom_outputs(
     UsageError, DependencyMissing, InputOutputError
         Before anything was started.
     """
-    from ..core.errors import UsageError
+    from edgedx.core.errors import UsageError
 
     if not (sr or sc):
         if push is not None or refused or authority is not None:
@@ -59,10 +59,10 @@ def dicom_outputs(
     from dataclasses import asdict
     from json import dumps
 
-    from ..core.errors import DependencyMissing
-    from ..device.companion import Companion
-    from ..device.outputs import DicomOutputs, Wanted
-    from ..device.peer import parse_peer
+    from edgedx.core.errors import DependencyMissing
+    from edgedx.device.pacs.companion import Companion
+    from edgedx.device.pacs.outputs import DicomOutputs, Wanted
+    from edgedx.device.pacs.peer import parse_peer
 
     if importlib.util.find_spec("highdicom") is None:  # not imported: the scanner needs none of it
         raise DependencyMissing("--sr and --sc need highdicom", next_step="pip install 'edgedx[sr]'")
@@ -73,10 +73,10 @@ def dicom_outputs(
     wanted = Wanted(sr=sr, sc=sc, refused=refused, push=push is not None, disk_floor=disk_floor)
     patience = _PATIENCE_ONCE_S if once else _PATIENCE_S
     where = str(out.absolute())
-    programs = [("outputs", "edgedx.device.outputs_worker", dumps(asdict(wanted)))]
+    programs = [("outputs", "edgedx.device.pacs.outputs_worker", dumps(asdict(wanted)))]
     if push is not None:
         peer = parse_peer(push, ae_title, authority=authority, certificate=certificate, key=key)
-        programs.append(("push", "edgedx.device.push_worker", peer.model_dump_json()))
+        programs.append(("push", "edgedx.device.pacs.push_worker", peer.model_dump_json()))
 
     def make() -> list[Sink]:
         companions = [
@@ -89,7 +89,7 @@ def dicom_outputs(
 
 def tell_objects(out: Path) -> None:
     """Where the objects are, and what of them the PACS has."""
-    from ..device.outbox import counts_of, folder_of
+    from edgedx.device.pacs.outbox import counts_of, folder_of
 
     typer.echo(f"objects   {folder_of(out)}")
     warnings = len(list(folder_of(out).glob("*.warning.json")))
@@ -110,8 +110,8 @@ def outbox(
     """
     from dataclasses import asdict
 
-    from ..core.errors import InputOutputError
-    from ..device.outbox import Outbox, folder_of
+    from edgedx.core.errors import InputOutputError
+    from edgedx.device.pacs.outbox import Outbox, folder_of
 
     path = folder_of(out) / "outbox.sqlite"
     if not path.is_file():

@@ -42,7 +42,7 @@ def reception(
     UsageError, DependencyMissing, InputOutputError
         Before anything was started.
     """
-    from ..core.errors import UsageError
+    from edgedx.core.errors import UsageError
 
     if scp is None:
         if calling or any(path is not None for path in (certificate, key, authority)):
@@ -52,7 +52,7 @@ def reception(
         return nullcontext()
     if once:
         raise UsageError("--scp waits for objects, --once does not", next_step="leave one of them out")
-    from ..device.receiver import parse_listen, receiving
+    from edgedx.device.pacs.receiver import parse_listen, receiving
 
     listen = parse_listen(scp, calling, certificate=certificate, key=key, authority=authority, disk_floor=disk_floor)
     return receiving(inbox, out, listen)

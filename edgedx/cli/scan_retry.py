@@ -30,9 +30,9 @@ def retry(
     """
     from dataclasses import asdict
 
-    from ..core.errors import UsageError
-    from ..device.pulse import scanned_inbox
-    from ..device.retry import chosen, put_back, quarantined
+    from edgedx.core.errors import UsageError
+    from edgedx.device.operation.pulse import scanned_inbox
+    from edgedx.device.operation.retry import chosen, put_back, quarantined
 
     if every and keys:
         raise UsageError("--all and KEYs were given", next_step="leave one of them out")

@@ -21,7 +21,7 @@ def status(
 
     Exits with 0 when all is well, with 1 when it does not run, the disk is full, or an output fails.
     """
-    from ..device.pulse import complaints, read_pulse
+    from edgedx.device.operation.pulse import complaints, read_pulse
 
     found = read_pulse(out)
     said = complaints(found)

@@ -10,7 +10,7 @@ import typer
 from .common import print_json
 
 if TYPE_CHECKING:
-    from ..device.status import DeviceStatus, SlotStatus
+    from edgedx.device.install.status import DeviceStatus, SlotStatus
 
 
 def status(
@@ -23,10 +23,10 @@ def status(
 
     Exits with 5 when the active slot is damaged or not trusted.
     """
-    from ..device.status import device_status
+    from edgedx.device.install.status import device_status
 
     if not root.is_dir():
-        from ..core.errors import InputOutputError
+        from edgedx.core.errors import InputOutputError
 
         raise InputOutputError(f"no folder {root}", next_step="name the --root that `edgedx install` was given")
     found = device_status(root)

@@ -39,8 +39,8 @@ def tune(
     Judged by AUC on val; test is never looked at. Run it again to go on; run it beside, or on other machines with the
     same --storage, to join in. What is found is OUT/best.yaml, a recipe for `edgedx finetune`.
     """
-    from ..core.errors import UsageError
-    from ..core.recipe import load_recipe
+    from edgedx.core.errors import UsageError
+    from edgedx.core.settings.recipe import load_recipe
 
     overrides = list(set_ or [])
     overrides += [f"tune.trials={trials}"] if trials else []
@@ -48,9 +48,9 @@ def tune(
     chosen = load_recipe(recipe, overrides)
     if trials and chosen.tune.sampler == "grid":
         raise UsageError("--trials: a grid takes every combination once", next_step="leave it out, or --sampler tpe")
-    from ..lab.tune import Tuning
-    from ..lab.tune import tune as work
-    from ..lab.tune_space import check_space
+    from edgedx.lab.tune.space import check_space
+    from edgedx.lab.tune.tune import Tuning
+    from edgedx.lab.tune.tune import tune as work
 
     if dry_run:
         check_space(chosen)

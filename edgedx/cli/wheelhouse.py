@@ -30,8 +30,9 @@ def wheelhouse(
 
     Nothing is built from source and nothing is half-written; a package without a wheel for the device is named.
     """
-    from ..lab.wheel_target import wheel_target
-    from ..lab.wheelhouse import make_wheelhouse
+    from edgedx.lab.remote.wheel_target import wheel_target
+    from edgedx.lab.remote.wheelhouse import make_wheelhouse
+
     from .common import profile_for
 
     profile = profile_for(device)

@@ -53,7 +53,7 @@ class Code(str, Enum):
     BLANK = ("BLANK", "refused",
         "Every pixel has the same value: no exposure, or a decoder that cannot read its input.",
         "Look at the image in a viewer.")
-    # Images that the model was not made for, in the order in which they are asked about (device/accept.py).
+    # Images that the model was not made for, in the order in which they are asked about (device/decode/accept.py).
     MODALITY = ("MODALITY", "refused", "Modality (0008,0060) is none that the recipe accepts.",
         "Route only the accepted modalities to this scanner.")
     BODY_PART = ("BODY_PART", "refused",

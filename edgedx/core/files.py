@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from .errors import AlreadyExists, InputOutputError, StorageError
+from .errors import AlreadyExists, InputOutputError, StorageError, UsageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -179,3 +180,31 @@ def safe_name(text: str, limit: int = 80) -> str:
     """`text` reduced to letters, digits, ``.``, ``_`` and ``-``, never empty, never hidden, never a path."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[:limit]
     return name or "unnamed"
+
+
+@contextmanager
+def lock(out: Path) -> Iterator[None]:
+    """Hold an output folder for this process alone; a crash gives it back.
+
+    Raises
+    ------
+    StorageError
+        The folder cannot be made or written.
+    UsageError
+        Another scanner holds it.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        handle = os.open(out / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise StorageError(f"cannot write to {out}: {error.strerror}", next_step="check its owner") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(
+                f"another scanner or installation is writing to {out}", next_step="stop it, or give each its own folder"
+            ) from error
+        yield
+    finally:
+        os.close(handle)

@@ -22,14 +22,15 @@ from pydicom.datadict import dictionary_has_tag
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian
 
-from .. import __version__
-from ..core.codes import Code
-from ..core.errors import DependencyMissing, ImageError
-from .header import check_class, field, read_file_meta, read_header, silence_pydicom
-from .make import encode
-from .pixels import check_transfer_syntax, decode, read_layout
+from edgedx import __version__
+from edgedx.core.codes import Code
+from edgedx.core.errors import DependencyMissing, ImageError
+from edgedx.dicom.reading.header import check_class, field, read_file_meta, read_header, silence_pydicom
+from edgedx.dicom.reading.pixels import check_transfer_syntax, decode, read_layout
+from edgedx.dicom.reading.refusals import MAX_DECODED_BYTES, check_file_size, refuse
+from edgedx.dicom.writing.make import encode
+
 from .pseudonyms import Pseudonyms
-from .refusals import MAX_DECODED_BYTES, check_file_size, refuse
 
 Mask = tuple[int, int, int, int]
 """x, y, width, height in pixels, from the upper left corner."""

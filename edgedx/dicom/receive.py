@@ -16,8 +16,8 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_file_meta_info
 
-from ..core.files import sha256_bytes
-from .pixels import decoders
+from edgedx.core.files import sha256_bytes
+from edgedx.dicom.reading.pixels import decoders
 
 MAX_PDU = 128 << 10
 """Offered to every peer: the longest P-DATA it may send (PS3.8 D.1)."""

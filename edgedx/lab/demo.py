@@ -10,21 +10,23 @@ from typing import Any
 
 import numpy as np
 
-from ..core.bundle import sign_bundle
-from ..core.errors import WeightsMissing
-from ..core.image import Image
-from ..core.profile import DeviceProfile
-from ..core.recipe import Recipe, load_recipe
-from ..core.signing import SigningKey, load_signing_key, new_key
-from ..device.install import install_bundle
-from ..device.trust import pin
-from ..dicom.make import write_dicom
-from .bench import Contender, bench, contender, write_bench
-from .compress import compress, compressed_folder
-from .deploy import deploy
-from .download import have_or_fetch
-from .finetune import finetune, open_data
-from .sources import open_source
+from edgedx.core.bundle.manifest import sign_bundle
+from edgedx.core.bundle.signing import SigningKey, load_signing_key, new_key
+from edgedx.core.errors import WeightsMissing
+from edgedx.core.image import Image
+from edgedx.core.settings.profile import DeviceProfile
+from edgedx.core.settings.recipe import Recipe, load_recipe
+from edgedx.device.install.install import install_bundle
+from edgedx.device.install.trust import pin
+from edgedx.dicom.writing.make import write_dicom
+from edgedx.lab.compress.compress import compress
+from edgedx.lab.data.download import have_or_fetch
+from edgedx.lab.data.prepare import open_data
+from edgedx.lab.data.sources import open_source
+from edgedx.lab.evidence.bench import Contender, bench, contender, write_bench
+from edgedx.lab.run.run import compressed_folder
+from edgedx.lab.ship.deploy import deploy
+from edgedx.lab.train.finetune import finetune
 
 # Less work than the recipe has, so that two cores are done in a few minutes. The phantom recipe is quick as it is.
 QUICK = ["train.epochs=2", "student.epochs=2", "student.recovery_epochs=0.2", "quantize.calibration_images=256"]

@@ -9,20 +9,16 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import chroot
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "device"))
-
 from bundles import dicom, golden, model, png, write_tiny
 
-from edgedx.core.profile import load_profile
-from edgedx.lab.on_device import BUILD
-from edgedx.lab.wheelhouse import make_wheelhouse
+from edgedx.core.settings.profile import load_profile
+from edgedx.lab.remote.on_device import BUILD
+from edgedx.lab.remote.wheelhouse import make_wheelhouse
 
 FOLDER = os.environ.get("EDGEDX_ARM64")
 WHY = "EDGEDX_ARM64 names no folder: make test-arm64" if FOLDER is None else chroot.missing()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,8 @@ import numpy as np
 import pytest
 from inprocess import edgedx
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "device"))
-
-from edgedx.core.bundle import open_bundle
-from edgedx.dicom.make import Subject, write_dicom
+from edgedx.core.bundle.manifest import open_bundle
+from edgedx.dicom.writing.make import Subject, write_dicom
 
 RECIPE = """
 name: tiny
@@ -74,7 +71,7 @@ def _scan(folder: Path, bundle: str) -> dict[str, dict[str, Any]]:
 
 def test_a_scan_tells_the_model_what_the_header_says(tmp_path: Path) -> None:
     from bundles import write_tiny
-    from test_columns_device import COLUMNS, ROWS, samples, with_columns
+    from columned import COLUMNS, ROWS, samples, with_columns
 
     network = with_columns()
     write_tiny(tmp_path / "told.edgedx", network=network, samples=samples(network, ROWS), columns=COLUMNS)

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 from inprocess import edgedx
-
-sys.path += [str(Path(__file__).parents[1] / name) for name in ("lab", "device")]
-
 from made_run import write_run
 
-from edgedx.lab.report_more import find_extras
+from edgedx.lab.evidence.report.sections import find_extras
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from edgedx.cli import devices, doctor
 from edgedx.core.errors import ProfileError
-from edgedx.device import doctor as examiner
-from edgedx.device.doctor import Examination, Finding, examine_here
+from edgedx.device.machine import doctor as examiner
+from edgedx.device.machine.doctor import Examination, Finding, examine_here
 
 app = typer.Typer(rich_markup_mode=None)
 app.command("doctor")(doctor.doctor)

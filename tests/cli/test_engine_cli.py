@@ -8,14 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from inprocess import edgedx
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "device"))
-
 from bundles import write_tiny  # noqa: E402
+from inprocess import edgedx
 from networks import KEY, PLAN, REPORT, tensorrt_bundle, without_gpu  # noqa: E402
 
-from edgedx.device.engine_cache import EngineCache  # noqa: E402
+from edgedx.device.runtime.engine_cache import EngineCache  # noqa: E402
 
 
 @without_gpu

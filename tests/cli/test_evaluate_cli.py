@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from pathlib import Path
 
 import pytest
-from inprocess import edgedx
-
-sys.path += [str(Path(__file__).parents[1] / name) for name in ("lab", "device")]
-
 from bundles import write_tiny
+from inprocess import edgedx
 from made_run import write_run
 
-from edgedx.core.conformal import SetThresholds
-from edgedx.core.doubt import Doubt
+from edgedx.core.bundle.doubt import Doubt
+from edgedx.core.stats.conformal import SetThresholds
 
 
 @pytest.fixture(scope="module")

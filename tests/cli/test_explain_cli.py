@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from inprocess import edgedx
-
-sys.path += [str(Path(__file__).parents[1] / name) for name in ("lab", "device")]
-
 from bundles import write_tiny
+from inprocess import edgedx
 from made_run import _stage, write_run
 
 from edgedx.core.preprocess import normalise
-from edgedx.lab.cam import add_cam
-from edgedx.lab.checkpoint import ModelCard, save_checkpoint
-from edgedx.lab.dataset import load_dataset
-from edgedx.lab.explain_subjects import open_models
-from edgedx.lab.teacher import build_model
+from edgedx.lab.data.dataset import load_dataset
+from edgedx.lab.evidence.explain.subjects import open_models
+from edgedx.lab.quantize.cam import add_cam
+from edgedx.lab.run.card import ModelCard
+from edgedx.lab.train.checkpoint import save_checkpoint
+from edgedx.lab.train.network import build_model
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "device"))
-
 from bundles import dicom, png, write_tiny
 from inprocess import edgedx
 

@@ -10,29 +10,9 @@ import cv2
 import numpy as np
 import pytest
 from inprocess import edgedx
+from tiny_flow import RECIPE, make_images
 
-from edgedx.core.bundle import open_bundle
-
-RECIPE = """
-name: tiny
-title: a tiny task
-task: {kind: binary, classes: [dark, bright], positive: bright}
-data: {source: medmnist, path: tiny.npz, patient_column: null}
-preprocess: {size: [32, 32], window: none, bits: 8}
-model: {backbone: resnet18, weights: none, dropout: 0.0, stochastic_depth: 0.0}
-train: {frozen_epochs: 0, epochs: 6, batch_size: 32, learning_rate: 0.001, ema: 0.9}
-student: {macs: 0.7, epochs: 3, steps: 1, round_to: 4}
-quantize: {calibration_images: 64, calibrators: [minmax]}
-gate: {max_auc_drop: 0.2, golden_images: 4}
-"""
-
-
-def _images(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    labels = np.arange(count) % 2
-    images = rng.normal(100, 20, (count, 32, 32))
-    images[labels == 1, 8:20, 8:20] += 60
-    return images.clip(0, 255).astype(np.uint8), labels[:, None]
+from edgedx.core.bundle.manifest import open_bundle
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("flow")
     arrays = {}
     for seed, (split, count) in enumerate((("train", 256), ("val", 96), ("test", 96))):
-        arrays[f"{split}_images"], arrays[f"{split}_labels"] = _images(count, seed)
+        arrays[f"{split}make_images"], arrays[f"{split}_labels"] = make_images(count, seed)
     np.savez(path / "tiny.npz", **arrays)
     (path / "tiny.yaml").write_text(RECIPE)
     for arguments in (
@@ -166,7 +146,7 @@ def test_install_then_scan_answers_every_input(folder: Path) -> None:
     assert "signed by release" in done.stdout
     inbox = folder / "inbox"
     inbox.mkdir()
-    images, labels = _images(20, 9)
+    images, labels = make_images(20, 9)
     for number, image in enumerate(images):
         cv2.imwrite(str(inbox / f"{number:02d}.png"), image)
     (inbox / "notes.txt").write_text("not an image")
@@ -226,8 +206,8 @@ def test_a_jetson_bundle_carries_a_typed_fp16_and_a_symmetric_int8_graph(folder:
 def test_an_rtx_bundle_brings_engines_by_nvidias_own_builder(folder: Path) -> None:
     import shutil
 
-    from edgedx.core.engine_part import unpack_engine
-    from edgedx.device.tensorrt_library import installed, load_library
+    from edgedx.core.bundle.engine_part import unpack_engine
+    from edgedx.device.runtime.tensorrt_library import installed, load_library
 
     if not installed("tensorrt_rtx"):
         pytest.skip('TensorRT for RTX is not installed: pip install "edgedx[rtx]"')

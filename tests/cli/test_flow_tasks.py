@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from inprocess import edgedx
 
-from edgedx.core.bundle import open_bundle
-from edgedx.dicom.make import write_dicom
+from edgedx.core.bundle.manifest import open_bundle
+from edgedx.dicom.writing.make import write_dicom
 
 RECIPE = """
 name: tiny

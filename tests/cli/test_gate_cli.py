@@ -8,11 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from inprocess import edgedx
-
-sys.path.append(str(Path(__file__).parents[1] / "device"))
-
 from bundles import model, png, write_tiny
+from inprocess import edgedx
 
 PROMISE = {"metrics": {"test_auc": 0.98, "test_accuracy": 0.95}, "gate": {"budget": 0.02, "rule": "value"}}
 ABSENT = """

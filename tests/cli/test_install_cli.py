@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 import stat
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "device"))
-
 from bundles import MODEL, golden, model, png, write_tiny
 from inprocess import Done, edgedx
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from inprocess import edgedx
 
-from edgedx.core.recipe import list_recipes, load_recipe
+from edgedx.core.settings.recipe import list_recipes, load_recipe
 
 
 def test_the_list_names_page_licence_and_estimate(tmp_path: Path) -> None:

@@ -5,18 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
-from inprocess import edgedx
-
-sys.path.append(str(Path(__file__).parents[1] / "lab"))
-
 from browser import chromium
+from inprocess import edgedx
 from made_run import write_run
 
-from edgedx.lab.corrupt import CORRUPTIONS
+from edgedx.lab.evidence.robustness.corrupt import CORRUPTIONS
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 

@@ -10,9 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "device"))
-
 from bundles import dicom, golden, model, png, write_tiny
 from inprocess import Done, edgedx
 

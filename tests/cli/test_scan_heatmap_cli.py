@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
-
-sys.path.append(str(Path(__file__).parents[1] / "device"))
-
 from bundles import SPEC, model, picture, png, write_tiny
 from inprocess import edgedx
 
-from edgedx.core.doubt import Doubt
+from edgedx.core.bundle.doubt import Doubt
 from edgedx.core.preprocess import normalise
-from edgedx.lab.cam import add_cam
+from edgedx.lab.quantize.cam import add_cam
 
 ARGUMENTS = ("scan", "inbox", "--bundle", "tiny.edgedx", "--out", "out", "--once", "--settle", "0.1", "--heatmap")
 

@@ -8,9 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "device"))
-
 from bundles import dicom, write_tiny
 from inprocess import edgedx
 from pacs import free_port, stern

@@ -10,9 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "device"))
-
 from bundles import dicom, write_tiny
 from dcmtk import dcmtk
 from inprocess import edgedx

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
-import yaml
-
-sys.path += [str(Path(__file__).parent.parent / "lab")]
-
 import tiny
+import yaml
 from inprocess import edgedx
 
 SPACE = "tune.space={train.optimizer: {choices: [adamw, sgd]}}"

@@ -9,7 +9,7 @@ import pytest
 from bundles import WarmDecoder, write_tiny
 from places import Place
 
-from edgedx.core.bundle import Bundle
+from edgedx.core.bundle.manifest import Bundle
 
 
 @pytest.fixture(scope="module")

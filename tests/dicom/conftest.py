@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from samples import RAMP
 
-from edgedx.dicom import pixels
-from edgedx.dicom.make import write_dicom
+from edgedx.dicom.reading import pixels
+from edgedx.dicom.writing.make import write_dicom
 
 
 @pytest.fixture

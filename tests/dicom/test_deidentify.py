@@ -13,9 +13,9 @@ from pydicom.sequence import Sequence
 from pydicom.uid import JPEGBaseline8Bit
 
 from edgedx.core.errors import ImageError
-from edgedx.dicom.make import Subject, write_dicom
 from edgedx.dicom.pseudonyms import Pseudonyms
-from edgedx.dicom.read import read_dicom
+from edgedx.dicom.reading.read import read_dicom
+from edgedx.dicom.writing.make import Subject, write_dicom
 
 pytest.importorskip("dicomanonymizer", reason="dicom-anonymizer is not installed")
 

@@ -12,9 +12,8 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from samples import RAMP
 
-from edgedx.dicom.make import write_dicom
-from edgedx.dicom.open import sniff
-from edgedx.dicom.pixels import decoders
+from edgedx.dicom.reading.open import sniff
+from edgedx.dicom.reading.pixels import decoders
 from edgedx.dicom.receive import (
     MAX_DECLARED,
     Load,
@@ -28,6 +27,7 @@ from edgedx.dicom.receive import (
     syntaxes,
     told_title,
 )
+from edgedx.dicom.writing.make import write_dicom
 
 CR, INSTANCE = "1.2.840.10008.5.1.4.1.1.1", "1.2.3.4"
 IMPLICIT, EXPLICIT, BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"

@@ -1,0 +1,1 @@
+"""The signed file that carries a model to a device."""

@@ -1,0 +1,1 @@
+"""What people write: recipes and device profiles, read strictly."""

@@ -1,0 +1,94 @@
+"""Parts of the recipe about public data sets: which layouts are read, how patches are cut, where a set is to be had."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import Self
+
+Layout = Literal[
+    "nih-chestxray14",
+    "isic2018-task3",
+    "luna16",
+    "eyepacs",
+    "aptos2019",
+    "cbis-ddsm",
+    "brain-tumour-mri",
+    "brain-tumour-figshare",
+    "tuberculosis-cxr",
+    "rsna-pneumonia",
+]
+"""Public data sets read as they are published; `edgedx.lab.data.layouts` has a reader for each."""
+
+Source = Literal["folders", "csv", "medmnist", "phantom", Layout]
+
+
+class Section(BaseModel):
+    """A section of the recipe: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Patches(Section):
+    """How a 2.5-D patch is cut out of a volume, for source luna16."""
+
+    planes: Literal["orthogonal", "adjacent"] = Field(
+        "orthogonal",
+        description="The three channels. orthogonal: axial, coronal and sagittal plane through the candidate (Setio et "
+        "al. 2016); adjacent: the axial plane between one above and one below it.",
+    )
+    side_mm: float = Field(50.0, gt=0, le=512, description="Side of the patch, mm.")
+    pixels: int = Field(64, ge=16, le=512, description="Side of the patch, pixels.")
+    gap_mm: float = Field(2.5, gt=0, le=50, description="Distance of adjacent planes, mm.")
+    window_hu: tuple[float, float] = Field(
+        (-1000.0, 400.0), description="What becomes black and what white, Hounsfield units."
+    )
+    negatives: int = Field(
+        10,
+        ge=0,
+        description="Candidates without a nodule that are drawn for each one with, in each fold; 0: all of them.",
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.window_hu[0] >= self.window_hu[1]:
+            raise ValueError("window_hu: the lower value comes first")
+        return self
+
+
+FOREIGN_BUILT_IN = {
+    "photographs": "crops of scikit-learn's two photographs",
+    "digits": "scikit-learn's handwritten digits",
+    "noise": "uniform noise",
+    "phantoms": "edgedx's own chest phantoms",
+    "dicom": "the files that pydicom carries: CT, MR, US and others",
+}
+"""Sets that need no download."""
+
+
+class Foreign(Section):
+    """Images that the model is not made for, to judge whether it notices: `edgedx robustness`. Decides no model."""
+
+    near: list[str] = Field(
+        [], description="Other sets of the same organ: folders or MedMNIST files, relative to EDGEDX_DATA."
+    )
+    far: list[str] = Field(
+        ["photographs", "digits", "noise", "dicom"],
+        description=f"Anything else; built in are {', '.join(FOREIGN_BUILT_IN)}.",
+    )
+
+
+class Origin(Section):
+    """Where the data set is to be had. Nothing is fetched from there; it is told where the data is missing."""
+
+    page: str | None = Field(None, description="Official page of the data set.")
+    cite: str | None = Field(None, description="DOI or address of its description.")
+    access: str | None = Field(None, description="What it takes to get it: open, registration, rules to accept.")
+    unpack: str | None = Field(None, description="What lies below data.path when it is unpacked, in a sentence.")
+    disk_gb: float | None = Field(None, gt=0, description="Size on disk when unpacked, GB, about.")
+    train_images: int | None = Field(
+        None, ge=1, description="Images that an epoch sees, as published; for the estimate of GPU hours."
+    )
+    grouped_by: str | None = Field(None, description="What the set names to keep images together by; null: nothing.")
+    limits: str | None = Field(None, description="What is known to be wrong with it.")

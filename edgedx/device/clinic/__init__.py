@@ -1,0 +1,1 @@
+"""A bundle judged on labelled images, here."""

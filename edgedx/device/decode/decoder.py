@@ -1,0 +1,261 @@
+"""Decoding in a disposable process: image libraries crash, hang and eat memory; the scanner must not.
+
+The parent's half; the child's is `decode_worker`. The parent passes a path; the child returns a small canvas, so
+large pixel arrays never cross the pipe and the parent's memory stays flat. Messages are a 4-byte length, JSON, and the
+canvas' bytes; nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import selectors
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgedx.core.errors import ImageError, MissingError
+from edgedx.core.preprocess import Canvas, PreprocessSpec
+from edgedx.core.settings.accept import FramePolicy
+
+_MAX_MESSAGE = 256 << 20
+_START_SECONDS = 120.0  # a small board that reads Python from an SD card
+_DEATH_SECONDS = 5.0
+_PACKAGE_ROOT = str(Path(__file__).resolve().parents[3])
+_BROKEN = (BrokenPipeError, EOFError, ValueError, TypeError, KeyError, struct.error)
+
+
+class FileChanged(Exception):
+    """The file is not the one that was received: it was replaced or removed in between."""
+
+
+@dataclass(frozen=True)
+class DecodedCanvas:
+    """What the child returns.
+
+    Attributes
+    ----------
+    canvas : ndarray of shape (H, W) or (H, W, 3), uint8 or uint16
+        At network size.
+    sha256 : str
+        Of the content that was read, hex.
+    meta : dict of str
+        Facts that decide whether the image is accepted (see `accept.facts_of`).
+    height, width : int
+        Of the source.
+    decode_ms, preprocess_ms : float
+        Milliseconds.
+    """
+
+    canvas: Canvas
+    sha256: str
+    height: int
+    width: int
+    meta: dict[str, str]
+    format: str
+    transfer_syntax: str | None
+    decoder: str
+    sop_instance_uid: str | None
+    decode_ms: float
+    preprocess_ms: float
+
+
+class Decoder:
+    """A warm child process, replaced when it dies, hangs, or has read `lifetime` files.
+
+    Parameters
+    ----------
+    spec : PreprocessSpec
+    seconds : float
+        Longest time for one file.
+    memory_mb : int
+        Address space of the child, MiB.
+    frames : str
+        What to do with a DICOM file of several frames.
+    lifetime : int
+        Files after which a fresh child takes over, against slow leaks.
+    command : sequence of str, optional
+        The child; given by tests.
+    """
+
+    def __init__(
+        self,
+        spec: PreprocessSpec,
+        *,
+        seconds: float = 30.0,
+        memory_mb: int = 2048,
+        frames: FramePolicy = "refuse",
+        lifetime: int = 2000,
+        command: Sequence[str] | None = None,
+    ) -> None:
+        self._spec, self._seconds, self._memory_mb, self._lifetime = spec, seconds, memory_mb, lifetime
+        self._frames = frames
+        self._command = list(command or [sys.executable, "-m", "edgedx.device.decode.worker"])
+        self._child: subprocess.Popen[bytes] | None = None
+        self._served = 0
+
+    def warm(self) -> None:
+        """Make sure that a child waits for work. Call it before a file is claimed: its failure is no file's fault.
+
+        Raises
+        ------
+        MissingError
+            The child does not start.
+        """
+        if self._child is not None and self._child.poll() is None:
+            return
+        self._bury()
+        try:
+            self._child = self._spawn()
+            header, _ = self._message(time.monotonic() + _START_SECONDS)
+            if header.get("ready") is not True:
+                raise ValueError("no greeting")
+        except (OSError, TimeoutError, *_BROKEN) as error:
+            self.close()
+            raise MissingError(
+                f"the decoder process does not start ({type(error).__name__})",
+                next_step=f"run `edgedx doctor`; is there memory for it? It may take {self._memory_mb} MiB",
+            ) from error
+        self._served = 0
+
+    def decode(self, path: Path, sha256: str | None) -> DecodedCanvas:
+        """Read, decode and preprocess a file whose content must have this hash, where one is given.
+
+        Raises
+        ------
+        ImageError
+            With a code of `core.codes.Code`.
+        FileChanged
+            The content is another now, or the file is gone.
+        MissingError
+            See `warm`.
+        """
+        self.warm()
+        deadline = time.monotonic() + self._seconds
+        try:
+            self._send({"path": str(path.absolute()), "sha256": sha256})
+            header, pixels = self._message(deadline)
+            answer = None if "code" in header or "changed" in header else _parse(header, pixels, self._spec)
+            code, message = str(header.get("code", "")), str(header.get("message", ""))
+        except TimeoutError:
+            self.close()
+            raise ImageError("DECODER_TIMEOUT", f"decoding took longer than {self._seconds:.0f} s") from None
+        except _BROKEN:
+            raise ImageError("DECODER_CRASH", f"the decoder process died ({self._bury()})") from None
+        self._served += 1
+        if self._served >= self._lifetime or code == "DECODER_MEMORY":
+            self.close()
+        if "changed" in header:
+            raise FileChanged
+        if answer is None:
+            raise ImageError(code, message)
+        return answer
+
+    def close(self) -> None:
+        """End the child, whatever it is doing."""
+        if self._child is not None:
+            self._child.kill()
+            self._bury()
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the child, where one is alive."""
+        return None if self._child is None else self._child.pid
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        # Threads of BLAS and OpenCV would count against the memory limit and slow inference beside them.
+        environment = {key: value for key, value in os.environ.items() if key in {"PATH", "LANG", "LC_ALL", "HOME"}}
+        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        environment["PYTHONPATH"] = os.pathsep.join(
+            os.path.abspath(entry) for entry in (_PACKAGE_ROOT, *sys.path) if entry
+        )
+        spec = self._spec.model_dump(mode="json")
+        settings = json.dumps({"spec": spec, "memory_mb": self._memory_mb, "frames": self._frames})
+        return subprocess.Popen(
+            [*self._command, settings],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # decoders print parts of headers there
+            env=environment,
+            cwd="/",  # `python -m` imports from the working folder first, and that may be the inbox
+            start_new_session=True,  # Ctrl-C is for the scanner, which finishes its batch
+        )
+
+    def _bury(self) -> str:
+        child, self._child = self._child, None
+        if child is None:
+            return "gone"
+        for stream in (child.stdin, child.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        try:
+            # It closed its pipe, but need not have died of it.
+            code = child.wait(_DEATH_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            code = child.wait()
+        return f"signal {-code}" if code < 0 else f"exit {code}"
+
+    def _send(self, request: dict[str, str | None]) -> None:
+        assert self._child is not None and self._child.stdin is not None
+        data = json.dumps(request).encode()
+        self._child.stdin.write(struct.pack(">I", len(data)) + data)
+        self._child.stdin.flush()
+
+    def _message(self, deadline: float) -> tuple[dict[str, Any], bytes]:
+        (length,) = struct.unpack(">I", self._receive(4, deadline))
+        header = json.loads(self._receive(length, deadline))
+        if not isinstance(header, dict):
+            raise ValueError("not an object")
+        return header, self._receive(int(header.get("bytes", 0)), deadline)
+
+    def _receive(self, count: int, deadline: float) -> bytes:
+        if not 0 <= count <= _MAX_MESSAGE:
+            raise ValueError("message too large")
+        assert self._child is not None and self._child.stdout is not None
+        data, handle = bytearray(), self._child.stdout.fileno()
+        with selectors.DefaultSelector() as selector:
+            selector.register(handle, selectors.EVENT_READ)
+            while len(data) < count:
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    raise TimeoutError
+                block = os.read(handle, count - len(data))
+                if not block:
+                    raise EOFError
+                data += block
+        return bytes(data)
+
+
+def _digest(text: Any) -> str:
+    if not isinstance(text, str) or not re.fullmatch("[0-9a-f]{64}", text):
+        raise ValueError("not a hash")
+    return text
+
+
+def _parse(header: dict[str, Any], pixels: bytes, spec: PreprocessSpec) -> DecodedCanvas:
+    """The child has read hostile input: what it says is checked, too."""
+    shape = spec.size if spec.channels == 1 else (*spec.size, spec.channels)
+    array = np.frombuffer(pixels, np.uint8 if spec.bits == 8 else np.uint16).reshape(shape)
+    return DecodedCanvas(
+        canvas=array,
+        sha256=_digest(header["sha256"]),
+        height=int(header["height"]),
+        width=int(header["width"]),
+        meta={str(key): str(value) for key, value in dict(header["meta"]).items()},
+        format=str(header["format"]),
+        transfer_syntax=None if header["transfer_syntax"] is None else str(header["transfer_syntax"]),
+        decoder=str(header["decoder"]),
+        sop_instance_uid=None if header["sop_instance_uid"] is None else str(header["sop_instance_uid"]),
+        decode_ms=float(header["decode_ms"]),
+        preprocess_ms=float(header["preprocess_ms"]),
+    )

@@ -1,0 +1,143 @@
+"""The disposable process that opens what strangers wrote (``python -m edgedx.device.decode.worker SETTINGS``).
+
+It reads requests from stdin and answers on stdout, see `decode`. It may die of any file; nothing but that file's
+attempt is lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import struct
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from edgedx.core.errors import ImageError, InputOutputError
+from edgedx.core.files import sha256_bytes
+from edgedx.core.preprocess import PreprocessSpec, canvas
+from edgedx.core.settings.accept import FramePolicy
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_IDLE_SECONDS = 1.0
+
+
+def serve(settings: dict[str, Any]) -> None:
+    """The child's loop: requests from stdin, answers to what was stdout, until the parent goes away."""
+    _confine(int(settings["memory_mb"]) << 20)
+    trim = _keep_freed_memory()
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a native library prints must not reach the protocol
+    import cv2
+
+    from edgedx.dicom.reading import read  # noqa: F401  # now, so that the first file is as quick as the others
+
+    cv2.setNumThreads(1)
+    spec = PreprocessSpec.model_validate(settings["spec"])
+    requests = os.fdopen(0, "rb", buffering=0)
+    _answer(out, {"ready": True})
+    while len(size := _next(requests, 4, trim)) == 4:
+        request = json.loads(_next(requests, struct.unpack(">I", size)[0], trim))
+        _answer(out, *_decode(Path(request["path"]), request["sha256"], spec, settings["frames"]))
+
+
+def _confine(memory: int) -> None:
+    """Little memory, no core dump, first in line for the kernel, and no life after the parent."""
+    import ctypes
+    import resource
+    import signal
+
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would hold pixels and names
+    os.nice(5)  # who writes results waits for the disk again and again, and not for a decoder each time it is back
+    for number in (signal.SIGINT, signal.SIGTERM):  # a service manager sends them to all; the parent decides
+        signal.signal(number, signal.SIG_IGN)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _keep_freed_memory() -> Callable[[], object]:
+    """Have glibc keep what is freed, for the next file; returns what gives it back.
+
+    Getting the same pages again and again took two fifths of a decoder's time (2048 x 2048 pixels of 12 bits).
+    """
+    import ctypes
+    import platform
+
+    if platform.libc_ver()[0] != "glibc":
+        return lambda: None
+    trim_threshold, mmap_threshold = -1, -3  # malloc.h; 32 MiB is the most that the second may be
+    libc = ctypes.CDLL(None)
+    libc.mallopt(mmap_threshold, 32 << 20)
+    libc.mallopt(trim_threshold, 1 << 30)
+    return lambda: libc.malloc_trim(0)
+
+
+def _next(requests: IO[bytes], count: int, trim: Callable[[], object]) -> bytes:
+    """Exactly `count` bytes, or what there was when the parent went away. Who waits long has no use for memory."""
+    if not select.select([requests], [], [], _IDLE_SECONDS)[0]:
+        trim()
+    data = b""
+    while len(data) < count and (block := requests.read(count - len(data))):
+        data += block
+    return data
+
+
+def _answer(out: IO[bytes], header: dict[str, Any], pixels: bytes = b"") -> None:
+    data = json.dumps({**header, "bytes": len(pixels)}).encode()
+    out.write(struct.pack(">I", len(data)) + data + pixels)
+    out.flush()
+
+
+def _decode(path: Path, sha256: str | None, spec: PreprocessSpec, frames: FramePolicy) -> tuple[dict[str, Any], bytes]:
+    from edgedx.dicom.reading.open import open_image
+    from edgedx.dicom.reading.refusals import MAX_DECODED_BYTES
+    from edgedx.dicom.reading.source import read_bytes
+
+    from .accept import facts_of
+
+    begun = time.perf_counter()
+    try:
+        content = read_bytes(path, MAX_DECODED_BYTES)
+        digest = sha256_bytes(content)
+        if sha256 not in (None, digest):
+            return {"changed": True}, b""
+        found = open_image(content, frames=frames)
+        del content  # preprocessing needs the room
+        decoded = time.perf_counter()
+        small = np.ascontiguousarray(canvas(found.image, spec))
+        facts = facts_of(found.image, spec)
+    except ImageError as error:
+        return {"code": error.code, "message": error.message}, b""
+    except InputOutputError:
+        return {"changed": True}, b""
+    except MemoryError:
+        return {"code": "DECODER_MEMORY", "message": "decoding takes more memory than the decoder is allowed"}, b""
+    except Exception as error:  # a reader's bug: its message may hold a header's values
+        return {"code": "DECODE_FAILED", "message": f"the reader failed ({type(error).__name__})"}, b""
+    height, width = found.image.pixels.shape[:2]
+    header = {
+        "sha256": digest,
+        "height": height,
+        "width": width,
+        "meta": facts,
+        "format": found.format,
+        "transfer_syntax": found.transfer_syntax,
+        "decoder": found.decoder,
+        "sop_instance_uid": found.sop_instance_uid,
+        "decode_ms": 1e3 * (decoded - begun),
+        "preprocess_ms": 1e3 * (time.perf_counter() - decoded),
+    }
+    return header, small.tobytes()
+
+
+if __name__ == "__main__":
+    serve(json.loads(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""Bundles on a device: trust, slots, trial, rollback, health."""

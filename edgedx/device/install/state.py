@@ -1,0 +1,130 @@
+"""ROOT/state.json: what a device remembers outside of any bundle: highest versions, a trial, a short history."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edgedx.core.errors import BundleError, GateRefused
+from edgedx.core.files import read_json, write_json
+from edgedx.core.version import VERSION_PATTERN, version_key
+
+STATE = "state.json"
+MAX_EVENTS = 20
+
+Slot = Literal["a", "b"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Trial(_Strict):
+    """An installation that no image has proven yet. It counts only while its slot is the active one."""
+
+    slot: Slot
+    digest: str
+    starts: int = Field(0, ge=0, description="Scanners started on it that have not ended in order.")
+
+
+class Event(_Strict):
+    """Something that changed, or tried to change, the active slot."""
+
+    at: str = Field(description="Wall clock, ISO 8601 UTC; display only.")
+    action: Literal["install", "confirm", "rollback", "revert"]
+    slot: Slot
+    name: str
+    version: str
+    digest: str
+    unsigned: bool = Field(False, description="Nobody's signature was asked for.")
+    why: str = ""
+
+
+class State(_Strict):
+    """Content of state.json."""
+
+    schema_version: Literal[1] = 1
+    ratchet: dict[str, Annotated[str, Field(pattern=VERSION_PATTERN)]] = Field(
+        {}, description="Bundle name to the highest version that was ever active."
+    )
+    trial: Trial | None = None
+    history: list[Event] = []
+
+    def raised(self, name: str, version: str) -> State:
+        """With the ratchet at `version` at least; it never goes down."""
+        if name in self.ratchet and version_key(self.ratchet[name]) >= version_key(version):
+            return self
+        return self.model_copy(update={"ratchet": {**self.ratchet, name: version}})
+
+    def told(self, event: Event) -> State:
+        """With one more event; old ones are forgotten."""
+        return self.model_copy(update={"history": [*self.history, event][-MAX_EVENTS:]})
+
+    def with_trial(self, trial: Trial | None) -> State:
+        """With this trial, or none."""
+        return self.model_copy(update={"trial": trial})
+
+
+def now() -> str:
+    """Wall clock, ISO 8601 UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def read_state(root: Path) -> State:
+    """The state of a device; an empty one where nothing was ever installed.
+
+    Raises
+    ------
+    BundleError
+        Damaged: nobody knows then what was the highest version.
+    """
+    path = root / STATE
+    if not path.exists():
+        return State()
+    try:
+        return State.model_validate(read_json(path))
+    except (ValidationError, ValueError) as error:
+        raise BundleError(
+            f"{path} is damaged or of another version of edgedx",
+            next_step=f"if you are sure of what is active, remove {path}: the highest version is that of the active "
+            "bundle then",
+        ) from error
+
+
+def write_state(root: Path, state: State) -> None:
+    """Replace state.json durably."""
+    write_json(root / STATE, state.model_dump(mode="json"))
+
+
+def check_not_older(
+    name: str, version: str, ratchet: Mapping[str, str], active: tuple[str, str] | None, *, allow_older: bool
+) -> None:
+    """Refuse a version below the highest that was ever active.
+
+    Parameters
+    ----------
+    ratchet : mapping
+        Name to version, of `State`.
+    active : (str, str) or None
+        Name and version of the active bundle, which counts too: a kill may have come before it was recorded.
+    allow_older : bool
+        An operator's word; the ratchet stays where it is.
+
+    Raises
+    ------
+    GateRefused
+        It is older.
+    """
+    known = [ratchet[name]] if name in ratchet else []
+    known += [active[1]] if active is not None and active[0] == name else []
+    highest = max(known, key=version_key, default=version)
+    if version_key(version) < version_key(highest) and not allow_older:
+        raise GateRefused(
+            f"{name} {version} is older than {highest}, which was active on this device",
+            next_step="make the fixed model with a higher version; `edgedx rollback` goes back to the other slot; "
+            "--allow-older takes this one all the same",
+        )

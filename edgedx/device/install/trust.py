@@ -1,0 +1,104 @@
+"""Pinned keys: whose bundles this device takes. One file for each key below ROOT/trust."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgedx.core.bundle.signing import PublicKey, read_public
+from edgedx.core.errors import GateRefused, InputOutputError, UsageError
+from edgedx.core.files import storage_error, sync_folder, write_text
+
+from .slots import hold
+
+
+def trust_folder(root: Path) -> Path:
+    """Where pinned keys are."""
+    return root / "trust"
+
+
+def pinned(root: Path) -> list[PublicKey]:
+    """The keys pinned below `root`, by name.
+
+    Raises
+    ------
+    InputOutputError
+        A file there is damaged. It is not left out: with no key left, unsigned bundles would be let in.
+    """
+    folder = trust_folder(root)
+    keys = []
+    try:
+        names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    for name in names:
+        key = read_public(folder / name)
+        if name != f"{key.id}.pub":
+            raise InputOutputError(
+                f"{folder / name} holds key {key.id}: it was changed or put there by hand",
+                next_step="remove it, then `edgedx keys pin FILE.pub --root DIR`",
+            )
+        keys.append(key)
+    return sorted(keys, key=lambda key: (key.name, key.id))
+
+
+def pin(root: Path, file: Path) -> PublicKey:
+    """Trust the key in a .pub file from now on; pinning it again changes nothing but its name."""
+    key = read_public(file)
+    with hold(root):
+        pinned(root)
+        write_text(trust_folder(root) / f"{key.id}.pub", key.line())
+        _sync(root)
+    return key
+
+
+def unpin(root: Path, key_id: str) -> PublicKey:
+    """Trust a key no longer.
+
+    Raises
+    ------
+    UsageError
+        It is not pinned.
+    GateRefused
+        It is the last one: the device would take unsigned bundles on request again.
+    """
+    with hold(root):
+        keys = {key.id: key for key in pinned(root)}
+        if key_id not in keys:
+            raise UsageError(f"no key {key_id} is pinned in {root}", next_step=f"edgedx keys list --root {root}")
+        if len(keys) == 1:
+            raise GateRefused(
+                f"{keys[key_id]} is the only key that this device trusts",
+                next_step="pin the next one first: `edgedx keys pin FILE.pub --root DIR`",
+            )
+        try:
+            (trust_folder(root) / f"{key_id}.pub").unlink()
+        except OSError as error:
+            raise storage_error(trust_folder(root), error) from error
+        _sync(root)
+    return keys[key_id]
+
+
+def _sync(root: Path) -> None:
+    try:
+        sync_folder(trust_folder(root))
+        sync_folder(root)
+    except OSError as error:
+        raise storage_error(root, error) from error
+
+
+def check_policy(keys: list[PublicKey], where: object, root: Path, *, allow_unsigned: bool) -> None:
+    """Refuse to install where nobody's signature is asked for, unless that was asked for.
+
+    Raises
+    ------
+    GateRefused
+        No key is pinned.
+    """
+    if not keys and not allow_unsigned:
+        raise GateRefused(
+            f"{root} trusts no key yet, so nothing says who made {where}",
+            next_step=f"edgedx keys pin FILE.pub --root {root}; or, on a bench, install with --allow-unsigned, "
+            "which is recorded",
+        )

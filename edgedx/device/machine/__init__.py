@@ -1,0 +1,1 @@
+"""Facts about this box, and whether a bundle fits it."""

@@ -1,0 +1,1 @@
+"""What keeps a scanner running and tells how it does."""

@@ -1,0 +1,212 @@
+"""The scanner's heartbeat: what it is doing, in a file that others may read at any time without disturbing it.
+
+It is written by the loop that does the work, so a scanner that hangs has no pulse. It need not survive a power cut and
+is not synced; where nothing changes it is written once a minute, because SD cards wear out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgedx.core.errors import InputOutputError
+from edgedx.core.files import read_json, storage_error
+from edgedx.device.pacs.outbox import counts_of
+from edgedx.device.scanner.sinks import Finding, Sink
+
+from .notify import notify
+from .prometheus import metrics_text
+
+if TYPE_CHECKING:
+    from edgedx.device.scanner.scanner import Scanner
+
+STATUS, METRICS = "status.json", "metrics.prom"
+SCHEMA_VERSION = 1
+BUSY_SECONDS, IDLE_SECONDS = 10.0, 60.0
+STALE_SECONDS = 180.0
+"""A pulse that is older than this has stopped."""
+_STAGES = ("decode", "preprocess", "infer")
+
+
+class Pulse(Sink):
+    """A sink that counts, and the beat of the work loop.
+
+    Parameters
+    ----------
+    out : Path
+        Gets ``status.json`` and ``metrics.prom`` (the text format that node_exporter collects).
+    show : callable, optional
+        Is given the metrics' text at each beat.
+    clock : callable
+        Seconds since the machine started, which no clock change moves.
+    """
+
+    name = "pulse"
+
+    def __init__(
+        self, out: Path, show: Callable[[str], None] | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._out, self._show, self._clock = out, show, clock
+        self._seconds = dict.fromkeys(_STAGES, 0.0)
+        self._images = 0
+        self._last: dict[str, Any] | None = None
+        self._oldest: tuple[int, float] | None = None
+        self._written, self._told = float("-inf"), ""
+        self._begun = clock()
+
+    def publish(self, finding: Finding, path: Path, source: Path | None) -> None:
+        """Count one result."""
+        result, self._images = finding.result, self._images + 1
+        for stage in _STAGES:
+            self._seconds[stage] += (getattr(result.runtime, f"{stage}_ms") or 0.0) / 1e3
+        self._last = {
+            "sequence": result.sequence,
+            "status": result.status,
+            "code": result.reason.code if result.reason else None,
+            "created": result.created,
+            "at": self._clock(),
+        }
+
+    def close(self) -> None:
+        """Nothing is kept open; `stopped` says that the scanner ends in order."""
+
+    def beat(self, scanner: Scanner) -> None:
+        """Tell systemd's watchdog, and write the files where it is time to."""
+        notify("WATCHDOG=1")
+        now = self._clock()
+        if now - self._written < BUSY_SECONDS:
+            return
+        found = self._look(scanner, now)
+        told = json.dumps({key: found[key] for key in ("state", "results", "pending")}, sort_keys=True)
+        if told == self._told and now - self._written < IDLE_SECONDS:
+            return
+        self._write(found)
+        self._written, self._told = now, told
+        notify(f"STATUS={found['state']}; {found['pending']} pending, {sum(found['results'].values())} results")
+
+    def stopped(self, scanner: Scanner) -> None:
+        """The last beat."""
+        self._write({**self._look(scanner, self._clock()), "state": "stopped"})
+
+    def _look(self, scanner: Scanner, now: float) -> dict[str, Any]:
+        journal, manifest = scanner.journal, scanner.bundle.manifest
+        first = next(iter(journal.pending(1)), None)
+        if first is None:
+            self._oldest = None
+        elif self._oldest is None or self._oldest[0] != first.sequence:
+            self._oldest = (first.sequence, now)
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "pid": os.getpid(),
+            "boot": boot_id(),
+            "at": now,
+            "started": self._begun,
+            "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "state": "waiting for disk" if scanner.disk_is_low else "scanning",
+            "results": journal.codes(),
+            "pending": journal.count_pending(),
+            "absent": scanner.absent(),
+            "oldest_pending_seconds": None if self._oldest is None else round(now - self._oldest[1], 1),
+            "last_result": self._last,
+            "read_by_this_process": self._images,
+            "seconds": {stage: round(value, 3) for stage, value in self._seconds.items()},
+            "sink_failures": scanner.sink_failures(),
+            "disk_free": shutil.disk_usage(self._out).free,
+            "disk_floor": scanner.options.disk_floor,
+            "inbox": str(scanner.inbox.absolute()),
+            "model": f"{manifest.name} {manifest.version}",
+            "bundle": scanner.bundle.digest,
+            "variant": scanner.variant,
+            "provider": scanner.predictor.runner.provider,
+        }
+
+    def _write(self, found: dict[str, Any]) -> None:
+        text = metrics_text(found)
+        for name, content in ((STATUS, json.dumps(found, indent=2) + "\n"), (METRICS, text)):
+            partial = self._out / f".{name}.tmp"
+            try:
+                partial.write_text(content, encoding="utf-8")
+                os.replace(partial, self._out / name)
+            except OSError as error:
+                raise storage_error(self._out / name, error) from error
+        if self._show is not None:
+            self._show(text)
+
+
+def boot_id() -> str:
+    """Changes with every start of the machine, as the meaning of monotonic seconds does."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
+def read_pulse(out: Path) -> dict[str, Any]:
+    """The last beat of the scanner that writes to `out`, with ``running``, ``age_seconds`` and ``outbox`` added.
+
+    Raises
+    ------
+    InputOutputError
+        No scanner has run there, or the file is damaged.
+    """
+    path = out / STATUS
+    if not path.is_file():
+        raise InputOutputError(
+            f"no scanner has written to {out}: no {STATUS}", next_step="name the --out that `edgedx scan` was given"
+        )
+    found = read_json(path)
+    if not isinstance(found, dict) or found.get("schema_version") != SCHEMA_VERSION:
+        raise InputOutputError(f"{path} is not of this version", next_step="is another edgedx scanning there?")
+    same_start = found["boot"] == boot_id()
+    age = time.monotonic() - found["at"] if same_start else None
+    alive = same_start and found["state"] != "stopped" and _exists(int(found["pid"]))
+    return {
+        **found,
+        "age_seconds": None if age is None else round(age, 1),
+        "running": bool(alive and age is not None and age < STALE_SECONDS),
+        "outbox": counts_of(out),
+    }
+
+
+def scanned_inbox(out: Path) -> Path:
+    """The inbox of the scanner that writes to `out`, as its last beat names it.
+
+    Raises
+    ------
+    InputOutputError
+        No scanner has run there, or none that said so.
+    """
+    inbox = read_pulse(out).get("inbox")
+    if not isinstance(inbox, str):
+        raise InputOutputError(f"{out / STATUS} names no inbox", next_step="give it: --inbox FOLDER")
+    return Path(inbox)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def complaints(found: dict[str, Any]) -> list[str]:
+    """What a person should look at, in order of weight; empty where all is well."""
+    said = []
+    if found["state"] == "stopped":
+        said.append("the scanner was stopped")
+    elif not found["running"]:
+        said.append("the scanner does not run: it died, hangs, or the machine was started again without it")
+    if found["disk_free"] < found["disk_floor"]:
+        said.append("the disk is below its floor: no work is taken until there is space")
+    said += [f"{count} results without their {sink}" for sink, count in found["sink_failures"].items()]
+    if (found.get("outbox") or {}).get("failed"):
+        said.append(f"{found['outbox']['failed']} objects that the PACS refused: see `edgedx scan outbox`")
+    return said

@@ -1,0 +1,1 @@
+"""DICOM objects received and sent."""

@@ -1,0 +1,180 @@
+"""Where to receive by C-STORE and from whom, parsed and checked before anything starts, and the process for it."""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import ipaddress
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from edgedx.core.errors import DependencyMissing, InputOutputError, UsageError
+
+from .companion import Companion
+
+ANYONE = "*"
+_PATIENCE = 10.0
+
+
+class Listen(BaseModel):
+    """How to receive.
+
+    Attributes
+    ----------
+    called : str
+        Our application entity title; a peer that calls another one is rejected.
+    calling : tuple of str
+        Titles that may send; empty: any.
+    host, port
+        The one interface.
+    certificate, key, authority : Path, optional
+        PEM files for TLS: ours, its key, and who must have signed the peer's.
+    disk_floor : int
+        Bytes free below which an object is answered 0xA700.
+    connections : int
+        At a time, half-open ones included.
+    memory : int
+        Address space of the process, bytes.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    called: str
+    calling: tuple[str, ...]
+    host: str
+    port: int
+    certificate: Path | None = None
+    key: Path | None = None
+    authority: Path | None = None
+    disk_floor: int = 200 << 20
+    connections: int = 16
+    memory: int = 1 << 30
+
+    def bind(self) -> socket.socket:
+        """A bound socket that does not listen yet."""
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind((self.host, self.port))
+        except OSError:
+            bound.close()
+            raise
+        return bound
+
+    def tls(self) -> ssl.SSLContext | None:
+        """Mutual TLS; None without."""
+        if self.certificate is None:
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2  # PS3.15 B.9: the BCP 195 profile
+        context.verify_mode = ssl.CERT_REQUIRED
+        try:
+            context.load_cert_chain(self.certificate, self.key)
+            context.load_verify_locations(self.authority)
+        except (OSError, ssl.SSLError) as error:
+            files = ", ".join(str(path) for path in (self.certificate, self.key, self.authority))
+            raise InputOutputError(
+                f"TLS: cannot read {files} ({type(error).__name__})",
+                next_step="give PEM files, the key without password",
+            ) from error
+        return context
+
+
+def parse_listen(
+    address: str,
+    calling: Sequence[str],
+    *,
+    certificate: Path | None = None,
+    key: Path | None = None,
+    authority: Path | None = None,
+    disk_floor: int = 200 << 20,
+) -> Listen:
+    """Read ``AET@ADDRESS:PORT``, or ``AET@PORT`` for loopback.
+
+    Parameters
+    ----------
+    calling : sequence of str
+        Titles that may send; ``*`` alone: any.
+
+    Raises
+    ------
+    UsageError
+        An address or a title is malformed; nobody may send; a part of TLS is lacking.
+    InputOutputError
+        The address is not this machine's, the port is not ours to take, or a file of TLS cannot be read.
+    DependencyMissing
+        pynetdicom is not installed.
+    """
+    from edgedx.dicom.receive import is_title  # pydicom is imported when it is needed
+
+    called, at, place = address.rpartition("@")
+    host, colon, port = place.rpartition(":") if ":" in place else ("127.0.0.1", ":", place)
+    number = int(port) if port.isascii() and port.isdigit() else 0
+    host = host.strip("[]")
+    if not (at and colon and 0 < number < 65536 and _is_address(host)):
+        raise UsageError(
+            f"--scp {address!r} is not AET@ADDRESS:PORT", next_step="e.g. --scp EDGEDX@127.0.0.1:11112; an IP address"
+        )
+    if not calling:
+        raise UsageError(
+            "--scp needs --calling-ae: who may send", next_step="e.g. --calling-ae CT1 --calling-ae PACS; '*' for any"
+        )
+    anyone = tuple(calling) == (ANYONE,)
+    for name, title in (("--scp", called), *(("--calling-ae", one) for one in calling if not anyone)):
+        if not is_title(title) or title == ANYONE:
+            raise UsageError(
+                f"{name}: {title!r} is no application entity title",
+                next_step="1 to 16 characters of ASCII, no backslash, e.g. EDGEDX; --calling-ae '*' stands alone",
+            )
+    if 0 < sum(path is not None for path in (certificate, key, authority)) < 3:
+        raise UsageError(
+            "TLS needs all of --tls-cert, --tls-key and --tls-ca", next_step="who may send is proven by certificates"
+        )
+    if importlib.util.find_spec("pynetdicom") is None:  # not imported: the scanner needs none of it
+        raise DependencyMissing("--scp needs pynetdicom", next_step="pip install 'edgedx[net]'")
+    files = {
+        name: path.absolute()
+        for name, path in (("certificate", certificate), ("key", key), ("authority", authority))
+        if path is not None
+    }
+    listen = Listen(
+        called=called, calling=() if anyone else tuple(calling), host=host, port=number, disk_floor=disk_floor, **files
+    )
+    listen.tls()
+    try:
+        listen.bind().close()
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:  # by the receiver of a scanner that is ending, perhaps
+            raise InputOutputError(
+                f"--scp {address!r}: cannot listen there ({error.strerror})",
+                next_step="an address of this machine, and a port above 1023, e.g. 11112",
+            ) from error
+    return listen
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+@contextmanager
+def receiving(inbox: Path, out: Path, listen: Listen) -> Iterator[Companion]:
+    """Receive into an inbox, in a process that is started again whenever it ends."""
+    where = [str(inbox.absolute()), str(out.absolute())]
+    companion = Companion(
+        "receiver", "edgedx.device.pacs.receive_worker", [*where, listen.model_dump_json()], patience=_PATIENCE
+    )
+    companion.start()
+    try:
+        yield companion
+    finally:
+        companion.end()

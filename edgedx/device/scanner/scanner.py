@@ -1,0 +1,304 @@
+"""The scanner: every file of a folder becomes one durable result. Nothing is lost, nothing is done twice.
+
+Each pass lists the inbox, lets settled files through the gate, hashes and records them, and works off what is pending
+(see `work`).
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgedx.core.bundle.manifest import Bundle
+from edgedx.core.errors import InputOutputError, StorageError
+from edgedx.core.files import lock, storage_error, sync_folder
+from edgedx.core.result import Result, result_key
+from edgedx.device.decode.decoder import Decoder
+from edgedx.device.runtime.predict import Predictor
+
+from .early import Early
+from .examine import Examiner
+from .inbox import Inbox, check_folders
+from .intake import Intake
+from .journal import Journal
+from .publish import Publisher
+from .readers import Readers, default_count
+from .sinks import Sink, Sinks
+from .work import Work
+
+log = logging.getLogger("edgedx.scan")
+
+_BLINK = 0.2  # a signal is answered within this many seconds
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to scan.
+
+    Attributes
+    ----------
+    interval : float
+        Seconds between passes.
+    settle : float
+        Seconds that a file must stay unchanged before it is read.
+    disk_floor : int
+        Bytes free on the output's disk below which no work is taken.
+    patience : float
+        Seconds after which ``run_once`` gives up on files that are still being written or cannot be opened.
+    workers : int
+        Decoder processes; 0: one for each core, at most four.
+    show : bool
+        Have the model say where it looked, for sinks that draw it.
+    sinks : callable
+        Bundle and output folder to what takes each result too; closed with the scanner.
+    """
+
+    interval: float = 2.0
+    settle: float = 2.0
+    disk_floor: int = 200 << 20
+    patience: float = 60.0
+    workers: int = 0
+    show: bool = False
+    sinks: Callable[[Bundle, Path], Sequence[Sink]] = lambda bundle, out: ()
+
+
+@dataclass
+class Scanner:
+    """One inbox, one bundle, one output folder. Use it as a context manager: it locks the output folder.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        With an active runner.
+    variant : str
+        Name of the model that runs, for the results.
+    decoder : Decoder, optional
+        Instead of processes of its own; given by tests.
+    clock, sleep : callable
+        Monotonic seconds, and waiting; given by tests.
+
+    Attributes
+    ----------
+    stop : bool
+        Set it, from a signal handler too, to end after the batch at hand.
+    on_answer : callable, optional
+        Called when images were read and their results are durable, be they done or refused.
+    on_beat : callable, optional
+        Called by the work loop after each batch and each pass.
+    read_now : Counter
+        Results of this run by status; ``waiting`` is what `run_once` left without one.
+    """
+
+    inbox: Path
+    out: Path
+    bundle: Bundle
+    predictor: Predictor
+    variant: str
+    options: Options = field(default_factory=Options)
+    decoder: Decoder | None = None
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] | None = None
+    stop: bool = False
+    on_result: Callable[[Result], None] | None = None
+    on_answer: Callable[[], None] | None = None
+    on_beat: Callable[[], None] | None = None
+    read_now: Counter[str] = field(default_factory=Counter)
+
+    def __enter__(self) -> Scanner:
+        check_folders(self.inbox, self.out)
+        with ExitStack() as stack:
+            stack.enter_context(lock(self.out))
+            self.journal = Journal(self.out / "journal.sqlite", self.bundle.digest)
+            stack.callback(self.journal.close)
+            sync_folder(self.out)
+            self.publisher = Publisher(self.out)
+            self.publisher.begin_table(self.journal.finished(), self.journal.count_finished())
+            sinks = Sinks(self.options.sinks(self.bundle, self.out))
+            stack.callback(sinks.close)
+            decoders = [self.decoder] if self.decoder else self._decoders()
+            examiner = Examiner(self.bundle, self.variant, self.predictor, decoders[0], self.options.settle)
+            readers = Readers(examiner, decoders)
+            stack.callback(readers.close)
+            self._source = Inbox(self.inbox)
+            self._early = stack.enter_context(Early(self._source, readers, self.out))
+            self._intake = Intake(self._source, self.journal, self._early, self.options.settle, self.clock)
+            self._work = Work(
+                self.journal, self._source, self._intake, self.publisher, sinks, examiner, readers,
+                self._early, self.clock, self.options.interval, self._told,
+            )  # fmt: skip
+            stack.callback(self._work.close)
+            self._low = False
+            self._resources = stack.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *about: Any) -> None:
+        self._resources.__exit__(kind, *about)
+
+    def _decoders(self) -> list[Decoder]:
+        manifest = self.bundle.manifest
+        count = self.options.workers or default_count()
+        return [Decoder(manifest.preprocess, frames=manifest.accept.multi_frame) for _ in range(count)]
+
+    def run(self) -> dict[str, int]:
+        """Scan until `stop` is set; returns the counts of `Journal.counts`. A full disk is waited for."""
+        while not self.stop:
+            try:
+                self._pass()
+            except InputOutputError as error:  # its message may name a file
+                log.error("cannot read or write, waiting: %s", error.next_step or type(error).__name__)
+            self._beat()
+            self._pause(self.options.interval)
+        return self.journal.counts()
+
+    def run_once(self) -> dict[str, int]:
+        """Scan what is there now until each file has a final status, then stop; returns the counts.
+
+        Raises
+        ------
+        StorageError
+            The disk is full, or below its floor. Nothing is lost; run again.
+        """
+        asked = set(self._source.list())
+        last = self.clock()
+        while not self.stop:
+            last = self.clock() if self._pass() else last
+            if self._waiting(asked) <= len(self._intake.hopeless()) or self.clock() - last > self.options.patience:
+                break
+            if self._disk_is_low():
+                raise StorageError(
+                    f"less than {self.options.disk_floor >> 20} MiB free on the disk of {self.out}",
+                    next_step="free space, then start again; nothing was lost",
+                )
+            self._pause(min(self.options.settle, max(0.05, self.options.settle / 4)))
+        self.read_now["waiting"] = max(0, self._waiting(asked))
+        return self.journal.counts()
+
+    def to_read(self) -> int:
+        """How many files of the inbox are yet to be received."""
+        return self._intake.to_read()
+
+    def look(self) -> int:
+        """One pass over the inbox; returns how many contents were received."""
+        return sum(self._received())
+
+    def _pass(self) -> int:
+        """Look and work, in turns: a backlog's first results do not wait until its last file is hashed."""
+        ahead = sum(received + self._work.run(self._may_go_on, drain=False) for received in self._received())
+        done = ahead + self.work()
+        if self._waiting(self._intake.waiting()) <= len(self._intake.hopeless()):
+            self._early.trust()
+        return done
+
+    def _received(self) -> Iterator[int]:
+        for received, arrivals in self._intake.take(self._may_go_on):
+            self._work.came_back(result_key(one.sha256, self.bundle.digest) for one in arrivals)
+            yield received
+
+    def work(self) -> int:
+        """Work off what is pending; returns how many items got a result."""
+        return self._work.run(self._may_go_on)
+
+    def _may_go_on(self) -> bool:
+        return not self.stop and not self._disk_is_low()
+
+    def _beat(self) -> None:
+        if self.on_beat is None:
+            return
+        try:
+            self.on_beat()
+        except InputOutputError as error:  # a full disk is waited for elsewhere; a pulse is worth no result
+            log.error("no heartbeat can be written: %s", type(error).__name__)
+
+    def _told(self, results: list[Result]) -> None:
+        for result in results:
+            self.read_now[result.status] += 1
+            self._tell(result)
+        if self.on_answer is not None and any(result.status != "quarantined" for result in results):
+            self.on_answer()
+        self._beat()
+
+    def _tell(self, result: Result) -> None:
+        code, times = "-" if result.reason is None else result.reason.code, result.runtime
+        log.info(
+            "seq=%d key=%s status=%s code=%s decode_ms=%s preprocess_ms=%s infer_ms=%s",
+            *(result.sequence, result.key[:12], result.status, code),
+            *(times.decode_ms, times.preprocess_ms, times.infer_ms),
+        )
+        if self.on_result is not None:
+            self.on_result(result)
+
+    def _waiting(self, asked: set[str]) -> int:
+        """Files of `asked` that are not yet received, and received ones that are there and have no result."""
+        return len(asked & self._intake.waiting()) + self.journal.count_pending() - len(self._work.absent)
+
+    def absent(self) -> int:
+        """Contents that were received, have no result, and are not in the inbox now."""
+        return len(self._work.absent)
+
+    @property
+    def disk_is_low(self) -> bool:
+        """Whether the disk was below its floor when it was last looked at."""
+        return self._low
+
+    def sink_failures(self) -> dict[str, int]:
+        """Results that a sink failed on, by sink."""
+        return dict(self._work.sinks.failed)
+
+    def _disk_is_low(self) -> bool:
+        try:
+            low = shutil.disk_usage(self.out).free < self.options.disk_floor
+        except OSError as error:
+            raise storage_error(self.out, error) from error
+        if low != self._low:
+            log.warning("disk below its floor, waiting" if low else "disk has space again, going on")
+            self._low = low
+        return low
+
+    def _pause(self, seconds: float) -> None:
+        if self.sleep is not None:
+            self.sleep(seconds)
+            return
+        # In pieces: a signal handler sets `stop`, and Python goes on sleeping after it.
+        until = time.monotonic() + seconds
+        while not self.stop and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, _BLINK))
+
+
+@contextmanager
+def open_scanner(
+    inbox: Path,
+    bundle: Bundle,
+    out: Path,
+    *,
+    variant: str | None = None,
+    threads: int = 0,
+    operating_point: str | None = None,
+    options: Options | None = None,
+) -> Iterator[Scanner]:
+    """A scanner with a warm, proven model.
+
+    Raises
+    ------
+    GateRefused
+        This machine does not reproduce the bundle's golden samples.
+    UsageError, InputOutputError, ProviderMissing
+        See `Scanner` and `open_runner`.
+    """
+    from edgedx.device.runtime.golden import check_golden
+    from edgedx.device.runtime.open_runner import open_runner
+
+    check_folders(inbox, out)  # at once, before a model is loaded
+    with open_runner(bundle, variant=variant, threads=threads) as runner:
+        check_golden(bundle, runner, variant)
+        name = variant or bundle.manifest.default_variant
+        options = options or Options()
+        predictor = Predictor(bundle, runner, operating_point=operating_point, variant=name, show=options.show)
+        with Scanner(inbox, out, bundle, predictor, name, options) as scanner:
+            yield scanner

@@ -1,0 +1,240 @@
+"""What was received to results, in batches: claim, decode, infer, publish, finish.
+
+Decoding runs ahead by two batches in other processes; ledger, inference and writing belong to the calling thread.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgedx.core.errors import EdgedxError, InputOutputError
+from edgedx.core.result import Result
+from edgedx.device.decode.decoder import FileChanged
+
+from .decide import ABSENT_SECONDS
+from .early import Early
+from .examine import Examiner, Opened, Retry
+from .facts import Item
+from .inbox import Inbox
+from .intake import Intake
+from .journal import Journal
+from .publish import Publisher
+from .readers import Readers, Reading
+from .sinks import Finding, Sinks
+
+BATCH = 8
+AHEAD = 2
+"""Batches that are decoded or wait for it while one is answered, or more files are looked for."""
+
+
+@dataclass
+class Work:
+    """The part of the scanner that turns pending items into results.
+
+    Attributes
+    ----------
+    interval : float
+        Seconds before what the disk or the decoder prevented is tried again.
+    on_results : callable
+        Is given results when the ledger has them.
+    absent : set of str
+        Keys of received contents that are not in the inbox now.
+    suspects : set of str
+        Keys that were claimed when an earlier scanner ended, maybe by one of them: each is read alone.
+    """
+
+    journal: Journal
+    source: Inbox
+    intake: Intake
+    publisher: Publisher
+    sinks: Sinks
+    examiner: Examiner
+    readers: Readers
+    early: Early
+    clock: Callable[[], float]
+    interval: float
+    on_results: Callable[[list[Result]], None]
+    absent: set[str] = field(default_factory=set)
+    suspects: set[str] = field(default_factory=set)
+    _not_before: dict[str, float] = field(default_factory=dict)
+    _ahead: deque[Reading] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        self.suspects |= {item.key for item in self.journal.items("claimed")}
+
+    def run(self, may_go_on: Callable[[], bool], *, drain: bool = True) -> int:
+        """Work off what is due; returns how many items got a result.
+
+        Parameters
+        ----------
+        may_go_on : callable
+            Asked before each batch.
+        drain : bool
+            Until nothing is due; else the last `AHEAD` batches are left to the decoders, for the next call to answer:
+            they are not idle then while the caller looks for more.
+        """
+        finished, left = 0, False
+        try:
+            while may_go_on():
+                self._fill()
+                left = not drain and not self.journal.pending(1, self._not_before.keys() | self._begun())
+                if left or not self._ahead:
+                    break
+                reading = self._ahead.popleft()
+                try:
+                    opened = self._opened(reading)
+                    self._fill(reading)  # so that decoding goes on while these are answered
+                    finished += self._end(reading, opened)
+                except EdgedxError:  # the disk's fault, or the decoder's that does not start: not the files'
+                    self._give_back(reading)
+                    raise
+        finally:
+            if not left:
+                self.close()
+        return finished
+
+    def close(self) -> None:
+        """Give back what is being decoded."""
+        while self._ahead:
+            self._give_back(self._ahead.popleft(), at_once=True)
+
+    def came_back(self, keys: Iterable[str]) -> None:
+        """Contents that were absent are in the inbox again."""
+        back = self.absent & set(keys)
+        self.absent -= back
+        self._not_before = {key: when for key, when in self._not_before.items() if key not in back}
+
+    def _begun(self, *others: Reading) -> set[str]:
+        return {key for reading in (*self._ahead, *others) for key in reading.all_keys}
+
+    def _fill(self, *others: Reading) -> None:
+        while len(self._ahead) < AHEAD and (reading := self._begin(self._begun(*others))) is not None:
+            self._ahead.append(reading)
+
+    def _begin(self, begun: set[str]) -> Reading | None:
+        """Claim what is due and not in `begun`, durably, and have it decoded."""
+        now = self.clock()
+        self._not_before = {key: when for key, when in self._not_before.items() if when > now}
+        if begun & self.suspects:
+            return None  # one that may have ended an earlier scanner must not take others with it
+        while due := self.journal.pending(BATCH, self._not_before.keys() | begun):
+            suspects = [item for item in due if item.key in self.suspects]
+            if suspects and begun:
+                return None
+            reading = self._held(suspects[:1] or due)
+            if reading.all_keys:
+                self.readers.warm()
+                self.journal.claim(reading.keys)
+                reading.outcomes += [self._read(item, name) for item, name in reading.held]
+                return reading
+            # All of them are absent now: those after them are not to starve.
+        return None
+
+    def _read(self, item: Item, name: str) -> Future[Opened | Result | Retry]:
+        suspect = item.key in self.suspects
+        found = None if suspect else self.early.take(item.sha256)
+        if found is None:
+            return self.readers.read(item, self.source.path(name), name, suspect=suspect)
+        outcome: Future[Opened | Result | Retry] = Future()
+        outcome.set_result(self.examiner.admit(item, name, found))
+        return outcome
+
+    def _held(self, items: Sequence[Item]) -> Reading:
+        reading = Reading()
+        for item in items:
+            name = self._present(item)
+            if name is not None:
+                self.absent.discard(item.key)
+                reading.held.append((item, name))
+            elif (result := self._left_behind(item)) is not None:
+                reading.findings.append(Finding(result))
+        return reading
+
+    def _opened(self, reading: Reading) -> list[Opened]:
+        """Wait for a batch: what the model is to answer. Results and retries are noted."""
+        opened = []
+        for (item, name), outcome in zip(reading.held, reading.outcomes, strict=True):
+            try:
+                one = outcome.result()
+            except FileChanged:
+                self.journal.release([item.key])
+                self.intake.reopen(name)
+                one = Retry(self.interval)
+            if isinstance(one, Retry):
+                self._not_before[item.key] = self.clock() + one.seconds
+            elif isinstance(one, Result):
+                reading.findings.append(Finding(one))
+            else:
+                opened.append(one)
+        return opened
+
+    def _end(self, reading: Reading, opened: list[Opened]) -> int:
+        findings = reading.findings + self.examiner.answer(opened)
+        if suspects := self.suspects & {finding.result.key for finding in findings}:
+            self.journal.acquit(suspects)  # or a kill while their results are written would count against them
+        self._publish(findings)
+        self.suspects.difference_update(reading.keys)
+        return len(findings)
+
+    def _give_back(self, reading: Reading, *, at_once: bool = False) -> None:
+        """Release claims uncounted, for a later time."""
+        reading.wait()
+        if not at_once:
+            self._not_before |= dict.fromkeys(reading.keys, self.clock() + self.interval)
+        self.journal.release(reading.keys)
+
+    def _publish(self, findings: list[Finding]) -> None:
+        """Durable outputs first, the ledger's final word after them."""
+        if not findings:
+            return
+        findings.sort(key=lambda finding: finding.result.sequence)
+        results = [finding.result for finding in findings]
+        moved: list[str] = []
+        self.publisher.write(results)
+        for finding in findings:
+            result = finding.result
+            self.sinks.publish(finding, self.publisher.path_of(result.key), self._source_of(result))
+            if result.status == "quarantined":
+                for name in self.journal.names(result.source.sha256):
+                    # Another content may have come to be there by now, and that is another input.
+                    if not self.source.holds(name, result.source.sha256) or self.publisher.quarantine(
+                        self.source.path(name), result.key
+                    ):
+                        moved.append(name)
+        self.sinks.flush()
+        codes = [(one.key, one.status, one.reason.code if one.reason else None) for one in results]
+        self.journal.finish(codes, gone=moved)
+        self.publisher.extend_table(results)
+        self.on_results(results)
+
+    def _source_of(self, result: Result) -> Path | None:
+        name = result.source.name
+        facts = self.source.stat(name)
+        same = facts is not None and self.journal.recall(name, facts) == result.source.sha256
+        return self.source.path(name) if same else None
+
+    def _present(self, item: Item) -> str | None:
+        """A path that holds the item's content, as far as its facts tell."""
+        for name in self.journal.names(item.sha256):
+            facts = self.source.stat(name)
+            if facts is not None and self.journal.recall(name, facts) == item.sha256:
+                return name
+        return None
+
+    def _left_behind(self, item: Item) -> Result | None:
+        """The result of an item whose file is gone: it was moved by a scanner that died before it could say so.
+
+        Without one the item waits, as a vanished listing is not a deletion.
+        """
+        try:
+            result = self.publisher.read(item.key)
+        except InputOutputError:
+            self.absent.add(item.key)
+            self._not_before[item.key] = self.clock() + ABSENT_SECONDS
+            return None
+        self.publisher.explain(item.key)
+        return result

@@ -1,0 +1,53 @@
+"""Which of several frames is read, and what the header says of that one frame alone."""
+
+from __future__ import annotations
+
+from pydicom.dataset import Dataset
+
+from edgedx.core.codes import Code
+from edgedx.core.settings.accept import FramePolicy
+
+from .header import field
+from .refusals import refuse
+
+# Enhanced objects keep these in functional groups (PS3.3 C.7.6.16.2.9 Pixel Value Transformation, .10 Frame VOI LUT).
+_MACROS = {
+    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
+    "FrameVOILUTSequence": ("WindowCenter", "WindowWidth", "VOILUTFunction"),
+}
+
+
+def choose_frame(frames: int, policy: FramePolicy) -> int:
+    """Index of the frame to read, from 0; of an even number, the middle is the later of the two.
+
+    Raises
+    ------
+    ImageError
+        ``MULTI_FRAME`` where there are several and `policy` is ``refuse``.
+    """
+    if frames > 1 and policy == "refuse":
+        raise refuse(Code.MULTI_FRAME, f"{frames} frames", next_step="export the frame to be read as a single image")
+    return frames // 2 if policy == "middle" else 0
+
+
+def take_frame_attributes(dataset: Dataset, index: int) -> None:
+    """Write rescale and window of frame `index` to the root of `dataset`, where the look-up tables are read.
+
+    What stands in a functional group stands nowhere else (C.7.6.16.1.1), and there is one for all frames or one each.
+
+    Raises
+    ------
+    ImageError
+        ``BROKEN_HEADER``: a functional group that cannot be parsed, or none for this frame.
+    """
+    groups = field(dataset, "SharedFunctionalGroupsSequence", list, [])[:1]
+    if own := field(dataset, "PerFrameFunctionalGroupsSequence", list, []):
+        if index >= len(own):
+            raise refuse(Code.BROKEN_HEADER, "fewer per-frame functional groups than frames")
+        groups = [*groups, own[index]]
+    for group in groups:
+        for macro, keywords in _MACROS.items():
+            for item in field(group, macro, list, [])[:1]:
+                for keyword in keywords:
+                    if keyword in item:
+                        dataset[keyword] = item[keyword]

@@ -1,0 +1,143 @@
+"""DICOM file to `Image`: after the modality LUT, before any window, polarity noted and not applied.
+
+What each kind of file gives is fixed:
+
+===============================  =======================================================================
+single-frame image               an `Image`; MONOCHROME1 sets ``inverted``
+colour, palette, YBR             RGB; pydicom converts YBR once, the palette is applied
+1-bit image                      0 and 1
+overlays (60xx)                  left out; never burned into the pixels
+big endian, implicit VR          read
+deflated                         ``DEFLATED``
+multi-frame                      ``MULTI_FRAME``, or the first or middle frame where asked for
+enhanced objects                 rescale and window from their functional groups
+SR, RT, SEG, DICOMDIR, ...       a code each, see `core.codes.Code`
+JPEG Lossless, 12-bit JPEG       ``NEEDS_DECODER``, unless pylibjpeg-libjpeg (GPL-3) was installed by the user
+MPEG, JPEG XL and others         ``TRANSFER_SYNTAX``
+no ``DICM`` prefix               ``NOT_DICOM``; edgedx does not guess
+===============================  =======================================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pydicom.dataset import Dataset
+
+from edgedx.core.codes import Code
+from edgedx.core.image import Image
+from edgedx.core.settings.accept import FramePolicy
+
+from .frames import take_frame_attributes
+from .header import check_class, describe, field, read_file_meta, read_header, silence_pydicom
+from .lut import first_voi, modality_lut, palette_to_rgb
+from .pixels import check_transfer_syntax, clean_uid, decode, read_layout
+from .refusals import MAX_DECODED_BYTES, check_content, refuse
+from .source import read_bytes
+
+
+@dataclass(frozen=True)
+class DicomImage:
+    """One decoded DICOM image and what a result records about it.
+
+    Attributes
+    ----------
+    image : Image
+        ``meta`` holds what `header.describe` gives, PhotometricInterpretation, Rows, Columns, BitsStored; VoiIgnored
+        with the reason when the header's window is unusable; and Frame, counted from 1, where there are several.
+    transfer_syntax, sop_class_uid, sop_instance_uid : str
+        UIDs; the last two are empty when absent.
+    decoder : str
+        Package and version that decoded the pixels, e.g. ``pillow 12.0.0``.
+    """
+
+    image: Image
+    transfer_syntax: str
+    decoder: str
+    sop_class_uid: str
+    sop_instance_uid: str
+
+
+def read_dicom(
+    source: Path | str | bytes | BinaryIO,
+    *,
+    max_decoded_bytes: int = MAX_DECODED_BYTES,
+    frames: FramePolicy = "refuse",
+) -> DicomImage:
+    """Read one DICOM Part 10 file.
+
+    Parameters
+    ----------
+    source : path, bytes or binary stream
+    max_decoded_bytes : int
+        Budget for the file and for its decoded pixels, bytes.
+    frames : str
+        What to do with several frames: refuse, or read the first or the middle one.
+
+    Raises
+    ------
+    ImageError
+        With a code of `core.codes.Code`. Neither message nor cause holds a header value.
+    InputOutputError
+        The file is missing or cannot be opened.
+    DependencyMissing
+        The decoder of this transfer syntax is not installed.
+    """
+    silence_pydicom()
+    data = read_bytes(source, max_decoded_bytes)
+    meta = read_file_meta(data)
+    check_class(meta.sop_class_uid)
+    if meta.transfer_syntax != "1.2.840.10008.1.2.1.99":  # deflated has a code of its own
+        check_transfer_syntax(meta.transfer_syntax)
+    dataset = read_header(data, meta)
+    check_class(field(dataset, "SOPClassUID", str, ""))
+    _check_pixels_present(dataset)
+    layout = read_layout(dataset, max_decoded_bytes, frames)
+    stored, layout, decoder = decode(dataset, meta.transfer_syntax, layout)
+    check_content(stored)
+    take_frame_attributes(dataset, layout.frame)
+
+    pixels, value_range = stored, layout.stored_range
+    voi, ignored = None, None
+    if layout.photometric == "PALETTE COLOR":
+        pixels, bits = palette_to_rgb(stored, dataset, value_range)
+        value_range = (0.0, float(2**bits - 1))
+    elif layout.samples == 1:
+        pixels, value_range = modality_lut(stored, value_range, dataset)
+        voi, ignored = first_voi(dataset, value_range)
+    if pixels is not stored:
+        check_content(pixels)  # a table may map all values to one
+
+    facts = describe(dataset)
+    facts["PhotometricInterpretation"] = layout.photometric
+    facts["Rows"], facts["Columns"] = str(layout.rows), str(layout.columns)
+    facts["BitsStored"] = str(layout.stored)
+    if layout.frames > 1:
+        facts["Frame"] = str(layout.frame + 1)
+    if ignored:
+        facts["VoiIgnored"] = ignored
+    image = Image(pixels, value_range, voi, layout.photometric == "MONOCHROME1", facts)
+    return DicomImage(
+        image=image,
+        transfer_syntax=meta.transfer_syntax,
+        decoder=decoder,
+        sop_class_uid=_uid(dataset, "SOPClassUID"),
+        sop_instance_uid=_uid(dataset, "SOPInstanceUID"),
+    )
+
+
+def _check_pixels_present(dataset: Dataset) -> None:
+    if field(dataset, "PixelData", bytes, b""):  # converting it here turns a broken VR into BROKEN_HEADER
+        return
+    if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
+        raise refuse(Code.PIXEL_FORMAT, "floating-point pixel data")
+    if "Rows" in dataset and "Columns" in dataset:
+        raise refuse(Code.TRUNCATED, "the header describes pixels that are not in the file")
+    raise refuse(Code.NO_PIXELS, "no pixel data: not an image, or its header is damaged")
+
+
+def _uid(dataset: Dataset, keyword: str) -> str:
+    text = field(dataset, keyword, str, "")
+    return text if text and clean_uid(text) == text else ""

@@ -1,0 +1,1 @@
+"""Results and made-up images to DICOM objects."""

@@ -1,0 +1,1 @@
+"""Teacher to student: pruning, distillation, budget search."""

@@ -1,0 +1,167 @@
+"""The student before distillation: the teacher's copy, or another backbone, pruned; kept as a checkpoint.
+
+Distillation, its temperature trials and its control without a teacher all begin at this one checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgedx.core.settings.recipe import Recipe
+from edgedx.lab.data.dataset import Dataset
+from edgedx.lab.run.card import CARD, ModelCard
+from edgedx.lab.train.checkpoint import Checkpoint, load_checkpoint, load_state, save_checkpoint, save_state
+from edgedx.lab.train.column_head import with_columns
+from edgedx.lab.train.feed import Feed
+from edgedx.lab.train.loop import fit
+from edgedx.lab.train.network import build_model
+from edgedx.lab.train.phase import Phase
+from edgedx.lab.train.tasks import TrainingTask
+from edgedx.lab.train.weights import load_weights
+
+from .prune import prune
+from .time_left import Plan
+
+
+def make_start(
+    recipe: Recipe,
+    teacher: Checkpoint,
+    task: TrainingTask,
+    train: Dataset,
+    val: Dataset,
+    folder: Path,
+    work: Path,
+    plan: Plan,
+) -> None:
+    """Build and prune the student into `folder`, unless it is there.
+
+    Parameters
+    ----------
+    task : TrainingTask
+        Whose gradients rank the channels, and which the recovery trains.
+    work : Path
+        Folder for what a killed run continues from.
+    plan : Plan
+        With `recovery_phases` in it.
+    """
+    if (folder / CARD).is_file():
+        return
+    model, origin = _build(recipe, teacher)
+    history = _prune(recipe, model, task, train, val, work, plan) if recipe.student.macs < 1 else []
+    card = ModelCard(
+        backbone=student_backbone(recipe, teacher),
+        task=recipe.task,
+        preprocess=recipe.preprocess,
+        role="student, pruned, not yet distilled",
+        weights_from=origin,
+        pruning=history,
+        columns=teacher.card.columns,
+        synthetic=recipe.synthetic,
+    )
+    save_checkpoint(folder, model, card)
+
+
+def open_start(recipe: Recipe, folder: Path) -> tuple[nn.Module, ModelCard]:
+    """The checkpoint that `make_start` wrote, ready to be trained on.
+
+    Always from the file, also in the process that wrote it: a run that was killed in between starts from the same
+    tensors, in the same memory layout.
+    """
+    found = load_checkpoint(folder, dropout=recipe.model.dropout)
+    return found.model, found.card
+
+
+def student_backbone(recipe: Recipe, teacher: Checkpoint) -> str:
+    """timm name of the student."""
+    return teacher.card.backbone if recipe.student.backbone == "same" else recipe.student.backbone
+
+
+def recovery_phases(recipe: Recipe) -> list[Phase]:
+    """Training between pruning steps."""
+    options = recipe.student
+    if options.macs >= 1 or not options.recovery_epochs:
+        return []
+    return [
+        Phase(f"recover {step + 1} of {options.steps - 1}", options.recovery_epochs, options.learning_rate / 2)
+        for step in range(options.steps - 1)
+    ]
+
+
+def _build(recipe: Recipe, teacher: Checkpoint) -> tuple[nn.Module, str]:
+    options = recipe.student
+    torch.manual_seed(recipe.train.seed)
+    model = build_model(
+        student_backbone(recipe, teacher), len(recipe.task.classes), recipe.preprocess, dropout=recipe.model.dropout
+    )
+    own = options.backbone != "same" or options.weights != "teacher"
+    origin = load_weights(model, student_backbone(recipe, teacher), options.weights) if own else "teacher"
+    model = with_columns(model, teacher.card.columns, len(recipe.task.classes))
+    if not own:
+        model.load_state_dict(teacher.model.state_dict())
+    return model, origin
+
+
+def _prune(
+    recipe: Recipe,
+    model: nn.Module,
+    task: TrainingTask,
+    train: Dataset,
+    val: Dataset,
+    work: Path,
+    plan: Plan,
+) -> list[Any]:
+    options, recoveries = recipe.student, recovery_phases(recipe)
+    feed = Feed(
+        train,
+        recipe.task,
+        recipe.preprocess,
+        recipe.augment,
+        batch_size=recipe.train.batch_size,
+        sampler=False,
+        seed=1,
+        absent=recipe.columns.absent,
+    )
+
+    def batches(step: int) -> Iterable[tuple[Tensor, ...]]:
+        first = step * options.importance_batches
+        return feed.batches(first, first + options.importance_batches)
+
+    def recover(step: int) -> None:
+        if not recoveries:
+            return
+        # Ranking and pruning take seconds and are repeated after a kill; this training is kept.
+        done = work / f"recovered-{step + 1}.safetensors"
+        if done.is_file():
+            tensors, _ = load_state(done)
+            model.load_state_dict(tensors)
+        else:
+            fit(
+                model,
+                task,
+                train,
+                val,
+                recipe,
+                [recoveries[step]],
+                state=work / f"recovering-{step + 1}.safetensors",
+                resume=True,
+                keep_state=True,
+                title="pruning",
+                ahead=plan.ahead(recoveries[step]),
+            )
+            model.to("cpu")
+            save_state(done, model.state_dict(), {})
+        task.to(torch.device("cpu"))
+        _lay_out(model)
+
+    return prune(model, recipe.preprocess, options, task, batches, recover)
+
+
+def _lay_out(model: nn.Module) -> None:
+    """Give every tensor the plain memory layout: kernels, and so the last bits of gradients, depend on it."""
+    for tensor in [*model.parameters(), *model.buffers()]:
+        tensor.data = torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor.data)

@@ -1,0 +1,1 @@
+"""Sources, splits and the data set that training reads."""

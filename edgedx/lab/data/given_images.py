@@ -1,0 +1,180 @@
+"""Labelled images from outside any run: a folder for each class, or a table; every image that is left out is told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from edgedx.core.errors import DataError, EdgedxError, UsageError
+from edgedx.core.files import sha256_bytes, storage_error
+from edgedx.core.preprocess import Canvas, PreprocessSpec, canvas
+from edgedx.core.settings.accept import Accept
+from edgedx.core.table import read_table
+from edgedx.device.decode.accept import acceptable, facts_of
+
+IMAGE, LABEL, PATIENT = "image", "label", "patient_id"
+SKIPPED = {".csv", ".json", ".txt", ".md"}
+
+
+@dataclass(frozen=True)
+class Given:
+    """One listed image.
+
+    Attributes
+    ----------
+    label : tuple of float
+        A class index, or 0/1/NaN for each class of a multilabel task.
+    problem : str
+        Why it cannot be used; empty where it can.
+    """
+
+    name: str
+    path: Path
+    label: tuple[float, ...] = ()
+    patient: str = ""
+    groups: dict[str, str] = field(default_factory=dict)
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Read:
+    """One image that was read."""
+
+    canvas: Canvas
+    sha256: str
+    meta: dict[str, str] = field(default_factory=dict)
+
+
+def list_images(source: Path, task: str, classes: list[str]) -> list[Given]:
+    """List labelled images.
+
+    A table has the columns ``image`` (relative to it) and ``label``, or, for multilabel tasks, instead of ``label`` one
+    column of 0, 1 or empty (unknown) for each class. ``patient_id`` is taken where there is one; every further column
+    is a subgroup. A folder has one folder for each class.
+
+    Raises
+    ------
+    DataError
+        Nothing is listed, or a column is missing.
+    UsageError
+        A folder for a multilabel task.
+    """
+    if source.is_file():
+        found = _of_table(source, task, classes)
+    elif task == "multilabel":
+        raise UsageError("images of a multilabel task need a table", next_step="give a CSV file: image,label")
+    else:
+        found = _of_folders(source, classes)
+    if not found:
+        raise DataError(
+            f"{source} lists no image", next_step=f"a folder for each of {', '.join(classes)}, or a CSV: image,label"
+        )
+    return found
+
+
+def _of_folders(source: Path, classes: list[str]) -> list[Given]:
+    try:
+        folders = sorted(item for item in source.iterdir() if item.is_dir() and not item.name.startswith("."))
+        found = []
+        for folder in folders:
+            known = folder.name in classes
+            for path in sorted(folder.rglob("*")):
+                if not path.is_file() or path.name.startswith(".") or path.suffix.lower() in SKIPPED:
+                    continue
+                label = (float(classes.index(folder.name)),) if known else ()
+                problem = "" if known else "its folder is no class of the model"
+                found.append(Given(path.relative_to(source).as_posix(), path, label, problem=problem))
+    except OSError as error:
+        raise storage_error(source, error) from error
+    return found
+
+
+def _of_table(source: Path, task: str, classes: list[str]) -> list[Given]:
+    entries, columns = read_table(source)
+    by_class = task == "multilabel" and LABEL not in columns
+    needed = [IMAGE, *(classes if by_class else [LABEL])]
+    if missing := [column for column in needed if column not in columns]:
+        raise DataError(
+            f"{source}: no column {missing[0]!r}; it has {', '.join(columns)}",
+            next_step=f"its columns must be {', '.join(needed)}",
+        )
+    more = [column for column in columns if column and column not in {*needed, PATIENT}]
+    seen: set[str] = set()
+    found = []
+    for entry in entries:
+        cells = {column: (entry.get(column) or "").strip() for column in columns}
+        name = cells[IMAGE]
+        label, problem = _label_of(cells, task, classes, by_class)
+        if not name:
+            problem = "no image named"
+        elif Path(name).is_absolute() or ".." in Path(name).parts:
+            problem = "path leaves the folder of the table"
+        elif name in seen:
+            problem = "listed twice"
+        seen.add(name)
+        groups = {column: cells[column] for column in more}
+        found.append(Given(name, source.parent / name, label, cells.get(PATIENT, ""), groups, problem))
+    return found
+
+
+def _label_of(cells: dict[str, str], task: str, classes: list[str], by_class: bool) -> tuple[tuple[float, ...], str]:
+    if by_class:
+        texts = [cells[name] for name in classes]
+        if any(text not in {"", "0", "1", "0.0", "1.0"} for text in texts):
+            return (), "a label is not 0, 1 or empty"
+        return tuple(float(text) if text else float("nan") for text in texts), "" if any(texts) else "missing label"
+    text = cells[LABEL]
+    if not text:
+        return (), "missing label"
+    names = text.split("|") if task == "multilabel" else [text]
+    known = {*classes, "none"} if task == "multilabel" else set(classes)
+    if any(name not in known for name in names):
+        return (), "its label is no class of the model"
+    if task == "multilabel":
+        return tuple(float(name in names) for name in classes), ""
+    return (float(classes.index(text)),), ""
+
+
+def read_one(given: Given, spec: PreprocessSpec, accept: Accept) -> Read | str:
+    """Read an image as training and the device do; or say why not, in words without anything of its header."""
+    from edgedx.dicom.reading.open import open_image
+
+    if given.problem:
+        return given.problem
+    try:
+        content = given.path.read_bytes()
+    except OSError as error:
+        return "no such file" if isinstance(error, FileNotFoundError) else "the file cannot be opened"
+    try:
+        image = open_image(content, frames=accept.multi_frame).image
+        height, width = image.pixels.shape[:2]
+        refused = acceptable(accept, facts_of(image, spec), height, width)
+        if refused is not None:
+            return f"refused: {refused.code}"
+        if image.pixels.min() == image.pixels.max():
+            return "refused: BLANK"
+        return Read(canvas(image, spec), sha256_bytes(content), image.meta)
+    except EdgedxError as error:
+        return f"unreadable: {getattr(error, 'code', 'file')}"
+
+
+def read_batches(
+    listed: list[Given], spec: PreprocessSpec, accept: Accept, size: int
+) -> Iterator[list[tuple[Given, Read | str]]]:
+    """Read `size` images at a time, on all processors; memory holds one batch, however many are listed."""
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # decoders release the interpreter lock
+        for start in range(0, len(listed), size):
+            part = listed[start : start + size]
+            yield list(zip(part, pool.map(lambda one: read_one(one, spec, accept), part), strict=True))
+
+
+def labels_array(kept: list[Given], task: str) -> np.ndarray:
+    """Labels as `core.compare.Cases` has them."""
+    if task == "multilabel":
+        return np.array([one.label for one in kept], np.float64)
+    return np.array([int(one.label[0]) for one in kept], np.int64)

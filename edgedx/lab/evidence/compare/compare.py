@@ -1,0 +1,126 @@
+"""`edgedx compare`: figures of several models on the same images, and a test for each pair of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from edgedx.core.errors import UsageError
+from edgedx.core.progress import Bar, progress, track
+from edgedx.core.stats.cases import Answers
+from edgedx.core.stats.resample import RESAMPLES, Draws, Floats, Statistic, area, draw, mean_of
+
+from .figures import accuracy_of, auc_parts, fold_accuracies, fold_aucs, right_matrix
+from .folds import fold_tests
+from .lineup import Lineup
+from .pairs import Compared, Pair, Tested
+from .significance import delong, holm, mcnemar
+
+
+def compare(lineup: Lineup, *, baseline: str | None = None, resamples: int = RESAMPLES, seed: int = 0) -> Compared:
+    """Test every pair, or every subject against `baseline`.
+
+    Raises
+    ------
+    UsageError
+        No subject is called so.
+    """
+    names = list(lineup.answers)
+    if baseline is not None and baseline not in names:
+        named = [name for name, path in lineup.paths.items() if Path(path) == Path(baseline)]
+        if not named:
+            raise UsageError(f"--baseline {baseline}: no such subject", next_step=f"one of {', '.join(names)}")
+        baseline = named[0]
+    pairs = [(baseline, name) for name in names if name != baseline] if baseline else list(combinations(names, 2))
+    statistics = {}
+    for name, answers in lineup.answers.items():
+        statistics[f"auc\x00{name}"] = mean_of([area(*part) for part in auc_parts(lineup, answers)])
+        statistics[f"accuracy\x00{name}"] = accuracy_of(lineup, answers)
+    with progress("resampling", len(statistics) * resamples) as bar:
+        watched = {name: _watched(of, bar) for name, of in statistics.items()}
+        draws = draw(watched, lineup.cases.patients, resamples=resamples, seed=seed)
+    made = [_pair(lineup, draws, one, two) for one, two in track(pairs, "testing pairs", len(pairs))]
+    return Compared(
+        lineup=lineup,
+        auc={name: draws[f"auc\x00{name}"].interval() for name in names},
+        accuracy={name: draws[f"accuracy\x00{name}"].interval() for name in names},
+        pairs=_corrected(made),
+        resamples=resamples,
+    )
+
+
+def _watched(of: Statistic, bar: Bar) -> Statistic:
+    def told(weights: Floats) -> Floats:
+        bar.advance(len(weights))
+        return of(weights)
+
+    return told
+
+
+def _pair(lineup: Lineup, draws: dict[str, Draws], first: str, second: str) -> Pair:
+    one, two = lineup.answers[first], lineup.answers[second]
+    tests = [] if lineup.folds is not None else _ranking(lineup, one, two)
+    tests += _decisions(lineup, one, two)
+    if lineup.folds is not None:
+        tests += _over_folds(lineup, one, two)
+    return Pair(
+        first=first,
+        second=second,
+        auc=draws[f"auc\x00{second}"].minus(draws[f"auc\x00{first}"]).interval(),
+        accuracy=draws[f"accuracy\x00{second}"].minus(draws[f"accuracy\x00{first}"]).interval(),
+        tests=tuple(tests),
+    )
+
+
+def _ranking(lineup: Lineup, one: Answers, two: Answers) -> list[Tested]:
+    cases, found = lineup.cases, []
+    findings = cases.findings()
+    for index, known, present in findings:
+        groups = [patient for patient, own in zip(cases.patients, known, strict=True) if own]
+        test = delong(present[known], [one.ranks[known, index], two.ranks[known, index]], groups).test(0, 1)
+        found.append(Tested("ranking", cases.classes[index] if len(findings) > 1 else "", test, test.p))
+    return found
+
+
+def _decisions(lineup: Lineup, one: Answers, two: Answers) -> list[Tested]:
+    known, right = right_matrix(lineup, one)
+    _, other = right_matrix(lineup, two)
+    found = []
+    for column in range(known.shape[1]):
+        rows = known[:, column]
+        groups = [patient for patient, own in zip(lineup.cases.patients, rows, strict=True) if own]
+        test = mcnemar(right[rows, column], other[rows, column], groups)
+        found.append(Tested("decisions", lineup.cases.classes[column] if known.shape[1] > 1 else "", test, test.p))
+    return found
+
+
+def _over_folds(lineup: Lineup, one: Answers, two: Answers) -> list[Tested]:
+    assert lineup.folds is not None
+    sizes = [int((lineup.folds == fold).sum()) for fold in sorted(set(lineup.folds.tolist()))]
+    # What was not tested trained the model, or chose its epoch and its thresholds (val).
+    share_tested = float(np.mean([size / (len(lineup.cases) - size) for size in sizes])) if len(sizes) > 1 else 1.0
+    found = []
+    for of, by_fold in (("ranking", fold_aucs), ("decisions", fold_accuracies)):
+        figures = np.array([by_fold(lineup, one), by_fold(lineup, two)])
+        usable = ~np.isnan(figures).any(axis=0)
+        if usable.sum() > 1:
+            test = fold_tests(figures[0, usable].tolist(), figures[1, usable].tolist(), share_tested)
+            found.append(Tested(of, "", test, test.corrected_p))
+    return found
+
+
+def _corrected(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
+    """Holm over all pairs and findings of one test: what was asked several times is answered more carefully."""
+    families: dict[tuple[str, type], list[tuple[int, int, float]]] = {}
+    for place, pair in enumerate(pairs):
+        for number, one in enumerate(pair.tests):
+            families.setdefault((one.of, type(one.found)), []).append((place, number, one.p))
+    tests = [list(pair.tests) for pair in pairs]
+    for family in families.values():
+        for (place, number, _), p in zip(family, holm([p for _, _, p in family]), strict=True):
+            tests[place][number] = replace(tests[place][number], p_holm=p)
+    return tuple(replace(pair, tests=tuple(own)) for pair, own in zip(pairs, tests, strict=True))

@@ -1,0 +1,251 @@
+"""Cross-validation: each fold an ordinary run in a process of its own, then every image judged by a model that never
+saw its patient."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgedx.core.errors import InputOutputError, UsageError
+from edgedx.core.files import write_json, write_text
+from edgedx.core.progress import progress
+from edgedx.core.settings.recipe import Recipe
+from edgedx.core.stats.cases import Answers, Cases
+from edgedx.core.stats.resample import RESAMPLES
+from edgedx.lab.judge.evaluation import Evaluation, evaluate
+from edgedx.lab.judge.evaluation_files import predictions_csv
+from edgedx.lab.judge.figures import Figures, figures_with_intervals
+from edgedx.lab.judge.subject import open_subject
+from edgedx.lab.run.stage import RECORD, machine, versions
+
+FOLDS, REPORT, LOG = "folds", "crossval.json", "log.txt"
+SHOWN = ("auc_roc", "accuracy", "balanced_accuracy", "macro_sensitivity", "macro_specificity", "macro_f1", "ece")
+"""Figures whose mean and spread over folds are told."""
+_BLINK = 0.2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a cross-validation does.
+
+    Attributes
+    ----------
+    compress, int8 : bool
+        Make the student of each fold too, and its INT8 form.
+    device : str
+        Profile that it is made for.
+    jobs : int
+        Folds at the same time, each a process; 0: one for each GPU, without GPUs one for two cores.
+    """
+
+    recipe: Recipe
+    out: Path
+    folds: int
+    compress: bool = False
+    int8: bool = False
+    device: str = "this"
+    jobs: int = 0
+
+    def run(self, fold: int) -> Path:
+        """The run folder of a fold."""
+        return self.out / FOLDS / f"fold-{fold}"
+
+    def commands(self, fold: int, recipe: Path) -> list[list[str]]:
+        """The commands of a fold, as a user would give them; finished stages are not repeated."""
+        edgedx, run = [sys.executable, "-m", "edgedx"], str(self.run(fold))
+        own = ["--set", f"data.folds={self.folds}", "--set", f"data.fold={fold}"]
+        found = [[*edgedx, "finetune", str(recipe), "--out", run, *own, "--resume"]]
+        if self.compress:
+            found.append([*edgedx, "compress", run, *(["--int8"] if self.int8 else []), "--device", self.device])
+            found[-1].append("--resume")
+        return found
+
+
+def crossval(plan: Plan, *, resamples: int = RESAMPLES) -> dict[str, Any]:
+    """Train what is not yet trained, judge, write ``crossval.json`` and the answers, and return the report.
+
+    Raises
+    ------
+    UsageError
+        `plan.out` holds folds of another number.
+    InputOutputError
+        A fold failed; the others are finished, and kept.
+    """
+    import yaml
+
+    if len(list((plan.out / FOLDS).glob("fold-*"))) > plan.folds:
+        raise UsageError(f"{plan.out} holds more than {plan.folds} folds", next_step="name another --out")
+    recipe = plan.out / "recipe.yaml"
+    write_text(recipe, yaml.safe_dump(plan.recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    begun = time.monotonic()
+    _train(plan, recipe)
+    report = _judge(plan, resamples)
+    report["wall_seconds"] = round(time.monotonic() - begun, 1)
+    write_json(plan.out / REPORT, report)
+    return report
+
+
+def _train(plan: Plan, recipe: Path) -> None:
+    work = {fold: plan.commands(fold, recipe) for fold in range(plan.folds)}
+    gpus = _gpus()
+    jobs = min(plan.jobs or len(gpus) or max(1, (os.cpu_count() or 1) // 2), plan.folds)
+    slots = list(range(jobs))
+    waiting, failed = list(work), []
+    running: dict[int, tuple[int, subprocess.Popen[bytes], list[list[str]]]] = {}
+    with progress("training folds", sum(map(len, work.values()))) as bar:
+        try:
+            while waiting or running:
+                while waiting and slots:
+                    fold, slot = waiting.pop(0), slots.pop(0)
+                    first, *rest = work[fold]
+                    running[fold] = (slot, _start(plan, fold, first, _surroundings(slot, jobs, gpus), new=True), rest)
+                for fold in list(running):
+                    slot, process, rest = running[fold]
+                    if process.poll() is None:
+                        continue
+                    bar.advance()
+                    if process.returncode == 0 and rest:
+                        again = _start(plan, fold, rest[0], _surroundings(slot, jobs, gpus))
+                        running[fold] = (slot, again, rest[1:])
+                        continue
+                    if process.returncode:
+                        failed.append(fold)
+                        bar.advance(len(rest))
+                    del running[fold]
+                    slots.append(slot)
+                time.sleep(_BLINK)
+        finally:
+            for _, process, _ in running.values():
+                process.terminate()
+            for _, process, _ in running.values():
+                process.wait()
+    if failed:
+        failed.sort()
+        log = plan.run(failed[0]) / LOG
+        last = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        said = next((line for line in reversed(last) if line.startswith("error:")), last[-1] if last else "nothing")
+        raise InputOutputError(
+            f"fold {', '.join(map(str, failed))} failed; it said: {said.removeprefix('error: ')}",
+            next_step=f"read {log}, then repeat the command: finished folds are kept",
+        )
+
+
+def _start(plan: Plan, fold: int, command: list[str], env: dict[str, str], *, new: bool = False) -> Any:
+    folder = plan.run(fold)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOG).open("wb" if new else "ab") as log:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
+
+
+def _surroundings(slot: int, jobs: int, gpus: list[str]) -> dict[str, str]:
+    """Each process has its GPU, or its share of the cores: OpenMP threads of two processes would fight for them."""
+    env = {**os.environ}
+    if gpus:
+        env["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
+    env.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
+    return env
+
+
+def _gpus() -> list[str]:
+    import torch
+
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = torch.cuda.device_count()
+    return named.split(",")[:count] if named else [str(index) for index in range(count)]
+
+
+def subjects_of(run: Path) -> Iterator[tuple[str, Path]]:
+    """Name and path of every model of a fold that is worth judging; FP32 in ONNX is the student once more."""
+    for name in ("teacher", "student"):
+        if (run / name / RECORD).is_file():
+            yield name, run / name
+    for path in sorted(run.glob("int8/int8-*.onnx")):
+        yield path.stem, path
+
+
+def _judge(plan: Plan, resamples: int) -> dict[str, Any]:
+    found: dict[str, list[Evaluation]] = {}
+    for fold in range(plan.folds):
+        for name, path in subjects_of(plan.run(fold)):
+            found.setdefault(name, []).append(evaluate(open_subject(path), resamples=resamples))
+    found = {name: own for name, own in found.items() if len(own) == plan.folds}
+    subjects: dict[str, Any] = {}
+    for name, own in found.items():
+        cases, answers = pooled(own)
+        _write_answers(plan.out / f"out-of-fold-{name}.csv", own)
+        subjects[name] = _spread([one.figures for one in own]) | {
+            "pooled": figures_with_intervals(cases, answers, resamples=resamples).to_dict()
+        }
+    return {
+        "schema_version": 1,
+        "recipe": plan.recipe.name,
+        "synthetic": plan.recipe.synthetic,
+        "folds": plan.folds,
+        "grouped_by": "patient" if plan.recipe.data.patient_column else "image",
+        "machine": machine(),
+        "versions": versions(),
+        "subjects": subjects,
+        "against_teacher": {
+            name: _differences([one.figures for one in found["teacher"]], [one.figures for one in own])
+            for name, own in found.items()
+            if name != "teacher"
+        },
+    }
+
+
+def pooled(folds: Sequence[Evaluation]) -> tuple[Cases, Answers]:
+    """The test images of all folds as one set, each answered by the model of its fold."""
+    cases, answers = [one.asked.cases for one in folds], [one.answers for one in folds]
+    return (
+        replace(
+            cases[0],
+            names=[name for one in cases for name in one.names],
+            patients=[patient for one in cases for patient in one.patients],
+            labels=np.concatenate([one.labels for one in cases]),
+            subgroups=[group for one in cases for group in one.subgroups],
+        ),
+        replace(
+            answers[0],
+            chances=np.concatenate([one.chances for one in answers]),
+            ranks=np.concatenate([one.ranks for one in answers]),
+            decisions=[decision for one in answers for decision in one.decisions],
+        ),
+    )
+
+
+def _write_answers(path: Path, folds: Sequence[Evaluation]) -> None:
+    """As `evaluation.predictions_csv`, with the fold in front."""
+    lines = []
+    for fold, one in enumerate(folds):
+        header, *rows = predictions_csv(one.asked.cases, one.answers).splitlines()
+        lines += ([f"fold,{header}"] if fold == 0 else []) + [f"{fold},{row}" for row in rows]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def _spread(folds: Sequence[Figures]) -> dict[str, Any]:
+    values = {name: [one.overall[name].value for one in folds] for name in SHOWN}
+    for name in folds[0].classes:
+        values[f"sensitivity of {name}"] = [one.classes[name]["sensitivity"].value for one in folds]
+    return {
+        "by_fold": values,
+        "mean": {name: statistics.mean(own) for name, own in values.items()},
+        "sd": {name: statistics.stdev(own) for name, own in values.items()},
+    }
+
+
+def _differences(teacher: Sequence[Figures], other: Sequence[Figures]) -> dict[str, Any]:
+    """Mean and spread over folds of the other's figure less the teacher's."""
+    found = {}
+    for name in SHOWN[:2]:
+        gaps = [two.overall[name].value - one.overall[name].value for one, two in zip(teacher, other, strict=True)]
+        found[name] = {"by_fold": gaps, "mean": statistics.mean(gaps), "sd": statistics.stdev(gaps)}
+    return found

@@ -1,0 +1,25 @@
+"""A comparison on disk: JSON, Markdown and picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgedx.core.files import write_json, write_text
+
+from .pairs import Compared
+
+REPORT, WORDS, PICTURE = "comparison.json", "comparison.md", "comparison.png"
+
+
+def write_comparison(found: Compared, folder: Path) -> list[Path]:
+    """Write JSON, Markdown and picture into `folder` and return their paths."""
+    from edgedx.lab.run.plots import save_figure
+
+    from .plots import comparison_figure
+    from .words import markdown
+
+    written = [folder / REPORT, folder / WORDS, folder / PICTURE]
+    save_figure(comparison_figure(found), written[2])
+    write_text(written[1], markdown(found))
+    write_json(written[0], found.to_dict())
+    return written

@@ -1,0 +1,1 @@
+"""Where does a model look, and are its maps worth anything?"""

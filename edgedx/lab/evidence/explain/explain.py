@@ -1,0 +1,209 @@
+"""`edgedx explain`: heat maps of several models on the same images, how alike they are, and what they are worth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from edgedx.core.errors import UsageError
+from edgedx.core.progress import progress
+from edgedx.core.stats.metrics import Interval
+from edgedx.core.stats.resample import RESAMPLES
+from edgedx.lab.judge.subject import Subject
+
+from .curves import Curves, curves, random_maps
+from .cut import STAGES
+from .fidelity import CHANCE, alike, means
+from .images import Chosen
+from .methods import NoMap, heat_maps, require
+from .models import Explainable, classes_to_explain, opened
+from .sanity import DRAWS, Sanity, check
+
+CONTROL = "random"
+MOST_CURVES, MOST_SANITY = 100, 16
+"""Images of the curves and of the sanity check, which ask a model some hundred times about each."""
+
+Key = tuple[str, str]
+"""Model and method."""
+
+
+@dataclass
+class Explanation:
+    """Everything found.
+
+    Attributes
+    ----------
+    maps : dict of (model, method) to ndarray of shape (N, H, W)
+    missing : dict of (model, method) to reason
+    alike : dict of (model, method) to dict of str to ndarray of shape (N,)
+        Of all models but the first, against the first.
+    others : dict of method to dict of str to ndarray of shape (N,)
+        The first model's maps against its own maps of other images.
+    curves : dict of (model, method) to Curves
+        Of the first images; each model has the control too.
+    """
+
+    images: Chosen
+    subjects: list[Subject]
+    names: list[str]
+    methods: list[str]
+    wanted: str | None
+    classes: np.ndarray
+    chances: list[np.ndarray]
+    places: list[tuple[int, int] | None]
+    seed: int
+    resamples: int
+    maps: dict[Key, np.ndarray] = field(default_factory=dict)
+    missing: dict[Key, str] = field(default_factory=dict)
+    alike: dict[Key, dict[str, np.ndarray]] = field(default_factory=dict)
+    others: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    curves: dict[Key, Curves] = field(default_factory=dict)
+    sanity: list[Sanity] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def means(self, values: dict[str, np.ndarray]) -> dict[str, Interval]:
+        """Means over the images that `values` is of, the first ones."""
+        count = len(next(iter(values.values())))
+        return means(values, self.images.patients[:count], resamples=self.resamples, seed=self.seed)
+
+    def random_weights(self, method: str) -> dict[str, Interval] | None:
+        """What the first model's maps have in common with those of the same network that learned nothing."""
+        for one in self.sanity:
+            if (one.model, one.method) == (self.names[0], method):
+                return {name: value for name, value in one.stages[-1][1].items() if name in CHANCE}
+        return None
+
+    def above_others(self, key: Key) -> Interval | None:
+        """By how much a map is more alike to the first model's than that one's own map of another image is.
+
+        Rank correlations, paired; not above 0 means that nothing is shown, however high the correlation itself is.
+        """
+        if (others := self.others.get(key[1])) is None:
+            return None
+        return self.means({"above": self.alike[key]["spearman"] - others["spearman"]})["above"]
+
+    def gains(self, key: Key) -> dict[str, Interval]:
+        """By how much a method's curves are better than the control's on the same images; above 0 is better."""
+        own, blind = self.curves[key].areas(), self.curves[key[0], CONTROL].areas()
+        return self.means(
+            {
+                "deletion_gain": blind["deletion"] - own["deletion"],
+                "insertion_gain": own["insertion"] - blind["insertion"],
+            }
+        )
+
+
+def explain(
+    subjects: Sequence[Subject],
+    images: Chosen,
+    methods: Sequence[str],
+    *,
+    wanted: str | None = None,
+    device: str = "cpu",
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Explanation:
+    """Make all maps, compare them with the first model's, delete and insert by them, and randomize weights.
+
+    Parameters
+    ----------
+    wanted : str, optional
+        The class to explain; what the first model decides on each image unless given.
+
+    Raises
+    ------
+    UsageError
+        No such class, or the models do not answer the same question.
+    DependencyMissing
+        A library is not installed.
+    """
+    require(methods)
+    if wanted is not None and wanted not in subjects[0].classes:
+        raise UsageError(f"no class {wanted!r}", next_step=f"the classes are {', '.join(subjects[0].classes)}")
+    begun, few = time.perf_counter(), min(len(images), MOST_CURVES)
+    sanity = min(len(images), MOST_SANITY)
+    with opened(subjects, device) as models:
+        chances = [model.chances(images.canvases) for model in models]
+        found = Explanation(
+            images=images,
+            subjects=list(subjects),
+            names=[model.name for model in models],
+            methods=list(methods),
+            wanted=wanted,
+            classes=classes_to_explain(models[0], chances[0], wanted),
+            chances=chances,
+            places=[None if model.cut is None else model.cut.places for model in models],
+            seed=seed,
+            resamples=resamples,
+        )
+        networks = [model for model in models if model.cut is not None]
+        steps = len(models) * (len(methods) * (len(images) + few) + few)
+        steps += len(networks) * len(methods) * sanity * (1 + len(STAGES) * DRAWS)
+        with progress("explaining", steps) as bar:
+            _maps(found, models, bar.advance)
+            _compare(found)
+            _delete_and_insert(found, models, few, bar.advance)
+            for model in networks:
+                part = slice(0, sanity)
+                found.sanity += check(
+                    model,
+                    methods,
+                    images.canvases[part],
+                    found.classes[part],
+                    images.patients[part],
+                    resamples=resamples,
+                    seed=seed,
+                    advance=bar.advance,
+                )
+    found.seconds = time.perf_counter() - begun
+    return found
+
+
+def _maps(found: Explanation, models: Sequence[Explainable], advance: Any) -> None:
+    for model in models:
+        for method in found.methods:
+            key = model.name, method
+            try:
+                found.maps[key] = heat_maps(
+                    model, method, found.images.canvases, found.classes, seed=found.seed, advance=advance
+                )
+            except NoMap as error:
+                found.missing[key] = str(error)
+    if not found.maps:
+        raise UsageError(
+            f"no map can be made: {next(iter(found.missing.values()))}",
+            next_step="LIME works with every model: --methods lime; or explain the checkpoints (runs/NAME/teacher)",
+        )
+
+
+def _compare(found: Explanation) -> None:
+    """With the first model, and the first model with itself on other images."""
+    first = found.names[0]
+    for (name, method), maps in found.maps.items():
+        if name != first and (first, method) in found.maps:
+            found.alike[name, method] = alike(found.maps[first, method], maps)
+    if len(found.images) > 1:
+        # Of the same class, where there are several: an other class is looked for elsewhere.
+        other = np.arange(len(found.images))
+        for one in np.unique(found.classes):
+            rows = np.random.default_rng(found.seed).permutation(np.flatnonzero(found.classes == one))
+            other[rows] = np.roll(rows, 1)
+        alone = other == np.arange(len(other))
+        for method in found.methods:
+            if (maps := found.maps.get((first, method))) is not None:
+                told = alike(maps, maps[other])
+                found.others[method] = {key: np.where(alone, np.nan, value) for key, value in told.items()}
+
+
+def _delete_and_insert(found: Explanation, models: Sequence[Explainable], few: int, advance: Any) -> None:
+    canvases, classes = found.images.canvases[:few], found.classes[:few]
+    blind = random_maps(few, canvases.shape[1:3], found.seed)
+    for model in models:
+        tried = {method: found.maps[model.name, method][:few] for method in found.methods
+                 if (model.name, method) in found.maps}  # fmt: skip
+        for method, maps in {**tried, CONTROL: blind}.items():
+            found.curves[model.name, method] = curves(model, canvases, maps, classes, seed=found.seed, advance=advance)

@@ -1,0 +1,204 @@
+"""What `edgedx explain` writes: figures as JSON and tables, and the plain words of both.
+
+``explain.json`` (Interval is ``{value, low, high}``, a 95 % bootstrap over patients):
+
+- ``schema_version``, ``written``, ``edgedx``, ``machine``, ``versions``, ``seconds``, ``seed``, ``synthetic``,
+  ``not_for_diagnosis``, ``sentences`` (plain words, most important first), ``notes``;
+- ``data``: ``where``, ``images``, ``patients``, ``left_out`` (reason to count); ``classes``, ``explained`` (a class, or
+  "decision of NAME"), ``reference`` (the first model's name);
+- ``methods``: name to ``title``, ``package``, ``how``;
+- ``models``: ``name``, ``ran``, ``places`` ([h, w] of the last feature map, or null), ``not_available`` (method to
+  reason);
+- ``fidelity``: ``model``, ``method``, ``spearman``, ``shared``, ``iou`` (Intervals, against the reference's map of the
+  same image), ``above_other_image`` (Interval or null: rank correlation above that of ``other_image``, paired; where it
+  is not above 0, nothing is shown), and ``baselines``: ``chance`` (numbers), ``other_image`` (the reference's map of
+  another image of the same class) and ``random_weights`` (the reference without what it learned), Intervals or null;
+- ``curves``: ``model``, ``method`` (``random`` is the control), ``deletion``, ``insertion`` (Intervals, areas),
+  ``deletion_gain``, ``insertion_gain`` (Intervals, paired, above 0 is better than the control; null for the control),
+  ``deletion_curve``, ``insertion_curve`` (means, at ``fractions``);
+- ``sanity``: ``model``, ``method``, ``stages`` (``random``, ``spearman``, ``shared``, ``iou``, ``ssim``), ``passes``,
+  ``sentence``;
+- ``pictures``: ``file``, ``kind`` (fidelity, curves, sanity, image), ``caption``.
+
+Beside it ``explain.csv``, a row for each image, model and method, and ``images.csv``, which alone names the images.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgedx import __version__
+from edgedx.core.files import write_json, write_text
+from edgedx.core.stats.metrics import Interval
+from edgedx.core.table import csv_text, plain_cell
+from edgedx.lab.run.stage import machine, versions
+
+from .curves import FRACTIONS
+from .explain import CONTROL, MOST_CURVES, MOST_SANITY, Explanation, Key
+from .fidelity import CHANCE
+from .methods import METHODS
+from .pictures import draw
+
+REPORT, TABLE, NAMES = "explain.json", "explain.csv", "images.csv"
+_COARSE = 5
+
+
+def to_dict(found: Explanation, pictures: Sequence[dict[str, str]]) -> dict[str, Any]:
+    """As JSON; images are counted, never named."""
+    first, images = found.names[0], found.images
+    return {
+        "schema_version": 1,
+        "sentences": sentences(found),
+        "not_for_diagnosis": True,
+        "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "edgedx": __version__,
+        "machine": machine(),
+        "versions": {**versions(), **_library_versions()},
+        "seconds": round(found.seconds, 1),
+        "seed": found.seed,
+        "synthetic": any(subject.synthetic for subject in found.subjects),
+        "data": {
+            "where": images.where,
+            "images": len(images),
+            "patients": len(set(images.patients)),
+            "left_out": dict(Counter(reason for _, reason in images.left_out).most_common()),
+        },
+        "classes": found.subjects[0].classes,
+        "explained": found.wanted or f"decision of {first}",
+        "reference": first,
+        "methods": {name: vars(METHODS[name]) for name in found.methods},
+        "models": [
+            {
+                "name": name,
+                "ran": subject.ran,
+                "places": None if places is None else list(places),
+                "not_available": {key[1]: why for key, why in found.missing.items() if key[0] == name},
+            }
+            for name, subject, places in zip(found.names, found.subjects, found.places, strict=True)
+        ],
+        "fidelity": [_fidelity(found, key) for key in found.alike],
+        "fractions": FRACTIONS.tolist(),
+        "curve_images": min(len(images), MOST_CURVES),
+        "curves": [_curves(found, key) for key in found.curves],
+        "sanity_images": min(len(images), MOST_SANITY) if found.sanity else 0,
+        "sanity": [one.to_dict() for one in found.sanity],
+        "notes": notes(found),
+        "pictures": list(pictures),
+    }
+
+
+def _dicts(intervals: dict[str, Interval]) -> dict[str, Any]:
+    return {name: value.to_dict() for name, value in intervals.items()}
+
+
+def _fidelity(found: Explanation, key: Key) -> dict[str, Any]:
+    others, blind, above = found.others.get(key[1]), found.random_weights(key[1]), found.above_others(key)
+    return {
+        "model": key[0],
+        "method": key[1],
+        **_dicts(found.means(found.alike[key])),
+        "above_other_image": None if above is None else above.to_dict(),
+        "baselines": {
+            "chance": CHANCE,
+            "other_image": None if others is None else _dicts(found.means(others)),
+            "random_weights": None if blind is None else _dicts(blind),
+        },
+    }
+
+
+def _curves(found: Explanation, key: Key) -> dict[str, Any]:
+    one = found.curves[key]
+    better = _dicts(found.gains(key)) if key[1] != CONTROL else {"deletion_gain": None, "insertion_gain": None}
+    return {
+        "model": key[0],
+        "method": key[1],
+        **_dicts(found.means(one.areas())),
+        **better,
+        "deletion_curve": [round(float(value), 5) for value in one.deletion.mean(axis=0)],
+        "insertion_curve": [round(float(value), 5) for value in one.insertion.mean(axis=0)],
+    }
+
+
+def sentences(found: Explanation) -> list[str]:
+    """What a reader should take home."""
+    first, told = found.names[0], []
+    for name, method in found.alike:
+        mean, above = found.means(found.alike[name, method]), found.above_others((name, method))
+        if above is None or np.isnan(above.low):
+            end = "one image cannot tell what maps have in common anyway"
+        elif above.low > 0:
+            end = f"more than {first} on another image of the class ({above} above)"
+        else:
+            end = f"no more than {first} on another image of the class, so that nothing is shown"
+        told.append(
+            f"{METHODS[method].title} of {name} and {first}: rank correlation {mean['spearman']}, "
+            f"{mean['shared'].value:.0%} of the top {CHANCE['shared']:.0%} of places in common; {end}"
+        )
+    return told + [one.sentence for one in found.sanity]
+
+
+def notes(found: Explanation) -> list[str]:
+    """What to know before reading the figures."""
+    told = ["A heat map shows where an answer comes from, not whether it is right or why."]
+    for name, places in zip(found.names, found.places, strict=True):
+        if places is not None and max(places) < _COARSE:
+            told.append(
+                f"{name}'s last feature map has {places[0]} x {places[1]} places: CAM, Grad-CAM and Grad-CAM++ can "
+                "point no finer than that; larger images would"
+            )
+    told += [f"{name}, {METHODS[method].title}: n/a, {why}" for (name, method), why in found.missing.items()]
+    if any(subject.columns for subject in found.subjects):
+        told.append("what models are told beside the image (columns) counted as absent: maps are of the image alone")
+    graphs = [name for name, places in zip(found.names, found.places, strict=True) if places is None]
+    if graphs:
+        told.append(f"{', '.join(graphs)}: no check by random weights, the graph's are fixed")
+    return told
+
+
+def _library_versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in ("captum", "grad-cam", "scikit-image"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # its methods were not asked for
+            continue
+    return found
+
+
+def write_explanation(found: Explanation, folder: Path, *, pictures: int = 8) -> list[Path]:
+    """Write pictures, tables and, last, ``explain.json``; return their paths."""
+    drawn = draw(found, folder, pictures)
+    write_text(folder / NAMES, _names_csv(found))
+    write_text(folder / TABLE, _rows_csv(found))
+    write_json(folder / REPORT, to_dict(found, drawn))
+    return [folder / name for name in (REPORT, TABLE, NAMES, *(one["file"] for one in drawn))]
+
+
+def _names_csv(found: Explanation) -> str:
+    images, classes = found.images, found.subjects[0].classes
+    rows = [
+        [place + 1, plain_cell(images.names[place]), images.truths[place], classes[found.classes[place]],
+         *(f"{chances[place, found.classes[place]]:.6f}" for chances in found.chances)]
+        for place in range(len(images))
+    ]  # fmt: skip
+    return csv_text(["number", "image", "truth", "explained", *(f"probability {name}" for name in found.names)], rows)
+
+
+def _rows_csv(found: Explanation) -> str:
+    rows = []
+    for key in found.maps:
+        told = found.alike.get(key, {})
+        areas = found.curves[key].areas()
+        for place in range(len(found.images)):
+            figures = [told[name][place] if name in told else np.nan for name in CHANCE]
+            figures += [areas[name][place] if place < len(areas[name]) else np.nan for name in areas]
+            rows.append([place + 1, *key, *("" if np.isnan(one) else f"{one:.6f}" for one in figures)])
+    return csv_text(["number", "model", "method", *CHANCE, "deletion", "insertion"], rows)

@@ -1,0 +1,200 @@
+"""The pictures of `edgedx explain`: maps side by side, curves, what random weights leave, and how alike models look."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgedx.core.heatmap import OPACITY
+from edgedx.lab.run.plots import COLOURS, GRID, INK, new_figure, save_figure
+
+from .curves import FRACTIONS
+from .fidelity import CHANCE
+from .methods import METHODS
+
+if TYPE_CHECKING:
+    from .explain import Explanation
+
+NOT_FOR_DIAGNOSIS = "not for diagnosis"
+_GREY = "#8796a3"
+_SHORT = {"ig": "integrated\ngradients"}
+
+
+def draw(found: Explanation, folder: Path, pictures: int) -> list[dict[str, str]]:
+    """Write all pictures into `folder`, those of an earlier call gone; their names and captions, figures first."""
+    for old in folder.glob("image-[0-9]*.png"):
+        old.unlink()
+    drawn = []
+    summaries: tuple[tuple[str, str, Any, Any], ...] = (
+        ("fidelity", f"How alike models look to {found.names[0]}, against what is alike anyway", fidelity, found.alike),
+        ("curves", "Probability while pixels go, or come, in the order of each map", curves, found.curves),
+        ("sanity", "What is left of maps as weights become random", sanity, found.sanity),
+    )
+    for kind, caption, make, there in summaries:
+        path = folder / f"{kind}.png"
+        path.unlink(missing_ok=True)
+        if there:
+            save_figure(make(found), path)
+            drawn.append({"file": path.name, "kind": kind, "caption": f"{caption}; {NOT_FOR_DIAGNOSIS}"})
+    for place in range(min(pictures, len(found.images))):
+        path = folder / f"image-{place + 1:03d}.png"
+        save_figure(side_by_side(found, place), path)
+        drawn.append({"file": path.name, "kind": "image", "caption": _caption(found, place)})
+    return drawn
+
+
+def _caption(found: Explanation, place: int) -> str:
+    name = found.subjects[0].classes[found.classes[place]]
+    truth = f", is {found.images.truths[place]}" if found.images.truths[place] else ""
+    return f"image {place + 1}{truth}; maps for {name}; {NOT_FOR_DIAGNOSIS}"
+
+
+def side_by_side(found: Explanation, place: int) -> Any:
+    """One image: a row for each model, a column for each method, all in one scale of colours.
+
+    Each map is shown against its own strongest places, since units differ between methods: colours say where, and never
+    how sure.
+    """
+    methods = [method for method in found.methods if any((name, method) in found.maps for name in found.names)]
+    figure, axes = new_figure(1.65 * (len(methods) + 1) + 0.5, 1.6 * len(found.names) + 0.85)
+    axes[0].remove()
+    canvas = found.images.canvases[place]
+    picture = canvas.astype(np.float32) / np.iinfo(canvas.dtype).max
+    across, heat = len(methods) + 1, None
+    for row, name in enumerate(found.names):
+        chance = found.chances[row][place, found.classes[place]]
+        for column, method in enumerate(["", *methods]):
+            axis = figure.add_subplot(len(found.names), across, row * across + column + 1)
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+            if row == 0:
+                title = _SHORT.get(method, METHODS[method].title) if method else "input"
+                axis.set_title(title, fontsize=8.5, color=INK)
+            if not method:
+                axis.set_ylabel(f"{name}\np = {chance:.2f}", fontsize=8.5, color=INK)
+            maps = found.maps.get((name, method))
+            if method and maps is None:
+                axis.set_aspect("equal")
+                axis.set(xlim=(0, 1), ylim=(0, 1))
+                why = textwrap.fill(found.missing[name, method], 26)
+                axis.text(0.5, 0.5, f"n/a\n{why}", ha="center", va="center", fontsize=6.5, color=_GREY)
+                continue
+            axis.imshow(picture, cmap="gray" if picture.ndim == 2 else None, vmin=0, vmax=1)
+            if maps is not None:
+                # No single pixel sets the scale: with gradients it would leave all others dark.
+                strongest = max(float(np.percentile(maps[place], 99.5)), 1e-12)
+                shown = np.clip(maps[place] / strongest, 0, 1)
+                heat = axis.imshow(shown, cmap="inferno", alpha=_opacity(shown), vmin=0, vmax=1)
+    figure.suptitle(_caption(found, place), fontsize=9, color=INK)
+    if heat is not None:
+        import matplotlib.cm as cm
+        from matplotlib.colors import Normalize
+
+        scale = cm.ScalarMappable(Normalize(0, 1), "inferno")
+        bar = figure.colorbar(scale, ax=figure.axes, shrink=0.7, fraction=0.03, pad=0.015, ticks=[0, 1])
+        bar.ax.set_yticklabels(["none", "most"], fontsize=7.5, color=INK)
+        bar.outline.set_visible(False)
+    return figure
+
+
+def _opacity(shown: np.ndarray) -> np.ndarray:
+    """Faint where the map says little, so that the image stays readable; never so faint that single pixels are lost."""
+    return np.asarray((OPACITY + 0.25) * np.sqrt(shown))
+
+
+def _colour(found: Explanation, method: str) -> str:
+    return COLOURS[found.methods.index(method) % len(COLOURS)] if method in found.methods else _GREY
+
+
+def _title(method: str) -> str:
+    return METHODS[method].title if method in METHODS else "random order"
+
+
+def fidelity(found: Explanation) -> Any:
+    """A row for each model and method: rank correlation and shared top places, with what is alike anyway as marks."""
+    keys = sorted(found.alike, key=lambda key: found.methods.index(key[1]))
+    figure, axes = new_figure(8, 1.1 + 0.34 * len(keys), 2)
+    told = {"spearman": "rank correlation", "shared": f"share of the top {CHANCE['shared']:.0%} in common"}
+    for axis, (figure_name, words) in zip(axes, told.items(), strict=True):
+        for height, key in enumerate(keys):
+            one = found.means({figure_name: found.alike[key][figure_name]})[figure_name]
+            colour = _colour(found, key[1])
+            span = [[one.value - one.low], [one.high - one.value]]
+            axis.errorbar(one.value, height, xerr=span, fmt="o", color=colour, capsize=3, markersize=5)
+            others = found.others.get(key[1])
+            if others is not None:
+                mean = found.means({figure_name: others[figure_name]})[figure_name].value
+                axis.scatter(mean, height, marker="|", s=90, color=INK, label="reference, another image" * (not height))
+            if (blind := found.random_weights(key[1])) is not None:
+                axis.scatter(blind[figure_name].value, height, marker="x", s=26, color=_GREY,
+                             label="reference, random weights" * (not height))  # fmt: skip
+        axis.tick_params(labelsize=8)
+        axis.axvline(CHANCE[figure_name], color=_GREY, linewidth=0.9, linestyle=":", label="chance")
+        axis.set(xlabel=words, yticks=range(len(keys)), xlim=(min(-0.05, axis.get_xlim()[0]), 1.02))
+        axis.set_yticklabels([f"{key[0]}, {METHODS[key[1]].title}" for key in keys], fontsize=8)
+        axis.set_ylim(len(keys) - 0.5, -0.5)
+    axes[1].set_yticklabels([])
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=8, frameon=False)
+    return figure
+
+
+def curves(found: Explanation) -> Any:
+    """A column for each model: deletion above, insertion below; the control dashed."""
+    figure, axes = new_figure(2.9 * len(found.names) + 1.6, 4.6)
+    axes[0].remove()
+    made: dict[str, Any] = {}
+    for column, name in enumerate(found.names):
+        for row, kind in enumerate(("deletion", "insertion")):
+            axis = figure.add_subplot(2, len(found.names), row * len(found.names) + column + 1)
+            axis.spines[["top", "right"]].set_visible(False)
+            axis.grid(color=GRID, linewidth=0.6)
+            axis.tick_params(colors=INK, labelsize=7.5)
+            for (model, method), one in found.curves.items():
+                if model != name:
+                    continue
+                line = "-" if method in METHODS else "--"
+                values = getattr(one, kind).mean(axis=0)
+                (made[method],) = axis.plot(FRACTIONS, values, line, color=_colour(found, method), linewidth=1.4)
+            axis.set(xlim=(0, 1), ylim=(0, 1.02))
+            if row == 0:
+                axis.set_title(name, fontsize=9, color=INK)
+            words = "pixels gone" if row == 0 else "pixels there"
+            axis.set_xlabel(f"share of {words}", fontsize=8)
+            if column == 0:
+                axis.set_ylabel(f"{kind}\nprobability", fontsize=8)
+    order = [method for method in (*found.methods, *made) if method in made]
+    order = list(dict.fromkeys(order))
+    figure.legend([made[method] for method in order], [_title(method) for method in order],
+                  loc="outside right center", fontsize=8, frameon=False)  # fmt: skip
+    return figure
+
+
+def sanity(found: Explanation) -> Any:
+    """A panel for each model: rank correlation to the trained network's maps, stage by stage."""
+    from .sanity import LIMIT
+
+    models = list(dict.fromkeys(one.model for one in found.sanity))
+    figure, axes = new_figure(3.3 * len(models) + 1.6, 3.1, len(models))
+    made: dict[str, Any] = {}
+    for axis, model in zip(axes, models, strict=True):
+        for one in (each for each in found.sanity if each.model == model):
+            stages: Sequence[Any] = one.stages
+            values = [1.0, *(told["spearman"].value for _, told in stages)]
+            made[one.method] = axis.plot(values, marker="o", markersize=3, color=_colour(found, one.method))[0]
+        axis.axhline(LIMIT, color=_GREY, linewidth=0.9, linestyle=":")
+        axis.axhline(0, color=INK, linewidth=0.6)
+        axis.set_xticks(range(len(values)))
+        axis.set_xticklabels(["trained", *(name for name, _ in stages)], fontsize=7.5, rotation=30, ha="right")
+        axis.set_ylim(min(-0.3, axis.get_ylim()[0]), 1.05)
+        axis.tick_params(axis="y", labelsize=7.5)
+        axis.set_title(model, fontsize=9, color=INK)
+        axis.set_xlabel("layers with random weights", fontsize=8)
+    axes[0].set_ylabel("rank correlation to the trained maps", fontsize=8)
+    figure.legend(list(made.values()), [_title(method) for method in made], loc="outside right center", fontsize=8,
+                  frameon=False)  # fmt: skip
+    return figure

@@ -1,0 +1,279 @@
+"""The words of a report: plain sentences and rows of tables, the same for the page and for its Markdown twin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from edgedx.core.stats.metrics import Interval
+
+from .collect import Collected, Judged
+
+NOT_A_DEVICE = "Research software, not a medical device. Not for diagnosis."
+ROWS = {
+    "auc_roc": "AUC-ROC",
+    "auc_pr": "AUC-PR",
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "exact_match": "All findings right",
+    "ece": "Calibration error (ECE)",
+    "brier": "Brier score",
+}
+PER_CLASS = {"sensitivity": "Sensitivity (recall)", "specificity": "Specificity", "precision": "Precision", "f1": "F1"}
+
+Cell = Interval | str
+_COLUMNS = 3
+"""Classes that fit beside one another on a phone."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a header; the first column names the row."""
+
+    header: list[str]
+    rows: list[list[Cell]]
+
+
+def title_of(model: Judged) -> str:
+    """``int8-u8s8, 8-bit``."""
+    more = {"teacher": "full model", "student": "compressed, 32-bit"}.get(
+        model.name, "8-bit" if "int8" in model.name else ""
+    )
+    return f"{model.name}, {more}" if more else model.name
+
+
+def shown(found: Collected) -> list[Judged]:
+    """Teacher, student and what ships: more columns do not fit a phone, and more lines could not be told apart."""
+    return [one for one in found.models if one.name in ("teacher", "student", found.shipped.name)]
+
+
+def summary(found: Collected) -> list[str]:
+    """Plain sentences for somebody who reads nothing else."""
+    best, teacher = found.shipped, next(one for one in found.models if one.name == "teacher")
+    told = []
+    if found.recipe.synthetic:
+        told.append("The images are SYNTHETIC: no figure here says anything about patients.")
+    positive = found.recipe.task.positive
+    figures = best.figures
+    who = "image" if figures.patients == figures.images else "patient"
+    told.append(
+        f"The model that {'ships' if found.bundle else 'would ship'} ({title_of(best)}) was judged on {figures.images} "
+        f"{found.split} images"
+        + (f" of {figures.patients} patients" if who == "patient" else "")
+        + f" that it was not trained with. Its AUC is {in_words(figures.overall['auc_roc'])}; 1 is perfect, 0.5 "
+        f"is guessing."
+    )
+    if positive is not None:
+        one = figures.classes[positive]
+        told.append(
+            f"Of 100 images with {positive} it misses about {100 * (1 - one['sensitivity'].value):.0f}; of 100 "
+            f"without, it "
+            f"raises a false alarm on about {100 * (1 - one['specificity'].value):.0f}. Of its alarms here, "
+            f"{one['precision'].value:.0%} were right, with {positive} in {one['prevalence'].value:.0%} of the images; "
+            "where it is rarer, fewer are."
+        )
+    else:
+        worst = min(figures.classes, key=lambda name: _or_one(figures.classes[name]["sensitivity"].value))
+        told.append(
+            f"Its balanced accuracy is {in_words(figures.overall['balanced_accuracy'])}. It is weakest in "
+            f"finding {worst}: "
+            f"{in_words(figures.classes[worst]['sensitivity'])} of them."
+        )
+    if found.lost is not None:
+        drop = found.lost.whole.auc.drop
+        verb = "loses" if drop.value >= 0 else "gains"
+        low, high = (drop.low, drop.high) if drop.value >= 0 else (-drop.high, -drop.low)
+        size = _size_words(teacher, best)
+        told.append(
+            f"Against the full model it {verb} {abs(drop.value):.3f} AUC (95 % interval {low:.3f} to {high:.3f}){size}."
+        )
+    told.append(gate_sentence(found))
+    if best.parts.gap is not None:
+        told.append(f"By subgroup, {best.parts.gap.sentence[0].lower()}{best.parts.gap.sentence[1:]}.")
+    elif found.cases.subgroups and not any(found.cases.subgroups):
+        told.append(
+            "Subgroups (sex, age, device, site) are not named in this data set: whether it serves all alike is "
+            "not known."
+        )
+    else:
+        told.append("No subgroup was large enough to be judged: whether it serves all alike is not known.")
+    return told
+
+
+def gate_sentence(found: Collected) -> str:
+    """What the gate said."""
+    verdict = found.verdict
+    if verdict is None:
+        return "The gate was not asked yet: edgedx gate RUN."
+    passed = "passed" if verdict["passed"] else "did NOT pass"
+    ran = str(verdict.get("ran", ""))
+    who = "It" if not ran or f"variant {found.shipped.name}," in ran else f"What was judged then ({ran})"
+    return f"{who} {passed} the gate on {verdict['split']}: {verdict['sentence']}."
+
+
+def _size_words(teacher: Judged, best: Judged) -> str:
+    one, two = teacher.facts.get("bytes"), best.facts.get("bytes")
+    if not one or not two or one <= two:
+        return ""
+    return f", in {two / 1e6:.1f} MB instead of {one / 1e6:.1f}"
+
+
+def in_words(value: Interval) -> str:
+    """``0.970 (95 % interval 0.954 to 0.982)``."""
+    return f"{value.value:.3f} (95 % interval {value.low:.3f} to {value.high:.3f})"
+
+
+def _or_one(value: float) -> float:
+    return value if value == value else 1.0
+
+
+def side_by_side(found: Collected) -> Table:
+    """All models, figure by figure; of a binary task those of the positive class, else macro means."""
+    models = shown(found)
+    positive = found.recipe.task.positive
+    rows: list[list[Cell]] = []
+    for key, word in ROWS.items():
+        if all(key in one.figures.overall for one in models):
+            rows.append([word, *(one.figures.overall[key] for one in models)])
+    for key, word in PER_CLASS.items():
+        label = f"{word}, {positive}" if positive else f"{word}, macro"
+        rows.insert(len(rows) - 2, [label, *(_lead(one, key, positive) for one in models)])
+    rows.append(["Decides at", *(one.answers.point or "argmax" for one in models)])
+    rows.append(["File", *(f"{one.facts['bytes'] / 1e6:.2f} MB" if one.facts.get("bytes") else "-" for one in models)])
+    return Table(["", *(one.name for one in models)], rows)
+
+
+def _lead(model: Judged, key: str, positive: str | None) -> Interval:
+    return model.figures.classes[positive][key] if positive else model.figures.overall[f"macro_{key}"]
+
+
+def by_class(found: Collected) -> Table:
+    """Figures of each class of what ships."""
+    words = {
+        "auc_roc": "AUC-ROC",
+        "auc_pr": "AUC-PR",
+        "sensitivity": "Sensitivity",
+        "specificity": "Specificity",
+        "precision": "Precision",
+        "f1": "F1",
+    }
+    figures = found.shipped.figures
+    heads = [f"{name} ({figures.support[name]})" for name in figures.classes]
+    macro = {key: figures.overall[f"macro_{key}"] for key in words}
+    columns = [*figures.classes.values(), macro]
+    if len(heads) <= _COLUMNS:
+        rows: list[list[Cell]] = [[word, *(one[key] for one in columns)] for key, word in words.items()]
+        return Table(["", *heads, "macro mean"], rows)
+    rows = [[head, *(one[key] for key in words)] for head, one in zip([*heads, "macro mean"], columns, strict=True)]
+    return Table(["class (images)", *words.values()], rows)
+
+
+def at_specificity(found: Collected) -> Table:
+    """Sensitivity at fixed specificity of what ships."""
+    positive = found.recipe.task.positive
+    figures = found.shipped.figures
+    names = [positive] if positive else list(figures.classes)
+    keys = [key for key in figures.classes[names[0]] if "_at_specificity_" in key]
+    rows: list[list[Cell]] = [[name, *(figures.classes[name][key] for key in keys)] for name in names]
+    return Table(["sensitivity for", *(f"at specificity {key.rpartition('_')[2]}" for key in keys)], rows)
+
+
+def by_subgroup(found: Collected) -> Table | None:
+    """AUC of each subgroup before and after compression; None where there is none."""
+    if found.lost is None:
+        parts = found.shipped.parts.subgroups
+        rows: list[list[Cell]] = [[f"{one.name} ({one.images})", *one.figures.values()] for one in parts]
+        return Table(["subgroup (images)", "AUC", "Sensitivity", "Specificity"], rows) if rows else None
+    rows = [
+        [f"{part.name} ({part.images})", part.auc.teacher, part.auc.student, part.auc.drop]
+        for part in found.lost.subgroups
+    ]
+    return Table(["subgroup (images)", "AUC, teacher", f"AUC, {found.shipped.name}", "lost"], rows) if rows else None
+
+
+def counts(found: Collected) -> Table:
+    """Images by class and split."""
+    splits = list(found.data["splits"])
+    rows: list[list[Cell]] = [
+        [name, *(str(one.get(split, 0)) for split in splits)] for name, one in found.data["classes"].items()
+    ]
+    rows.append(["all images", *(str(found.data["splits"][split]) for split in splits)])
+    return Table(["class", *splits], rows)
+
+
+def exclusions(found: Collected) -> list[str]:
+    """What was left out of the data set, and what it warns of."""
+    told = [f"{count} left out: {reason}" for reason, count in found.data.get("excluded", {}).items()]
+    return [*(told or ["No image was left out."]), *found.data.get("warnings", [])]
+
+
+def not_judged(found: Collected) -> list[str]:
+    """Subgroups that are too small."""
+    return [f"{name}: not judged, {why}" for name, why in found.shipped.parts.not_judged]
+
+
+def card(found: Collected) -> Iterator[tuple[str, list[str]]]:
+    """The model card: heading and items."""
+    recipe, best = found.recipe, found.shipped
+    teacher = next(one for one in found.models if one.name == "teacher")
+    task = recipe.task
+    kinds = {"binary": "one finding or not", "multiclass": "one of several", "multilabel": "any number of findings"}
+    asked = ", ".join(task.classes)
+    yield (
+        "Intended use",
+        [
+            f"{recipe.title}.",
+            f"Tells {kinds[task.kind]}: {asked}. A second look for research and evaluation, read together with "
+            f"the image.",
+            f"Accepts modality {', '.join(recipe.accept.modality) or 'any'}"
+            + (f", body part {', '.join(recipe.accept.body_part)}" if recipe.accept.body_part else "")
+            + f", at least {recipe.accept.min_side} pixels on the shorter side; others are refused.",
+        ],
+    )
+    yield (
+        "Not for",
+        [
+            NOT_A_DEVICE,
+            "Findings other than those above are not looked for. Other ages, devices, sites or views than those "
+            "of the data "
+            "set below were not judged.",
+        ],
+    )
+    yield (
+        "Model",
+        [
+            f"Full model: {teacher.facts['backbone']}, weights from {teacher.facts['weights_from']}.",
+            f"{'Ships' if found.bundle else 'Would ship'}: {title_of(best)}, input {recipe.preprocess.size[0]} "
+            f"x {recipe.preprocess.size[1]} pixels, {recipe.preprocess.colour}.",
+            "Decides at " + _point_words(best) + ", chosen on the validation split.",
+        ],
+    )
+    data = found.data
+    yield (
+        "Data",
+        [
+            f"{data['images']} images of {data['patients']} patients (where none is named, each image is its "
+            f"own), split by patient."
+            if data["patients"] < data["images"]
+            else f"{data['images']} images; patients are not named, so each image is its own.",
+            *(f"Licence of {what}: {licence}" for what, licence in recipe.licences.items()),
+        ],
+    )
+    yield (
+        "Limits",
+        [
+            "Judged on one data set alone. Check it on images of the clinic that will use it: edgedx gate "
+            "BUNDLE --data FOLDER.",
+            f"Intervals are 95 % bootstrap over "
+            f"{'patients' if best.figures.patients < best.figures.images else 'images'} "
+            f"({best.figures.resamples} resamples); they tell chance, not differences between clinics.",
+            *(["Trained on SYNTHETIC images."] if recipe.synthetic else []),
+        ],
+    )
+    versions = ", ".join(f"{name} {version}" for name, version in found.made["versions"].items())
+    yield "Made with", [versions, f"{found.made['machine']}; {found.made['hours_of_all_stages']:.2f} h for all stages"]
+
+
+def _point_words(model: Judged) -> str:
+    values = "; ".join(f"{name} from {value:.3f}" for name, value in model.answers.thresholds.items())
+    return f"{model.answers.point} ({values})" if values else "the likeliest class"

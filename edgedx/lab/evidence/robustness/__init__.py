@@ -1,0 +1,1 @@
+"""What worse and foreign images cost."""

@@ -1,0 +1,265 @@
+"""What a model does with worse images and foreign ones, its teacher beside it: `edgedx robustness`.
+
+``robustness.json`` holds, by model: ``clean`` and ``corrupted`` (by corruption, five strengths), each with ``auc``,
+``ece``, of binary tasks ``sensitivity`` and ``specificity``, ``covered`` (share of each class whose conformal set holds
+it) and ``set_size``; ``lost_to_first`` beside them, the first model's AUC less its own, paired; ``mean_auc`` over all
+corruptions and strengths; ``foreign`` (by set) and ``noticed`` (by corruption, five strengths), each by score with
+``auroc`` and ``fpr95``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedx.core.errors import DataError, UsageError
+from edgedx.core.preprocess import Canvas
+from edgedx.core.progress import progress
+from edgedx.core.stats.cases import Answers, Cases, answers_of_logits, probabilities
+from edgedx.core.stats.conformal import ALPHA, SetThresholds, calibrate, coverage
+from edgedx.core.stats.metrics import Interval, roc_auc
+from edgedx.core.stats.ood import energy, fit_space
+from edgedx.core.stats.paired import compare, figures_of
+from edgedx.device.runtime.runner import Output
+from edgedx.lab.data.dataset import Dataset, load_dataset
+from edgedx.lab.judge.subject import Subject
+from edgedx.lab.run.stage import machine, versions
+
+from .corrupt import CORRUPTIONS, corrupt
+from .foreign import foreign_canvases, is_here
+
+STRENGTHS = (1, 2, 3, 4, 5)
+NEIGHBOURS = 10
+_MOST_TRAIN = 5000
+_BATCH = 64
+Score = Callable[[Output], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a model said to one set of images."""
+
+    output: Output
+    answers: Answers
+    figures: dict[str, Any]
+
+
+def robustness(subjects: Sequence[Subject], *, split: str = "test", seed: int = 0) -> dict[str, Any]:
+    """Ask all subjects, and return what ``robustness.json`` holds.
+
+    Parameters
+    ----------
+    subjects : sequence of Subject
+        Of one run; the first is what the others are compared with.
+
+    Raises
+    ------
+    UsageError
+        A subject lies in no run, or they are of several.
+    DataError
+        The split has no image.
+    """
+    first = subjects[0]
+    if any(one.run is None or one.whole is None for one in subjects) or len({one.run for one in subjects}) > 1:
+        raise UsageError("the models must lie in one run, whose data they are asked", next_step="name it: --run RUN")
+    assert first.run is not None and first.recipe is not None
+    recipe, data = first.recipe, load_dataset(first.run / "data", first.task, first.preprocess)
+    part = data.subset(split)
+    if not len(part):
+        raise DataError(f"{first.run / 'data'} has no image in {split}", next_step="choose val or test")
+    sets = {
+        kind: [name for name in names if is_here(name)]
+        for kind, names in (("near", recipe.foreign.near), ("far", recipe.foreign.far))
+    }
+    missing = [name for name in (*recipe.foreign.near, *recipe.foreign.far) if not is_here(name)]
+    strangers = {
+        f"{kind}: {name}": foreign_canvases(name, first.preprocess, seed)
+        for kind, names in sets.items()
+        for name in names
+    }
+    models: list[dict[str, Any]] = []
+    spoken: list[Heard] = []
+    whole = len(subjects) * (len(part) * (1 + len(STRENGTHS) * len(CORRUPTIONS)))
+    with progress("asking about worse images", whole) as bar:
+        for subject in subjects:
+            judge = _Judge(subject, data, part, seed, bar.advance)
+            found, heard = judge.work(strangers, spoken)
+            spoken = spoken or heard
+            models.append(found)
+    return {
+        "schema_version": 1,
+        "recipe": recipe.name,
+        "synthetic": recipe.synthetic,
+        "date": time.strftime("%Y-%m-%d"),
+        "split": split,
+        "images": len(part),
+        "patients": len(set(part.patients)),
+        "seed": seed,
+        "corruptions": {name: {"unit": one.unit, "strengths": one.strengths} for name, one in CORRUPTIONS.items()},
+        "foreign_images": {name: len(canvases) for name, canvases in strangers.items()},
+        "foreign_missing": missing,
+        "coverage_promised": 1 - ALPHA,
+        "models": models,
+        "machine": machine(),
+        "versions": versions(),
+    }
+
+
+class _Judge:
+    """One subject on all images."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        data: Dataset,
+        part: Dataset,
+        seed: int,
+        advance: Callable[[int], object],
+    ) -> None:
+        self.subject, self.data, self.part = subject, data, part
+        self.seed, self.advance = seed, advance
+        self.cases = Cases(part.names, part.patients, part.labels, [{}] * len(part), subject.task, subject.classes,
+                           subject.positive)  # fmt: skip
+
+    def work(self, strangers: Mapping[str, Canvas], first: Sequence[Heard]) -> tuple[dict[str, Any], list[Heard]]:
+        """Everything; and what was said to clean and corrupted images, for those that are compared with it."""
+        assert self.subject.whole is not None
+        with self.subject.whole() as infer:
+            self.infer = infer
+            train = self._few(self.data.subset("train"))
+            known = self._ask(train)
+            sets = self._sets()
+            scores = scores_of(known, None if self.subject.task == "multilabel" else train.labels)
+            clean = self._heard(self._ask(self.part), sets)
+            self.advance(len(self.part))
+            corrupted: dict[str, list[Heard]] = {}
+            for name in CORRUPTIONS:
+                corrupted[name] = []
+                for strength in STRENGTHS:
+                    corrupted[name].append(self._heard(self._ask(self.part, name, strength), sets))
+                    self.advance(len(self.part))
+            foreign = {name: self._said(canvases) for name, canvases in strangers.items()}
+        heard = [clean, *(one for several in corrupted.values() for one in several)]
+        if first:
+            for own, other in zip(heard, first, strict=True):
+                own.figures["lost_to_first"] = _lost(self.cases, other.answers, own.answers)
+        inside = {name: score(clean.output) for name, score in scores.items()}
+        told = lambda output: {name: _told_apart(inside[name], score(output)) for name, score in scores.items()}  # noqa: E731
+        return {
+            "name": self.subject.name,
+            "ran": self.subject.ran,
+            "clean": clean.figures,
+            "corrupted": {name: [one.figures for one in several] for name, several in corrupted.items()},
+            "mean_auc": float(np.mean([one.figures["auc"]["value"] for one in heard[1:]])),
+            "foreign": {name: told(output) for name, output in foreign.items()},
+            "noticed": {name: [told(one.output) for one in several] for name, several in corrupted.items()},
+        }, heard
+
+    def _few(self, part: Dataset) -> Dataset:
+        chosen = np.random.default_rng(self.seed).permutation(len(part))[:_MOST_TRAIN]
+        return part.take(np.sort(chosen))
+
+    def _ask(self, part: Dataset, name: str = "", strength: int = 0) -> Output:
+        said, number = [], 0
+        for canvases, columns in part.inputs(_BATCH):
+            if strength:
+                rngs = [np.random.default_rng((self.seed, strength, number + place)) for place in range(len(canvases))]
+                canvases = np.stack(
+                    [corrupt(one, name, strength, rng) for one, rng in zip(canvases, rngs, strict=True)]
+                )
+            number += len(canvases)
+            said.append(self.infer(canvases, columns if self.subject.columns else None))
+        return _joined(said)
+
+    def _said(self, canvases: Canvas) -> Output:
+        return _joined([self.infer(canvases[at : at + _BATCH]) for at in range(0, len(canvases), _BATCH)])
+
+    def _sets(self) -> SetThresholds | None:
+        """Conformal thresholds as `deploy` fits them, on val; None where it is too small."""
+        val = self.data.subset("val")
+        chances = probabilities(self._ask(val).logits, self.subject.task, self.subject.temperature)
+        try:
+            return calibrate(self.subject.classes, val.labels, chances)
+        except ValueError:
+            return None
+
+    def _heard(self, output: Output, sets: SetThresholds | None) -> Heard:
+        answers = answers_of_logits(self.cases, output.logits, self.subject.temperature, self.subject.points[0])
+        intervals, calibration = figures_of(self.cases, answers, seed=self.seed)
+        figures: dict[str, Any] = {name: one.to_dict() for name, one in intervals.items()}
+        figures["ece"] = calibration["ece"]
+        if sets is not None:
+            least = np.array([sets.least[name] for name in self.subject.classes])
+            covered = coverage(sets, self.subject.classes, self.cases.labels, answers.chances)
+            figures["covered"] = {name: None if np.isnan(share) else share for name, share in covered.items()}
+            figures["set_size"] = float((answers.chances >= least).sum(axis=1).mean())
+        return Heard(output, answers, figures)
+
+
+def scores_of(train: Output, labels: NDArray[np.int64] | None) -> dict[str, Score]:
+    """Scores of how unlike the training images an answer is: energy, Mahalanobis distance, nearest neighbours."""
+    found: dict[str, Score] = {"energy": lambda output: energy(output.logits)}
+    if train.features is None:
+        return found
+    space = fit_space(train.features, labels)
+    found["mahalanobis"] = lambda output: space.distance(_features(output))
+    found["knn"] = lambda output: nearest(_features(train), _features(output))
+    return found
+
+
+def nearest(known: NDArray[Any], asked: NDArray[Any], neighbours: int = NEIGHBOURS) -> NDArray[np.float64]:
+    """Distance to the k-th nearest training image, features at unit length (Sun et al., ICML 2022).
+
+    Parameters
+    ----------
+    known : ndarray of shape (M, D)
+        Features of training images.
+    asked : ndarray of shape (N, D)
+
+    Returns
+    -------
+    ndarray of shape (N,), float64
+    """
+    unit, own = (_unit(np.asarray(values, np.float64)) for values in (known, asked))
+    count = min(neighbours, len(unit))
+    squared = np.concatenate(
+        [np.partition(2 - 2 * own[at : at + 256] @ unit.T, count - 1, axis=1)[:, count - 1]
+         for at in range(0, len(own), 256)]
+    )  # fmt: skip
+    return np.asarray(np.sqrt(np.maximum(squared, 0.0)))
+
+
+def _unit(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12))
+
+
+def fpr95(inside: NDArray[Any], outside: NDArray[Any]) -> float:
+    """Share of foreign images that pass where 95 % of the own images do; a greater score is more foreign."""
+    return float(np.mean(outside <= np.quantile(inside, 0.95)))
+
+
+def _told_apart(inside: NDArray[Any], outside: NDArray[Any]) -> dict[str, float]:
+    truth = np.r_[np.zeros(len(inside)), np.ones(len(outside))]
+    return {"auroc": roc_auc(truth, np.r_[inside, outside]), "fpr95": fpr95(inside, outside)}
+
+
+def _lost(cases: Cases, first: Answers, own: Answers) -> dict[str, float | None]:
+    drop: Interval = compare(cases, first, own).whole.auc.drop
+    return drop.to_dict()
+
+
+def _features(output: Output) -> NDArray[np.float32]:
+    assert output.features is not None
+    return output.features
+
+
+def _joined(said: Sequence[Output]) -> Output:
+    features = [one.features for one in said if one.features is not None]
+    return Output(
+        np.concatenate([one.logits for one in said]), np.concatenate(features) if len(features) == len(said) else None
+    )

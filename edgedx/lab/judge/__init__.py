@@ -1,0 +1,1 @@
+"""A model asked and judged: figures, evaluation, gate."""

@@ -1,0 +1,149 @@
+"""One model by subgroup: figures of each that is large enough, and the largest gap between two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from edgedx.core.stats.cases import Answers, Cases
+from edgedx.core.stats.metrics import Interval
+from edgedx.core.stats.paired import subgroup_rows
+from edgedx.core.stats.resample import RESAMPLES, Statistic, draw, mean_of
+
+from .figures import class_statistics, paired_difference
+
+KINDS = ("auc_roc", "sensitivity", "specificity")
+
+
+@dataclass(frozen=True)
+class Subgroup:
+    """Figures of the images that share a value of a column; of a binary task's positive class, else macro means."""
+
+    column: str
+    value: str
+    images: int
+    patients: int
+    figures: dict[str, Interval]
+
+    @property
+    def name(self) -> str:
+        """``sex F``."""
+        return f"{self.column} {self.value}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON: NaN becomes null."""
+        return {
+            "column": self.column,
+            "value": self.value,
+            "images": self.images,
+            "patients": self.patients,
+            **{name: value.to_dict() for name, value in self.figures.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The largest difference between two subgroups of one column.
+
+    Attributes
+    ----------
+    difference : Interval
+        Better less worse. Its level is corrected for the number of pairs looked at (Bonferroni): the largest of many
+        differences is large by chance.
+    compared : int
+        Pairs looked at.
+    """
+
+    kind: str
+    column: str
+    better: str
+    worse: str
+    difference: Interval
+    compared: int
+
+    @property
+    def proven(self) -> bool:
+        """Whether chance alone does not explain it."""
+        return bool(self.difference.low > 0)
+
+    @property
+    def sentence(self) -> str:
+        """Plain words."""
+        word = {"auc_roc": "AUC"}.get(self.kind, self.kind)
+        told = f"largest gap: {word} of {self.column} {self.worse} is {self.difference} below that of {self.better}"
+        return told + ("" if self.proven else "; chance alone could explain it")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "figure": self.kind,
+            "column": self.column,
+            "better": self.better,
+            "worse": self.worse,
+            "difference": self.difference.to_dict(),
+            "compared": self.compared,
+            "proven": self.proven,
+            "sentence": self.sentence,
+        }
+
+
+@dataclass(frozen=True)
+class Disparity:
+    """All subgroups, those too small to be judged with the reason, and the largest gap (None: nothing to compare)."""
+
+    subgroups: tuple[Subgroup, ...]
+    not_judged: tuple[tuple[str, str], ...]
+    gap: Gap | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "subgroups": [one.to_dict() for one in self.subgroups],
+            "not_judged": [{"subgroup": name, "why": why} for name, why in self.not_judged],
+            "largest_gap": self.gap.to_dict() if self.gap else None,
+        }
+
+
+def disparity(cases: Cases, answers: Answers, *, resamples: int = RESAMPLES, seed: int = 0) -> Disparity:
+    """Figures by subgroup, all on the same resamples of patients."""
+    parts, not_judged = subgroup_rows(cases)
+    statistics: dict[tuple[str, str, str], Statistic] = {}
+    for key, rows in parts.items():
+        classes, _ = class_statistics(cases, answers, rows)
+        lead = classes[list(cases.classes).index(cases.positive)] if cases.positive is not None else None
+        for kind in KINDS:
+            statistics[key + (kind,)] = lead[kind] if lead is not None else mean_of([one[kind] for one in classes])
+    drawn = draw(
+        {"\x00".join(key): of for key, of in statistics.items()}, cases.patients, resamples=resamples, seed=seed
+    )
+    draws = {key: drawn["\x00".join(key)] for key in statistics}
+    names = np.asarray(cases.patients)
+    found = tuple(
+        Subgroup(
+            *key,
+            int(rows.sum()),
+            len(set(names[rows].tolist())),
+            {kind: draws[key + (kind,)].interval() for kind in KINDS},
+        )
+        for key, rows in parts.items()
+    )
+    pairs = [(kind, one, two) for kind in KINDS for one, two in _pairs(list(parts))]
+    gaps = []
+    for kind, one, two in pairs:
+        first, second = draws[one + (kind,)], draws[two + (kind,)]
+        if np.isnan(first.value) or np.isnan(second.value):
+            continue
+        better, worse = (one, two) if first.value >= second.value else (two, one)
+        difference = paired_difference(draws[better + (kind,)], draws[worse + (kind,)], 1 - 0.05 / len(pairs))
+        gaps.append(Gap(kind, one[0], better[1], worse[1], difference, len(pairs)))
+    # A proven gap is worse news than a larger one that chance explains.
+    largest = max(gaps, key=lambda gap: (gap.proven, gap.difference.value), default=None)
+    return Disparity(found, tuple(not_judged), largest)
+
+
+def _pairs(keys: list[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
+    return ((one, two) for one, two in combinations(keys, 2) if one[0] == two[0])

@@ -1,0 +1,103 @@
+"""Several models as one: the mean of their probabilities, each calibrated by its own temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedx.core.errors import UsageError
+from edgedx.core.files import read_json
+from edgedx.core.preprocess import Canvas
+from edgedx.core.stats.cases import probabilities
+from edgedx.core.stats.points import OperatingPoint
+from edgedx.lab.data.dataset import SUMMARY
+from edgedx.lab.train.short_figures import operating_points
+
+from .evaluation import ask_split
+from .subject import Infer, Subject
+
+_TINY = 1e-300
+
+
+def mean_of(members: Sequence[Subject]) -> Subject:
+    """One subject that answers with the mean of what `members` answer.
+
+    Where all members come from one split of one data set, its operating points are chosen on val, as those of a single
+    model are; else the likeliest class decides, and only data from outside can be asked: the test images of one member
+    may have trained another.
+
+    Raises
+    ------
+    UsageError
+        Fewer than two members, other classes, other preprocessing, or other columns.
+    """
+    if len(members) < 2:
+        raise UsageError("an ensemble has two members or more", next_step="name several models")
+    first = members[0]
+    for one in members[1:]:
+        if (one.task, one.classes, one.positive) != (first.task, first.classes, first.positive):
+            raise UsageError(
+                f"{one.path} answers {', '.join(one.classes)}, {first.path} {', '.join(first.classes)}",
+                next_step="combine models of the same classes, in the same order",
+            )
+        if one.preprocess.digest() != first.preprocess.digest():
+            raise UsageError(
+                f"{one.path} sees images otherwise than {first.path}: size, colour, window or depth differ",
+                next_step="combine models of the same preprocessing",
+            )
+
+        if one.columns != first.columns:
+            raise UsageError(
+                f"{one.path} is told other columns beside the image than {first.path}, or encodes them otherwise",
+                next_step="combine models that were trained on the same data set",
+            )
+
+    @contextmanager
+    def opened() -> Iterator[Infer]:
+        with ExitStack() as stack:
+            asked = [(stack.enter_context(one.opened()), one.temperature) for one in members]
+
+            def infer(*given: Canvas) -> np.ndarray:
+                return mean_logits([(ask(*given), temperature) for ask, temperature in asked], first.task)
+
+            yield infer
+
+    together = len({_split_of(one.run) for one in members}) == 1
+    whole = replace(
+        first,
+        name=f"mean of {len(members)}",
+        ran="mean of the probabilities of " + ", ".join(str(one.path) for one in members),
+        temperature=1.0,
+        points=[OperatingPoint(name="argmax", threshold={})],
+        synthetic=any(one.synthetic for one in members),
+        opened=opened,
+        run=first.run if together else None,
+        recipe=first.recipe if together else None,
+    )
+    if whole.recipe is None:
+        return whole
+    val = ask_split(whole, "val")
+    return replace(whole, points=operating_points(whole.recipe, val.logits, np.asarray(val.cases.labels), 1.0))
+
+
+def _split_of(run: Path | None) -> str | None:
+    return None if run is None else str(read_json(run / "data" / SUMMARY)["digest"])
+
+
+def mean_logits(answers: Sequence[tuple[NDArray[np.floating], float]], task: str) -> NDArray[np.float64]:
+    """Logits whose probabilities at temperature 1 are the mean of those of all members.
+
+    Parameters
+    ----------
+    answers : sequence of (logits of shape (N, K), temperature)
+    """
+    chances = np.mean([probabilities(logits, task, temperature) for logits, temperature in answers], axis=0)
+    if task != "multilabel":
+        return np.asarray(np.log(np.maximum(chances, _TINY)))
+    against = np.mean([probabilities(-logits, task, temperature) for logits, temperature in answers], axis=0)
+    return np.asarray(np.log(chances) - np.log(against))  # 1 - chances would lose what is lacking to 1

@@ -1,0 +1,61 @@
+"""The pictures of one evaluation, as PNG files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgedx.core.heatmap import evidence, heat_of
+from edgedx.core.preprocess import Canvas
+
+from .curve_plots import calibration_figure, confusion_figure, pr_figure, roc_figure, save, subgroup_figure
+from .gallery import Overlay, gallery
+
+if TYPE_CHECKING:
+    from .evaluation import Evaluation
+
+NAMES = ("roc.png", "pr.png", "calibration.png", "confusion.png", "subgroups.png", "misclassified.png")
+
+
+def draw_evaluation(found: Evaluation, folder: Path, overlay: Overlay | None = None) -> list[Path]:
+    """Write the pictures into `folder` and return their paths; those of an older evaluation go."""
+    from .evaluation import wrong_first
+
+    for name in NAMES:
+        (folder / name).unlink(missing_ok=True)
+    cases, answers, figures = found.asked.cases, found.answers, found.figures
+    names = [cases.classes[index] for index, _, _ in cases.findings()]
+    areas = {kind: [figures.classes[name][kind] for name in names] for kind in ("auc_roc", "auc_pr")}
+    models = {found.subject.name: answers}
+    written = [
+        save(roc_figure(cases, models, areas["auc_roc"]), folder / "roc.png"),
+        save(pr_figure(cases, models, areas["auc_pr"]), folder / "pr.png"),
+        save(calibration_figure(cases, models), folder / "calibration.png"),
+        save(confusion_figure(figures.confusion), folder / "confusion.png"),
+    ]
+    if found.parts.subgroups:
+        written.append(save(subgroup_figure({found.subject.name: found.parts.subgroups}), folder / "subgroups.png"))
+    if wrong := wrong_first(cases, answers):
+        bits = found.subject.preprocess.bits
+        path = folder / "misclassified.png"
+        overlay = overlay or _maps(found, wrong[0])
+        written.append(gallery(cases, answers, wrong, found.asked.canvas_of, path, bits=bits, overlay=overlay))
+    return written
+
+
+def _maps(found: Evaluation, first: int) -> Overlay | None:
+    """Where the model looked when it decided, for graphs that say so."""
+    maps, cases, answers = found.subject.maps, found.asked.cases, found.answers
+    if maps is None or maps(found.asked.canvas_of(first)[None]) is None:
+        return None
+
+    def heat(row: int, canvas: Canvas) -> np.ndarray:
+        cams = maps(canvas[None])
+        assert cams is not None
+        decided = [name for name in cases.classes if name in answers.decisions[row].split("|")] or cases.classes
+        name = max(decided, key=lambda one: answers.chances[row][cases.classes.index(one)])
+        return heat_of(evidence(cams[0], cases.classes.index(name), cases.task), canvas.shape[:2])
+
+    return heat

@@ -1,0 +1,198 @@
+"""FP32 ONNX to INT8 ONNX after training: calibrators compared, biases corrected, each judged by the serving kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from edgedx.core.errors import GateRefused, UnsupportedModel
+from edgedx.core.progress import progress
+from edgedx.core.settings.recipe import Recipe
+from edgedx.lab.data.dataset import Dataset
+from edgedx.lab.train.short_figures import auc_of_logits
+
+from .bias_correction import correct_biases
+from .calibrate import Observed, observe
+from .onnx_graph import Graph
+from .qdq import Plan, Scheme, write_qdq
+from .to_onnx import run_onnx
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One quantized model, with how far it is from FP32.
+
+    Attributes
+    ----------
+    model : bytes
+        Q/DQ ONNX.
+    base : bytes
+        The FP32 network it was written from, biases corrected or weights trained.
+    logits : ndarray of shape (N, K)
+        Of val, through the kernels that will serve, as far as this machine has them.
+    noise : float
+        Root mean square difference of `logits` to the FP32 model's, over the spread of those.
+    step : str
+        What made it: calibration, bias correction, exclusion, training.
+    """
+
+    model: bytes
+    base: bytes
+    plan: Plan
+    calibrator: str
+    logits: np.ndarray
+    noise: float
+    auc: float
+    step: str = "calibration"
+
+    def describe(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "calibrator": self.calibrator,
+            "reduce_range": self.plan.reduced,
+            "noise": round(self.noise, 4),
+            "val_auc": round(self.auc, 5),
+            "bytes": len(self.model),
+        }
+
+
+class Workbench:
+    """What every candidate of one network is made from and judged by.
+
+    Parameters
+    ----------
+    train : Dataset
+        Calibration images are drawn from it, never from anywhere else.
+    here : bool
+        Whether this CPU's kernels are those of the device. If not, logits come from the graph computed in float as
+        written: kernels that saturate here say nothing about a device whose kernels do not.
+    told : ndarray of shape (N, K)
+        What val's columns add to the image's logits (see `lab.columns`); no rounding touches it.
+    """
+
+    def __init__(
+        self,
+        exported: bytes,
+        recipe: Recipe,
+        train: Dataset,
+        val: Dataset,
+        scheme: Scheme,
+        *,
+        here: bool = True,
+        told: np.ndarray | float = 0.0,
+    ) -> None:
+        self.exported, self.recipe, self.scheme, self.val, self.told = exported, recipe, scheme, val, told
+        self.fused = here and scheme != "trt"
+        rng = np.random.default_rng(recipe.train.seed)
+        count = min(recipe.quantize.calibration_images, len(train))
+        self.calibration = train.take(np.sort(rng.choice(len(train), count, replace=False)))
+        self.reference = run_onnx(exported, val, recipe.preprocess) + told
+        self.reference_auc = auc_of_logits(recipe.task, self.reference, val.labels)
+        self.graph = Graph(exported)
+        self.observed: Observed = observe(exported, self.calibration, recipe.preprocess)
+
+    def kept(self) -> frozenset[str]:
+        """Layers that stay in float from the start.
+
+        The classifier is among them: nobody waits for its few products, and behind the pooled features, which are
+        float, its conversions would cost more than it wins.
+        """
+        options, weighted = self.recipe.quantize, self.graph.weighted()
+        last = [node for node in weighted if node.output[0] == self.graph.outputs[0]]
+        stem = [node for node in weighted if node.op_type == "Conv"][: options.float_stem]
+        return frozenset([*options.keep_float, *(self.graph.label(node) for node in [*stem, *last])])
+
+    def candidate(self, plan: Plan, calibrator: str, step: str, base: bytes | None = None) -> Candidate:
+        """Write and judge."""
+        model = write_qdq(base or self.exported, plan)
+        logits = run_onnx(model, self.val, self.recipe.preprocess, fused=self.fused) + self.told
+        noise = noise_of(logits, self.reference)
+        area = auc_of_logits(self.recipe.task, logits, self.val.labels)
+        return Candidate(model, base or self.exported, plan, calibrator, logits, noise, area, step)
+
+    def calibrate(self, reduce_range: Iterable[bool]) -> list[Candidate]:
+        """One candidate for each calibrator and range of weights, best first."""
+        options = self.recipe.quantize
+        choices = list(product(options.calibrators, reduce_range))
+        found = []
+        with progress(f"calibrating {self.scheme}", len(choices)) as bar:
+            for calibrator, reduced in choices:
+                ranges = self.observed.ranges(calibrator, options.percentile, symmetric=self.scheme == "trt")
+                plan = Plan(self.scheme, ranges, reduced, self.kept())
+                found.append(self.candidate(plan, calibrator, "calibration"))
+                bar.advance(1)
+        return sorted(found, key=lambda candidate: candidate.noise)
+
+    def corrected(self, candidate: Candidate) -> tuple[Candidate, dict[str, Any]]:
+        """The candidate with its biases corrected, if that brings it nearer to FP32; and what was found."""
+        try:
+            base = correct_biases(self.exported, candidate.plan, self.calibration, self.recipe.preprocess)
+        except UnsupportedModel as error:
+            return candidate, {"kept": False, "reason": str(error)}
+        other = self.candidate(candidate.plan, candidate.calibrator, candidate.step, base)
+        better = other.noise < candidate.noise
+        record = {"kept": better, "noise_before": round(candidate.noise, 4), "noise_after": round(other.noise, 4)}
+        return (other if better else candidate), record
+
+
+def noise_of(logits: np.ndarray, reference: np.ndarray) -> float:
+    """Root mean square difference over the spread of the reference between images; 0.1 is a ratio of 20 dB."""
+    spread = float(np.sqrt(np.mean(np.var(reference, axis=0))))
+    return float(np.sqrt(np.mean((logits - reference) ** 2)) / max(spread, 1e-9))
+
+
+def quantize(
+    exported: bytes, recipe: Recipe, train: Dataset, val: Dataset, scheme: Scheme, reduce_range: list[bool]
+) -> tuple[Candidate, list[dict[str, Any]]]:
+    """Try each calibrator (and range), keep the one whose val logits are nearest to FP32.
+
+    AUC on val cannot choose: it is close to 1 on many sets while logits already drift.
+
+    Parameters
+    ----------
+    reduce_range : list of bool
+        Weights of 7 bits, of 8 bits, or both tried. On x86 without VNNI, 8-bit weights can saturate the 16-bit
+        sums of the U8S8 kernels.
+
+    Returns
+    -------
+    Candidate
+        The best one.
+    list of dict
+        All that were tried.
+    """
+    found = Workbench(exported, recipe, train, val, scheme).calibrate(reduce_range)
+    return found[0], [candidate.describe() for candidate in found]
+
+
+def check_fused(
+    best: Candidate,
+    val: Dataset,
+    recipe: Recipe,
+    scheme: Scheme,
+    *,
+    here: bool = True,
+    told: np.ndarray | float = 0.0,
+) -> dict[str, float | str]:
+    """Compare the fused kernels of this CPU with the graph computed in float as written (`told` as in `Workbench`).
+
+    Raises
+    ------
+    GateRefused
+        Val AUC falls from simulated to fused: the integer kernels saturate.
+    """
+    logits = run_onnx(best.model, val, recipe.preprocess, fused=False) + told
+    simulated = auc_of_logits(recipe.task, logits, val.labels)
+    if scheme == "trt" or not here:
+        return {"val_auc_simulated": simulated, "kernels": "not of this machine; the device proves its own on install"}
+    if simulated - best.auc > recipe.quantize.max_fused_difference:
+        raise GateRefused(
+            f"INT8 kernels of this CPU lose accuracy: val AUC {simulated:.4f} computed in float, {best.auc:.4f} by the "
+            "fused kernels. A CPU without VNNI (avx512_vnni or avx_vnni) adds U8S8 products in 16 bits, which saturate",
+            next_step="quantize for this CPU with 7-bit weights: --device x86-avx2; or ship FP32",
+        )
+    return {"val_auc_fused": best.auc, "val_auc_simulated": simulated}

@@ -1,0 +1,1 @@
+"""Onto a device over ssh, or without internet."""

@@ -1,0 +1,1 @@
+"""The run folder: stages, checkpoints, what ships."""

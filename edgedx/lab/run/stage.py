@@ -1,0 +1,178 @@
+"""A run folder's stages: each with its record beside its output, not repeated when nothing changed."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from edgedx import __version__
+from edgedx.core.errors import AlreadyExists, InputOutputError, UsageError
+from edgedx.core.files import canonical_json, read_json, sha256_bytes, write_json
+from edgedx.core.settings.recipe import Recipe
+
+RECORD = "stage.json"
+_LIBRARIES = ("torch", "timm", "torch-pruning", "onnx", "onnxruntime", "numpy", "opencv-python-headless")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the flow.
+
+    Parameters
+    ----------
+    folder : Path
+        Where its output and ``stage.json`` go, e.g. ``runs/x/teacher``.
+    settings : mapping
+        The part of the recipe that decides this stage's output.
+    inputs : mapping of str to str
+        Digests of what it reads.
+    """
+
+    folder: Path
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, str]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of settings and inputs: equal means that the output would be the same."""
+        return sha256_bytes(canonical_json({"settings": self.settings, "inputs": self.inputs}))
+
+    def record(self) -> dict[str, Any] | None:
+        """The record of a finished run of this very stage, or None."""
+        path = self.folder / RECORD
+        if not path.is_file():
+            return None
+        found = read_json(path)
+        return found if found.get("fingerprint") == self.fingerprint else None
+
+    def run(
+        self,
+        work: Callable[[], dict[str, Any]],
+        *,
+        overwrite: bool = False,
+        resume: bool = False,
+        restartable: bool = False,
+    ) -> dict[str, Any]:
+        """Do `work` unless it is done; write and return the record.
+
+        Parameters
+        ----------
+        work : callable
+            Writes the output into `folder` and returns metrics for the record.
+        overwrite : bool
+            Do it again, or replace the output of another recipe.
+        resume : bool
+            Continue what was interrupted.
+        restartable : bool
+            The work is short and starts from finished inputs: an interrupted run is simply done again.
+
+        Raises
+        ------
+        AlreadyExists
+            The folder holds the output of other settings or inputs.
+        UsageError
+            An interrupted run with the same settings is there, and neither `resume` nor `overwrite` was given.
+        """
+        done = self.record()
+        if done is not None and not overwrite:
+            return {**done, "reused": True}
+        begun = self.folder / ".begun.json"
+        self._check_folder(begun, overwrite, resume, restartable)
+        write_json(begun, {"fingerprint": self.fingerprint})
+        (self.folder / RECORD).unlink(missing_ok=True)  # killed while overwriting, the folder must not look finished
+        start = time.monotonic()
+        metrics = work()
+        record = {
+            "schema_version": 1,
+            "stage": self.folder.name,
+            "fingerprint": self.fingerprint,
+            "settings": self.settings,
+            "inputs": self.inputs,
+            "versions": versions(),
+            "machine": machine(),
+            "metrics": metrics,
+            "wall_seconds": round(time.monotonic() - start, 1),
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+        write_json(self.folder / RECORD, record)
+        begun.unlink(missing_ok=True)
+        return {**record, "reused": False}
+
+    def _check_folder(self, begun: Path, overwrite: bool, resume: bool, restartable: bool) -> None:
+        if (self.folder / RECORD).is_file() and not overwrite:
+            raise AlreadyExists(
+                f"{self.folder} holds the result of other settings or inputs",
+                next_step="name another --out, or repeat with --overwrite",
+            )
+        # Refused before it wrote anything (a leak, no weights), a run leaves nothing that could be resumed or lost.
+        left = begun.is_file() and any(path != begun for path in self.folder.iterdir())
+        if left and not (overwrite or restartable):
+            if read_json(begun)["fingerprint"] != self.fingerprint:
+                if resume:
+                    raise UsageError(
+                        f"{self.folder} was begun with other settings or data, so it cannot be resumed",
+                        next_step="give the settings of then, or start over with --overwrite",
+                    )
+                raise AlreadyExists(
+                    f"{self.folder} holds an unfinished run of other settings", next_step="use --overwrite"
+                )
+            if not resume:
+                raise UsageError(
+                    f"{self.folder} holds an unfinished run", next_step="continue it with --resume, or use --overwrite"
+                )
+
+
+def stage_settings(recipe: Recipe, *sections: str) -> dict[str, Any]:
+    """Sections of a recipe that decide what a trained or compressed model is, and the operating points it stores.
+
+    The rest of the section gate decides whether a model ships, not what it is: a new budget repeats no training.
+    """
+    # Left out where there are none: runs from before there were columns are current.
+    columns = {"columns": True} if recipe.columns.use else {}
+    return recipe.model_dump(mode="json", include={**dict.fromkeys(sections, True), **columns, "gate": {"points"}})
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """The record of a finished stage.
+
+    Raises
+    ------
+    InputOutputError
+        The stage is not there or not finished.
+    """
+    if not (folder / RECORD).is_file():
+        raise InputOutputError(
+            f"{folder} is not a finished stage: no {RECORD}",
+            next_step="run the stage before it first: finetune, then compress, then deploy",
+        )
+    record = read_json(folder / RECORD)
+    assert isinstance(record, dict)
+    return record
+
+
+def versions() -> dict[str, str]:
+    """Versions of edgedx, Python and the libraries that decide results."""
+    found = {"edgedx": __version__, "python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> str:
+    """Processor and core count, in words; no host name."""
+    name = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as stream:
+            name = next((line.split(":", 1)[1].strip() for line in stream if line.startswith("model name")), name)
+    except OSError:
+        pass
+    return f"{name}, {os.cpu_count()} threads"

@@ -1,0 +1,291 @@
+"""Compressed run to bundle: the gate on the artifact that ships, then everything a device needs in one file."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from edgedx import __version__
+from edgedx.core.bundle.doubt import Doubt
+from edgedx.core.bundle.manifest import Golden, Manifest, Variant, check_models, open_bundle, write_bundle
+from edgedx.core.errors import GateRefused, ProfileError
+from edgedx.core.files import canonical_json, sha256_file
+from edgedx.core.image import Image
+from edgedx.core.preprocess import preprocess
+from edgedx.core.settings.columns import FittedColumn, make_up
+from edgedx.core.settings.profile import DeviceProfile
+from edgedx.core.settings.recipe import Recipe
+from edgedx.core.stats.cases import probabilities
+from edgedx.core.stats.gate import FLIPS, Verdict, write_verdict
+from edgedx.core.stats.points import OperatingPoint
+from edgedx.device.runtime.run_onnx import OnnxRunner
+from edgedx.lab.compress.search import chosen_variant
+from edgedx.lab.data.dataset import Dataset
+from edgedx.lab.data.prepare import open_data
+from edgedx.lab.judge.gate import judge_variant
+from edgedx.lab.quantize.choice import choose_variant, runs_fused
+from edgedx.lab.run.run import compressed_folder
+from edgedx.lab.run.stage import Stage, read_record
+from edgedx.lab.train.checkpoint import load_checkpoint
+
+from .doubt import fit_doubt, told, without
+from .engines import Shipped, ship_engines
+from .preflight import check_profile
+
+Target = Literal["cpu", "jetson", "rtx"]
+
+
+def deploy(
+    recipe: Recipe, run: Path, profile: DeviceProfile, *, force: bool = False, overwrite: bool = False
+) -> dict[str, Any]:
+    """Gate the compressed model of a run and write ``run/bundle/<name>.edgedx``.
+
+    Raises
+    ------
+    GateRefused
+        The gate said no (see `core.gate`); no bundle is written unless `force`, which the bundle records.
+    ProfileError
+        The run was compressed for another target.
+    """
+    folder = compressed_folder(run)
+    compressed = read_record(folder)
+    if compressed["settings"]["profile"] != profile.name:
+        raise ProfileError(
+            f"{folder} was compressed for {compressed['settings']['profile']}, not for {profile.name}",
+            next_step=f"edgedx compress {run} --int8 --device {profile.name} --overwrite",
+        )
+    data = open_data(recipe, run)
+    inputs = {"compressed": compressed["fingerprint"], "teacher": load_checkpoint(run / "teacher").card.sha256}
+    inputs |= {name: sha256_file(folder / entry["file"]) for name, entry in compressed["metrics"]["variants"].items()}
+    settings = recipe.model_dump(mode="json", include={"name", "version", "gate", "accept", "licences", "bench"})
+    stage = Stage(run / "bundle", {**settings, "profile": profile.name, "force": force}, inputs)
+    return stage.run(
+        lambda: _bundle(recipe, run, folder, compressed["metrics"]["variants"], profile, data, stage.folder, force),
+        overwrite=overwrite,
+        restartable=True,
+    )
+
+
+def _bundle(
+    recipe: Recipe,
+    run: Path,
+    folder: Path,
+    variants: dict[str, Any],
+    profile: DeviceProfile,
+    data: Dataset,
+    out: Path,
+    force: bool,
+) -> dict[str, Any]:
+    models = {name: (folder / entry["file"]).read_bytes() for name, entry in variants.items()}
+    searched = chosen_variant(run, read_record(folder)["fingerprint"])
+    choice: dict[str, Any] = {**searched} if searched else choose_variant(models, recipe, profile)
+    default = choice["variant"]
+    verdict = judge_variant(recipe, run, folder / default, data, entry=variants[default])
+    write_verdict(out, verdict)  # also of what is refused: flips.csv says on which images
+    if not verdict.passed and not force:
+        raise GateRefused(verdict.sentence, next_step=f"{verdict.next_step}; --force is recorded")
+    parts = {entry["file"]: models[name] for name, entry in variants.items()}
+    golden, parts["golden.npz"] = _golden(recipe, data, models, variants)
+    parts["recipe.json"] = canonical_json(recipe.model_dump(mode="json"))
+    entry = variants[default]
+    shipped_variants = {
+        name: Variant(
+            file=value["file"], precision=value["precision"], scheme=value["scheme"], purpose=value["purpose"]
+        )
+        for name, value in variants.items()
+    }
+    shipped = ship_engines(shipped_variants, models, profile) if profile.target == "rtx" else Shipped()
+    doubt = fit_doubt(recipe, data, models, variants, folder, entry["temperature"])
+    parts |= {**shipped.parts, **doubt.parts}
+    parts["model-card.md"] = _model_card(recipe, default, entry, verdict, profile, data, doubt.doubt).encode()
+    manifest = Manifest(
+        name=recipe.name,
+        version=recipe.version,
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        edgedx=__version__,
+        profile=profile.name,
+        target=profile.target,
+        task=recipe.task.kind,
+        classes=recipe.task.classes,
+        positive=recipe.task.positive,
+        backbone=load_checkpoint(run / "student").card.backbone,
+        preprocess=recipe.preprocess,
+        accept=recipe.accept,
+        columns=list(data.fitted),
+        temperature=entry["temperature"],
+        operating_points=[OperatingPoint.model_validate(point) for point in entry["operating_points"]],
+        variants=shipped_variants,
+        default_variant=default,
+        engines=shipped.engines,
+        features=_feature_length(models["fp32"], recipe),
+        doubt=doubt.doubt,
+        baseline=_baseline(recipe, data, folder / default, entry["temperature"]),
+        golden=golden,
+        metrics=_flat(entry),
+        gate=_told(verdict, force),
+        licences=recipe.licences,
+        synthetic=recipe.synthetic,
+        parts={},
+    )
+    path = out / f"{recipe.name}-{recipe.version}-{profile.name}.edgedx"
+    digest = write_bundle(path, manifest, parts)
+    check_models(open_bundle(path))  # what was written must be what a device can read and accepts
+    return {
+        "bundle": str(path),
+        "bytes": path.stat().st_size,
+        "digest": digest,
+        "default": choice,
+        "gate": {**verdict.to_dict(), "flips_csv": str(out / FLIPS)},
+        "engines": shipped.records,
+        "warnings": [*_warnings(models, variants, profile, shipped), *without(doubt.doubt)],
+        "on_the_device": _device_steps(profile, default, path, shipped),
+    }
+
+
+def _told(verdict: Verdict, force: bool) -> dict[str, float | bool | str]:
+    """The verdict as a bundle carries it: what a device needs to judge itself, and what was decided here."""
+    told = verdict.to_dict()
+    numbers = {
+        "auc_drop": told["auc_drop"]["value"],
+        "auc_drop_at_most": told["auc_drop_at_most"],
+        "budget": verdict.limits.max_auc_drop,
+        "max_sensitivity_drop": verdict.limits.max_sensitivity_drop,
+        "max_ece": verdict.limits.max_ece,
+        "images": verdict.images,
+        "flips": len(verdict.flips),
+    }
+    known = {name: float(value) for name, value in numbers.items() if value is not None}
+    forced = force and not verdict.passed
+    words = {"rule": verdict.limits.rule, "split": verdict.where} | ({"refused": verdict.sentence} if forced else {})
+    return {"passed": verdict.passed, "forced": forced, **words, **known}
+
+
+def _card_gaps(verdict: Verdict) -> list[str]:
+    gap = verdict.comparison.largest_gap if verdict.comparison else None
+    if gap is None:
+        return []
+    return [f"- Subgroup that lost most: {gap.name}, {gap.auc.drop} AUC on {verdict.where}"]
+
+
+def _golden(recipe: Recipe, data: Dataset, models: dict[str, bytes], variants: dict[str, Any]) -> tuple[Golden, bytes]:
+    """Images near and far from the decision, as canvases, with the logits that every variant gave here."""
+    val = data.subset("val")
+    chosen = val.take(np.linspace(0, len(val) - 1, min(recipe.gate.golden_images, len(val))).astype(int))
+    images = [np.array(part[0]) for part in chosen.batches(1)]
+    batch = np.stack([preprocess(Image.of_array(image), recipe.preprocess) for image in images])
+    arrays: dict[str, np.ndarray] = {f"image_{index}": image for index, image in enumerate(images)}
+    columns = None
+    if data.fitted:  # made up: what is known of the patients themselves does not leave with the bundle
+        columns = arrays["columns"] = make_up(data.fitted, len(images), np.random.default_rng(0))
+    tolerance = {}
+    for name, model in models.items():
+        with OnnxRunner(model, fused=runs_fused(variants[name])) as runner:
+            logits = runner.infer(batch, columns).logits
+        arrays[f"logits_{name}"] = logits
+        # A few INT8 steps: kernels of other CPUs round otherwise, while saturation is off by whole logits.
+        spread = float(max(logits.std(), 1e-3))
+        tolerance[name] = {"fp32": 1e-3, "fp16": 2e-2, "int8": 0.15}[variants[name]["precision"]] * max(1.0, spread)
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+    return Golden(file="golden.npz", count=len(images), tolerance=tolerance), stream.getvalue()
+
+
+def _feature_length(model: bytes, recipe: Recipe) -> int | None:
+    with OnnxRunner(model) as runner:
+        features = runner.infer(np.zeros((1, *recipe.preprocess.input_shape), np.float32)).features
+    return None if features is None else int(features.shape[1])
+
+
+def _baseline(recipe: Recipe, data: Dataset, variant: Path, temperature: float) -> dict[str, list[float]]:
+    """Deciles of scores and of mean brightness on val, which a device compares its days with."""
+    val = data.subset("val")
+    with np.load(variant / "logits.npz") as archive:
+        chance = probabilities(archive["val"], recipe.task.kind, temperature)
+    deciles = np.linspace(0, 100, 11)
+    peak = float((1 << recipe.preprocess.bits) - 1)
+    brightness = np.concatenate([part.reshape(len(part), -1).mean(axis=1) / peak for part in val.batches(256)])
+    found = {"brightness": np.percentile(brightness, deciles).tolist()}
+    for index, name in enumerate(recipe.task.classes):
+        found[f"score:{name}"] = np.percentile(chance[:, index], deciles).tolist()
+    return found
+
+
+def _flat(entry: dict[str, Any]) -> dict[str, float]:
+    flat: dict[str, float] = {}
+    for key, value in entry["test"].items():
+        if isinstance(value, dict) and "value" in value:
+            flat |= {
+                f"test_{key}{tail}": value[name] for tail, name in (("", "value"), ("_low", "low"), ("_high", "high"))
+            }
+        elif isinstance(value, float):
+            flat[f"test_{key}"] = value
+    return {key: value for key, value in flat.items() if value is not None}
+
+
+def _warnings(
+    models: dict[str, bytes], variants: dict[str, Any], profile: DeviceProfile, shipped: Shipped
+) -> list[str]:
+    """What may not work on the device, as far as it can be known here."""
+    built = {name: model for name, model in models.items() if variants[name]["purpose"] == "tensorrt"}
+    found = check_profile(built, profile) if profile.target == "jetson" else []
+    found += [f"no engine of {one['variant']} for SM {', '.join(one['sm'])}: {one['refused']}"
+              for one in shipped.records if "refused" in one]  # fmt: skip
+    return found + ([shipped.note] if shipped.note else [])
+
+
+def _device_steps(profile: DeviceProfile, default: str, path: Path, shipped: Shipped) -> list[str]:
+    install = f"edgedx install {path.name} --root DIR"
+    scan = "edgedx scan INBOX --bundle DIR/current --out OUT"
+    if profile.target == "cpu":
+        return [install, scan]
+    built = (
+        "the bundle brings TensorRT engines" if shipped.engines else "builds a TensorRT engine, which can take minutes"
+    )
+    return [f"on the device: {install}   ({built}; --variant fp32 for its CPU)", scan]
+
+
+def _columns_told(columns: Sequence[FittedColumn]) -> str:
+    """For people: names, and where a device takes them from."""
+    sources = (f"{one.name} ({f'DICOM {one.header}' if one.header else 'absent on a device'})" for one in columns)
+    return f"{', '.join(sources)}; what is absent is allowed for"
+
+
+def _model_card(
+    recipe: Recipe,
+    default: str,
+    entry: dict[str, Any],
+    verdict: Verdict,
+    profile: DeviceProfile,
+    data: Dataset,
+    doubt: Doubt,
+) -> str:
+    test = entry["test"]
+    area = test["auc"]
+    counts = {split: len(data.subset(split)) for split in ("train", "val", "test")}
+    lines = [
+        f"# {recipe.title}",
+        "",
+        "Research software, not a medical device. Not for diagnosis.",
+        *(["", "Trained on SYNTHETIC images: its figures say nothing about patients."] if recipe.synthetic else []),
+        "",
+        f"- Classes: {', '.join(recipe.task.classes)} ({recipe.task.kind})",
+        f"- Images: {counts['train']} train, {counts['val']} val, {counts['test']} test; split by patient where known",
+        f"- Made for: {profile.title}; variant {default}",
+        f"- Test AUC: {area['value']:.3f} (95 % interval {area['low']:.3f} to {area['high']:.3f})",
+        f"- Gate: {'passed' if verdict.passed else 'FORCED'}: {verdict.sentence}",
+        *_card_gaps(verdict),
+        f"- Accepts: {recipe.accept.told()}; others are refused",
+        *([f"- Told beside the image: {_columns_told(data.fitted)}"] if data.fitted else []),
+        *(f"- Doubt: {line}" for line in [*told(doubt, default, recipe.accept.ood), *without(doubt)]),
+        "- Limits: judged on the data set above alone; thresholds were chosen on its validation split and should be",
+        "  checked on images of the clinic that will use it.",
+        f"- The bundle holds {recipe.gate.golden_images} validation images, without headers, to prove the device.",
+        *(f"- Licence of {what}: {licence}" for what, licence in recipe.licences.items()),
+        "",
+    ]
+    return "\n".join(lines)

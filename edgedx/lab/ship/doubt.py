@@ -1,0 +1,146 @@
+"""What a bundle is to know about its own limits: fitted at deployment, on the very models that ship."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgedx.core.bundle.doubt import Doubt
+from edgedx.core.preprocess import normalise
+from edgedx.core.progress import progress
+from edgedx.core.settings.recipe import Recipe
+from edgedx.core.stats.cases import probabilities
+from edgedx.core.stats.conformal import SetThresholds, calibrate
+from edgedx.core.stats.ood import PASS_RATE, OodLimits, energy, fit_space, limit_for, pack_space, unpack_space
+from edgedx.device.runtime.run_onnx import OnnxRunner
+from edgedx.device.runtime.runner import Output
+from edgedx.lab.data.dataset import Dataset
+from edgedx.lab.quantize.choice import runs_fused
+
+MOST_IMAGES = 5000
+"""Of train and of val each, drawn by the recipe's seed: a covariance of some hundred features needs no more."""
+_BATCH = 64
+
+
+@dataclass
+class Fitted:
+    """The ``doubt`` section of a manifest, and the parts that it names."""
+
+    doubt: Doubt
+    parts: dict[str, bytes] = field(default_factory=dict)
+
+
+def fit_doubt(
+    recipe: Recipe,
+    data: Dataset,
+    models: Mapping[str, bytes],
+    variants: Mapping[str, Any],
+    folder: Path,
+    temperature: float,
+) -> Fitted:
+    """Fit what every variant needs to doubt itself on a device.
+
+    Covariance on train, limits and thresholds on val, whose patients the model never learned from. Temperature was
+    chosen on val too: one number, against hundreds of images.
+
+    Parameters
+    ----------
+    models : mapping of variant to ONNX
+        As they ship; they are run by the runner that serves. TensorRT's are computed on the CPU, in float as written.
+    variants : mapping of variant to its entry in metrics.json
+    folder : Path
+        Holds ``<variant>/logits.npz``, the variant's answers to val.
+    temperature : float
+        That the bundle will divide logits by.
+    """
+    train, val = (_sample(data.subset(name), recipe.train.seed) for name in ("train", "val"))
+    found: dict[str, dict[str, Any]] = {"ood": {}, "sets": {}, "cam": {}, "missing": {}}
+    parts: dict[str, bytes] = {}
+    with progress("fitting limits", len(models) * (len(train) + len(val))) as bar:
+        for name, model in models.items():
+            with OnnxRunner(model, fused=runs_fused(variants[name])) as runner:
+                zeros = runner.infer(np.zeros((1, *recipe.preprocess.input_shape), np.float32), cam=True)
+                on_train, on_val = (_ask(runner, part, recipe, bar.advance) for part in (train, val))
+            if zeros.cam is not None:
+                found["cam"][name] = zeros.cam.shape[2:]
+            else:
+                why = variants[name].get("no_cam", "compressed by an older edgedx; compress again")
+                found["missing"]["cam"] = f"{name}: {why}"
+            try:
+                found["ood"][name], part = _limits(recipe, train, on_train, on_val, f"ood-{name}.npz")
+                parts |= part
+            except ValueError as error:
+                found["missing"]["ood"] = f"{name}: {error}"
+            try:
+                found["sets"][name] = _sets(recipe, data.subset("val"), folder / name, temperature)
+            except ValueError as error:
+                found["missing"]["sets"] = f"{name}: {error}"
+    return Fitted(Doubt.model_validate(found), parts)
+
+
+def told(doubt: Doubt, variant: str, policy: str) -> list[str]:
+    """What a bundle's variant can say against its own answers, in words."""
+    lines = []
+    if (limits := doubt.ood.get(variant)) is not None:
+        does = {"refuse": "are refused", "flag": "are marked", "off": "are not looked for"}[policy]
+        lines.append(
+            f"images unlike those of the training {does}; of images such as the {limits.images} of val, "
+            f"{limits.pass_rate:.0%} pass"
+        )
+    if (sets := doubt.sets.get(variant)) is not None:
+        lines.append(f"sets of classes that hold the true one in {1 - sets.alpha:.0%} of images such as those of val")
+    return lines
+
+
+def without(doubt: Doubt) -> list[str]:
+    """What it cannot say, and why."""
+    words = {"ood": "no image is refused for being unlike the training images", "sets": "no prediction sets",
+             "cam": "no heat maps"}  # fmt: skip
+    return [f"{words[name]} ({why})" for name, why in doubt.missing.items()]
+
+
+def _sample(data: Dataset, seed: int) -> Dataset:
+    if len(data) <= MOST_IMAGES:
+        return data
+    return data.take(np.sort(np.random.default_rng(seed).choice(len(data), MOST_IMAGES, replace=False)))
+
+
+def _ask(runner: OnnxRunner, data: Dataset, recipe: Recipe, advance: Any) -> Output:
+    logits, features = [], []
+    for batch, columns in data.inputs(_BATCH):
+        output = runner.infer(normalise(batch, recipe.preprocess), columns)
+        logits.append(output.logits)
+        features.append(output.features)
+        advance(len(batch))
+    known = [part for part in features if part is not None]
+    return Output(np.concatenate(logits), np.concatenate(known) if len(known) == len(features) else None)
+
+
+def _limits(
+    recipe: Recipe, train: Dataset, on_train: Output, on_val: Output, file: str
+) -> tuple[OodLimits, dict[str, bytes]]:
+    """Limits of a variant, and the part that holds its covariance."""
+    images = len(on_val.logits)
+    of_energy = limit_for(energy(on_val.logits))
+    if of_energy is None:
+        needed = round(1 / (1 - PASS_RATE)) - 1
+        raise ValueError(f"{images} images in val; {needed} are needed to promise that {PASS_RATE:.0%} pass")
+    if on_train.features is None or on_val.features is None:
+        return OodLimits(pass_rate=PASS_RATE, images=images, energy=of_energy), {}
+    labels = None if recipe.task.kind == "multilabel" else train.labels
+    packed = pack_space(fit_space(on_train.features, labels))
+    # As a device will read it, rounded to what is stored.
+    space = unpack_space(packed, on_val.features.shape[1], file)
+    limit = limit_for(space.distance(on_val.features))
+    found = OodLimits(file=file, pass_rate=PASS_RATE, images=images, energy=of_energy, distance=limit)
+    return found, {file: packed}
+
+
+def _sets(recipe: Recipe, val: Dataset, variant: Path, temperature: float) -> SetThresholds:
+    with np.load(variant / "logits.npz") as archive:
+        chances = probabilities(archive["val"], recipe.task.kind, temperature)
+    return calibrate(recipe.task.classes, val.labels, chances)

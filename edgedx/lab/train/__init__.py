@@ -1,0 +1,1 @@
+"""Networks, tasks, feed, and the one training loop."""

@@ -1,0 +1,104 @@
+"""Operating points chosen on val, and the short list of figures that every stage reports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edgedx.core.settings.recipe import Recipe, Task
+from edgedx.core.stats.cases import probabilities
+from edgedx.core.stats.metrics import (
+    auc,
+    bootstrap,
+    brier,
+    class_aucs,
+    expected_calibration_error,
+    sensitivity_specificity,
+)
+from edgedx.core.stats.points import OperatingPoint, threshold_of
+
+
+def auc_of_logits(task: Task, logits: np.ndarray, labels: np.ndarray) -> float:
+    """AUC of a task from raw logits of shape (N, K). One logit alone does not rank cases; probabilities do."""
+    return auc(labels, probabilities(logits, task.kind, 1.0), task.kind, task.positive_index)
+
+
+def operating_points(
+    recipe: Recipe, logits: np.ndarray, labels: np.ndarray, temperature: float
+) -> list[OperatingPoint]:
+    """Thresholds on calibrated probabilities, chosen on val as the recipe's ``gate.points`` say.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (N, K)
+    labels : ndarray
+        As in `Dataset.labels`.
+    """
+    task = recipe.task
+    if task.kind == "multiclass":
+        return [OperatingPoint(name="argmax", threshold={})]
+    chance = probabilities(logits, task.kind, temperature)
+    return [_point(name, task, chance, labels) for name in recipe.gate.points]
+
+
+def _point(name: str, task: Task, chance: np.ndarray, labels: np.ndarray) -> OperatingPoint:
+    thresholds: dict[str, float] = {}
+    sensitivity = specificity = None
+    for index, finding in enumerate(task.classes):
+        if task.kind == "binary" and finding != task.positive:
+            continue
+        known = ~np.isnan(labels[:, index]) if task.kind == "multilabel" else np.ones(len(labels), bool)
+        truth = (labels[:, index] == 1 if task.kind == "multilabel" else labels == index)[known]
+        score = chance[known, index]
+        thresholds[finding] = threshold_of(name, truth, score)
+        if task.kind == "binary":
+            sensitivity, specificity = sensitivity_specificity(truth, score, thresholds[finding])
+    return OperatingPoint(name=name, threshold=thresholds, sensitivity=sensitivity, specificity=specificity)
+
+
+def summary(
+    task: Task,
+    logits: np.ndarray,
+    labels: np.ndarray,
+    patients: list[str],
+    temperature: float,
+    point: OperatingPoint,
+    resamples: int = 1000,
+) -> dict[str, Any]:
+    """AUC with its interval, sensitivity and specificity at the operating point, accuracy and calibration.
+
+    Intervals are 95 % bootstrap over patients.
+    """
+    chance = probabilities(logits, task.kind, temperature)
+    interval = bootstrap(
+        lambda rows: auc(labels[rows], chance[rows], task.kind, task.positive_index), patients, resamples=resamples
+    )
+    figures: dict[str, Any] = {"images": len(labels), "auc": interval.to_dict()}
+    if task.kind != "multilabel":
+        figures["accuracy"] = float((chance.argmax(axis=1) == labels).mean())
+        figures["ece"] = expected_calibration_error(chance.argmax(axis=1) == labels, chance.max(axis=1))
+        figures["brier"] = brier(labels, chance)
+    if task.kind == "binary":
+        index = task.positive_index
+        truth, score = labels == index, chance[:, index]
+        threshold = point.threshold[str(task.positive)]
+        figures["operating_point"] = point.name
+        for place, name in enumerate(("sensitivity", "specificity")):
+            figures[name] = bootstrap(
+                lambda rows, place=place: sensitivity_specificity(truth[rows], score[rows], threshold)[place],  # type: ignore[misc]
+                patients,
+                resamples=resamples,
+            ).to_dict()
+    else:
+        areas = class_aucs(labels, chance, task.kind)
+        figures["class_auc"] = {
+            name: None if np.isnan(area) else area for name, area in zip(task.classes, areas, strict=True)
+        }
+    if task.kind == "multiclass":
+        called = chance.argmax(axis=1)
+        figures["class_sensitivity"] = {
+            name: float((called[labels == index] == index).mean()) if (labels == index).any() else None
+            for index, name in enumerate(task.classes)
+        }
+    return figures

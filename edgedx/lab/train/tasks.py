@@ -1,0 +1,92 @@
+"""A task turns a batch into a loss and logits; one loop trains them all."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgedx.core.settings.recipe import Task as TaskSpec
+from edgedx.lab.data.dataset import Dataset
+
+
+class TrainingTask(Protocol):
+    """What the loop trains.
+
+    A task with tensors of its own (heads that are trained along, counters) holds them in a module ``own``: the loop
+    trains its parameters with the model's and keeps all of it in the training state.
+    """
+
+    def __call__(self, model: nn.Module, images: Tensor, targets: Tensor, *columns: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss (scalar) and the logits (N, K) for images (N, C, H, W) and soft targets (N, K).
+
+        Where the data set has columns, one more tensor (N, T) is given, and handed on to every model that is asked.
+        """
+        ...
+
+    def to(self, device: torch.device) -> None:
+        """Move what the task holds."""
+        ...
+
+
+def targets_of(labels: np.ndarray, task: TaskSpec) -> np.ndarray:
+    """Labels to float32 targets of shape (N, K): one-hot, or 0/1/NaN as they are for multilabel tasks."""
+    if task.kind == "multilabel":
+        return labels.astype(np.float32)
+    return np.eye(len(task.classes), dtype=np.float32)[labels]
+
+
+def class_weights(data: Dataset, task: TaskSpec) -> np.ndarray:
+    """Weights of shape (K,), inverse to class frequency.
+
+    For multilabel tasks they weigh the positives of each finding and are capped at 20, because a rare finding would
+    otherwise drown the rest.
+    """
+    targets = targets_of(data.labels, task)
+    known = np.maximum((~np.isnan(targets)).sum(axis=0), 1)
+    positives = np.maximum(np.nansum(targets, axis=0), 1)
+    if task.kind == "multilabel":
+        return np.minimum((known - positives) / positives, 20.0).astype(np.float32)
+    return (len(data) / (len(task.classes) * positives)).astype(np.float32)
+
+
+class Classify:
+    """Cross-entropy on labels: softmax, or a sigmoid per finding with unknown labels left out.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (K,), optional
+        From `class_weights`.
+    smoothing : float
+        Share of the target that is spread over all classes.
+    """
+
+    def __init__(self, task: TaskSpec, weights: np.ndarray | None = None, smoothing: float = 0.0) -> None:
+        self.multilabel = task.kind == "multilabel"
+        self.weights = None if weights is None else torch.from_numpy(weights)
+        self.smoothing = smoothing
+
+    def to(self, device: torch.device) -> None:
+        """Move the class weights."""
+        if self.weights is not None:
+            self.weights = self.weights.to(device)
+
+    def __call__(self, model: nn.Module, images: Tensor, targets: Tensor, *columns: Tensor) -> tuple[Tensor, Tensor]:
+        """See `TrainingTask`."""
+        logits = model(images, *columns)
+        return self.loss(logits.float(), targets), logits
+
+    def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Mean loss over the batch, weighted where weights are set."""
+        if self.multilabel:
+            known = ~torch.isnan(targets)
+            smooth = torch.nan_to_num(targets) * (1 - self.smoothing) + self.smoothing / 2
+            each = F.binary_cross_entropy_with_logits(logits, smooth, pos_weight=self.weights, reduction="none")
+            return (each * known).sum() / known.sum().clamp(min=1)
+        weighted = targets if self.weights is None else targets * self.weights
+        smooth = targets * (1 - self.smoothing) + self.smoothing / targets.shape[1]
+        smooth = smooth if self.weights is None else smooth * self.weights
+        return -(smooth * F.log_softmax(logits, dim=1)).sum() / weighted.sum().clamp(min=1e-6)

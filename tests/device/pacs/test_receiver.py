@@ -1,0 +1,348 @@
+"""Receiving by C-STORE: the real process, real dcmtk, and peers that mean no good."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import signal
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from socketserver import BaseServer
+
+import certificates
+import numpy as np
+import psutil
+import pydicom
+import pytest
+from dcmtk import dcmtk
+from pacs import free_port, wait_for
+from pynetdicom import evt
+
+from edgedx.core.errors import InputOutputError, UsageError
+from edgedx.core.files import sha256_file
+from edgedx.device.pacs.receipts import Desk, Receipts
+from edgedx.device.pacs.receive_worker import Reception, Sparing
+from edgedx.device.pacs.receiver import Listen, parse_listen, receiving
+from edgedx.dicom.receive import Meter
+from edgedx.dicom.writing.make import Subject, write_dicom
+
+pytestmark = pytest.mark.skipif(dcmtk("storescu") is None, reason="Debian package dcmtk is absent")
+CANARY = "CANARY^JANE"
+
+
+class Site:
+    """An inbox that receives, and what a modality would do to it."""
+
+    def __init__(self, folder: Path, inbox: Path | None = None) -> None:
+        self.folder, self.inbox, self.out = folder, inbox or folder / "inbox", folder / "out"
+        self.inbox.mkdir(parents=True, exist_ok=True)
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+
+    def listen(self, **changes: object) -> Listen:
+        fixed = {"called": "EDGEDX", "calling": ("CT1", "CT2"), "host": "127.0.0.1", "port": self.port}
+        return Listen.model_validate({**fixed, "disk_floor": 0, **changes})
+
+    @contextmanager
+    def running(self, **changes: object) -> Iterator[Callable[[], psutil.Process]]:
+        """The process, for as long as this is held; gives how to find it."""
+        with receiving(self.inbox, self.out, self.listen(**changes)) as companion:
+            wait_for(self.answers)
+            yield lambda: psutil.Process(companion.pid)
+
+    def answers(self) -> bool:
+        with socket.socket() as one:
+            return one.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def image(self, seed: int, side: int = 16) -> Path:
+        path = self.folder / f"image-{seed}.dcm"
+        pixels = np.random.default_rng(seed).integers(0, 4096, (side, side)).astype(np.uint16)
+        write_dicom(path, pixels, bits_stored=12, subject=Subject("CANARY-ID", CANARY))
+        return path
+
+    def scu(self, *files: Path, calling: str = "CT1", called: str = "EDGEDX", options: tuple[str, ...] = ()) -> str:
+        """Run storescu, or echoscu without files; empty where it succeeded, else what it said."""
+        program = str(dcmtk("storescu" if files else "echoscu"))
+        done = subprocess.run(
+            [program, *options, "-aet", calling, "-aec", called, "127.0.0.1", str(self.port), *files],
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        return "" if done.returncode == 0 else done.stdout + done.stderr or "failed"
+
+    def names(self) -> list[str]:
+        return sorted(path.name for path in self.inbox.iterdir() if not path.name.startswith("."))
+
+    def receipts(self) -> dict[str, str]:
+        ledger = Receipts(self.out / "receipts.sqlite")
+        found = ledger.all()
+        ledger.close()
+        return found
+
+    def check(self) -> None:
+        """Every file is whole and has its receipt."""
+        assert self.receipts() == {name: sha256_file(self.inbox / name) for name in self.names()}
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def test_dcmtk_sends_and_echoes_and_strangers_and_attacks_get_nothing(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    # One process for all that follows: it takes longer to start than any of it.
+    caplog.set_level(logging.WARNING)
+    files = [site.image(seed) for seed in range(8)]
+    with site.running() as process:
+        pid = process().pid
+        assert site.scu() == ""
+        with ThreadPoolExecutor(4) as peers:  # in parallel, and most objects more than once
+            said = peers.map(lambda first: site.scu(*files[first:], calling=f"CT{1 + first % 2}"), range(4))
+            assert set(said) == {""}
+        assert len(site.names()) == 8
+        site.check()
+
+        assert "Called AE Title Not Recognized" in site.scu(files[0], called="OTHER")
+        assert "Calling AE Title Not Recognized" in site.scu(files[0], calling="DOE^JANE")
+        report = site.folder / "report.dcm"
+        dataset = pydicom.dcmread(files[0])
+        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.88.34"
+        dataset.save_as(report)
+        assert "No presentation context for" in site.scu(report), "a structured report is no image"
+        assert len(site.names()) == 8
+
+        # 4 GB declared, of an association request and before any title is known
+        with socket.create_connection(("127.0.0.1", site.port)) as peer:
+            peer.sendall(struct.pack(">BBL", 1, 0, 0xFFFFFFFF))
+            assert _ended(peer, bytes(1 << 16), 64)
+        assert process().memory_info().rss < 250e6
+
+        # more connections that say nothing than are taken
+        silent = [socket.create_connection(("127.0.0.1", site.port)) for _ in range(40)]
+        assert site.scu(site.image(20)) == "", "who has something to say comes in nevertheless"
+        for one in silent:
+            one.close()
+        assert process().pid == pid, "nothing of that ended it"
+        told = caplog.text
+        for words in ("CT1 127.0.0.1 called OTHER", "DOE?JANE 127.0.0.1", "PDU_TOO_LONG 127.0", "TOO_MANY 127.0"):
+            assert words in told
+        assert "CANARY" not in told and "DOE^" not in told
+    assert not psutil.pid_exists(pid) and not site.answers()
+    site.check()
+
+
+def _ended(peer: socket.socket, data: bytes, times: int) -> bool:
+    """Whether the other side ends the connection while we send."""
+    try:
+        for _ in range(times):
+            peer.sendall(data)
+        peer.settimeout(60)
+        return peer.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+def test_a_kill_loses_nothing_acknowledged_and_it_comes_back(site: Site) -> None:
+    files = [site.image(seed, 512) for seed in range(12)]
+    with site.running() as process:
+        sent = subprocess.Popen(
+            [str(dcmtk("storescu")), "-v", "-aet", "CT1", "-aec", "EDGEDX", "127.0.0.1", str(site.port), *files],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        wait_for(lambda: len(site.names()) >= 3)
+        before = process().pid
+        os.kill(before, signal.SIGKILL)
+        acknowledged = sent.communicate(timeout=120)[0].count("Received Store Response (Success)")
+        assert sum((site.inbox / name).is_file() for name in site.receipts()) >= acknowledged
+        wait_for(lambda: site.answers() and process().pid != before)
+        assert site.scu(*files) == "" and len(site.names()) == 12
+        site.check()
+    assert not [path for path in site.inbox.iterdir() if path.suffix == ".tmp"]
+
+
+def test_a_full_disk_is_answered_0xa700_and_later_it_is_not(
+    tmp_path: Path, small_disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = Site(tmp_path, inbox=small_disk)
+    ballast, file = small_disk / ".ballast", site.image(1)
+    with site.running(disk_floor=400_000):
+        ballast.write_bytes(bytes(700_000))
+        assert "Refused: OutOfResources" in site.scu(file, options=("-v",)) and site.names() == []
+        ballast.unlink()
+        assert site.scu(file) == ""
+        site.check()
+    assert "no space" in caplog.text and "there is space again" in caplog.text
+
+
+@pytest.fixture
+def signed(tmp_path: Path) -> Path:
+    certificates.make(tmp_path / "good", "clinic", "edgedx", "ct")
+    certificates.make(tmp_path / "bad", "elsewhere", "ct")
+    return tmp_path
+
+
+def _scu_tls(authority: Path, folder: Path) -> tuple[str, ...]:
+    return ("+tls", str(folder / "ct.key"), str(folder / "ct.pem"), "+cf", str(authority))
+
+
+def test_with_tls_only_a_peer_whose_certificate_is_known_comes_in(site: Site, signed: Path) -> None:
+    good, bad, tell = signed / "good", signed / "bad", []
+    listen = site.listen(certificate=good / "edgedx.pem", key=good / "edgedx.key", authority=good / "clinic.pem")
+    file, authority = site.image(1, 512), good / "clinic.pem"
+    with _inside(site, listen, tell):
+        with socket.create_connection(("127.0.0.1", site.port)) as half:  # a handshake that never comes
+            assert site.scu(file, options=_scu_tls(authority, good)) == ""
+            half.settimeout(0.01)
+            with pytest.raises(TimeoutError):
+                half.recv(1)
+        assert site.scu(file, options=_scu_tls(authority, bad)), "signed by somebody else"
+        assert site.scu(file), "without TLS"
+        wait_for(lambda: tell.count("connection dropped: TLS 127.0.0.1") >= 2)
+    site.check()
+    assert len(site.names()) == 1
+
+
+@contextmanager
+def _inside(site: Site, listen: Listen, tell: list[str]) -> Iterator[Reception]:
+    """The same in this process, where its limits can be made short."""
+    receipts = Receipts(site.out / "receipts.sqlite")
+    reception = Reception(Desk(site.inbox, receipts, 0), listen, tell.append)
+    reception.open(listen.bind())
+    try:
+        yield reception
+    finally:
+        BaseServer.shutdown(reception.server)
+        reception.listener.close()
+        for association in reception.server.active_associations:
+            association.abort()
+        receipts.close()
+
+
+def test_a_peer_that_drips_and_one_that_sends_too_much_end_and_their_memory_is_given_back(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgedx.device.pacs.guard.Meter", partial(Meter, pdu_seconds=0.5, max_object=1_000_000))
+    tell: list[str] = []
+    with _inside(site, site.listen(), tell) as reception:
+        with socket.create_connection(("127.0.0.1", site.port)) as peer:
+            peer.sendall(struct.pack(">BBL", 1, 0, 200))
+            peer.settimeout(0.05)
+            with pytest.raises(ConnectionError):
+                for _ in range(2000):
+                    peer.sendall(b"\x01")
+                    time.sleep(0.02)
+        assert tell == ["connection dropped: SLOW 127.0.0.1"]
+        assert site.scu(site.image(1, 1000)), "2 MB"
+        assert site.scu(site.image(2)) == ""
+        assert "connection dropped: OBJECT_TOO_LARGE 127.0.0.1" in tell
+        wait_for(lambda: reception.load.bytes == 0)
+    site.check()
+    assert len(site.names()) == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # pynetdicom's, each one peer's
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")
+def test_garbage_ends_its_own_connection_alone(site: Site) -> None:
+    from pynetdicom.ae import ApplicationEntity
+    from pynetdicom.pdu import A_ASSOCIATE_RQ, A_RELEASE_RQ
+
+    sent: list[bytes] = []
+    entity = ApplicationEntity(ae_title="CT1")
+    entity.add_requested_context("1.2.840.10008.5.1.4.1.1.1")
+    dice = random.Random(5)
+    with _inside(site, site.listen(), []) as reception:
+        handlers = [(evt.EVT_DATA_SENT, lambda event: sent.append(event.data))]
+        association = entity.associate("127.0.0.1", site.port, ae_title="EDGEDX", evt_handlers=handlers)
+        assert association.send_c_store(pydicom.dcmread(site.image(1))).Status == 0
+        association.release()
+        assert len(sent) >= 3 and sent[0][0] == A_ASSOCIATE_RQ().pdu_type and sent[-1][0] == A_RELEASE_RQ().pdu_type
+        for _ in range(40):
+            stream = bytearray(b"".join(sent)[: dice.choice((200, 400, 10_000))])
+            for _ in range(dice.choice((1, 3, 30))):
+                stream[dice.randrange(len(stream))] = dice.randrange(256)
+            with socket.create_connection(("127.0.0.1", site.port)) as peer, contextlib.suppress(ConnectionError):
+                peer.sendall(stream)
+        assert site.scu(site.image(2)) == ""
+        wait_for(lambda: not reception.server.active_associations and reception.load.bytes == 0)
+    site.check()
+
+
+def test_who_only_knocks_leaves_no_thread_behind(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgedx.device.pacs.receive_worker._REQUEST_SECONDS", 3600.0)
+    with _inside(site, site.listen(), []) as reception:
+        for _ in range(20):
+            socket.create_connection(("127.0.0.1", site.port)).close()
+        assert site.scu() == ""
+        wait_for(lambda: not reception.server.active_associations)
+
+
+def test_a_flood_of_lines_is_told_in_part() -> None:
+    told: list[str] = []
+    sparing = Sparing(told.append, lines=3)
+    for number in range(10):
+        sparing(str(number))
+    assert told == ["0", "1", "2"]
+    sparing._told[0] -= 61.0
+    sparing("later")
+    assert told[-1] == "later (7 lines before it were left out)"
+
+
+@pytest.mark.parametrize(
+    ("address", "calling", "word"),
+    [
+        ("EDGEDX", ["CT1"], "AET@ADDRESS:PORT"),
+        ("EDGEDX@localhost:11112", ["CT1"], "AET@ADDRESS:PORT"),
+        ("EDGEDX@127.0.0.1:0", ["CT1"], "AET@ADDRESS:PORT"),
+        ("@127.0.0.1:11112", ["CT1"], "title"),
+        ("*@127.0.0.1:11112", ["CT1"], "title"),
+        ("EDGEDX@127.0.0.1:11112", [], "--calling-ae"),
+        ("EDGEDX@127.0.0.1:11112", ["CT1", "*"], "title"),
+        ("EDGEDX@127.0.0.1:11112", ["A" * 17], "title"),
+    ],
+)
+def test_what_is_malformed_is_told_before_anything_starts(address: str, calling: list[str], word: str) -> None:
+    with pytest.raises(UsageError, match=word.replace("*", r"\*")):
+        parse_listen(address, calling)
+
+
+def test_an_address_without_a_host_is_loopback_and_any_sender_must_be_asked_for() -> None:
+    port = free_port()
+    listen = parse_listen(f"EDGEDX@{port}", ["*"])
+    assert (listen.host, listen.port, listen.calling) == ("127.0.0.1", port, ())
+
+
+def test_ipv6_is_listened_on_too(site: Site) -> None:  # dcmtk does not speak it
+    from pynetdicom.ae import ApplicationEntity
+
+    listen = site.listen(host="::1")
+    try:
+        listen.bind().close()
+    except OSError:
+        pytest.skip("no IPv6 on this machine")
+    assert parse_listen(f"EDGEDX@[::1]:{site.port}", ["CT 1"]).host == "::1"
+    with _inside(site, listen, []):
+        entity = ApplicationEntity(ae_title="CT1")
+        entity.add_requested_context("1.2.840.10008.1.1")
+        association = entity.associate("::1", site.port, ae_title="EDGEDX")
+        assert association.is_established and association.send_c_echo().Status == 0
+        association.release()
+
+
+def test_an_address_of_another_machine_and_half_of_tls_are_told(tmp_path: Path) -> None:
+    with pytest.raises(InputOutputError, match="cannot listen"):
+        parse_listen("EDGEDX@192.0.2.1:11112", ["CT1"])
+    with pytest.raises(UsageError, match="--tls-ca"):
+        parse_listen("EDGEDX@11112", ["CT1"], certificate=tmp_path / "a.pem", key=tmp_path / "a.key")
+    with pytest.raises(InputOutputError, match=r"a\.pem"):
+        files = {name: tmp_path / "a.pem" for name in ("certificate", "key", "authority")}
+        parse_listen("EDGEDX@11112", ["CT1"], **files)

@@ -1,0 +1,133 @@
+"""Files are decoded before the ledger knows them: read once, unless an earlier scanner may have died of one."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bundles import WarmDecoder, png
+from places import SETTLE, Place
+
+from edgedx.core.files import sha256_file
+from edgedx.device.scanner.early import MARK
+from edgedx.device.scanner.intake import AHEAD, PORTION
+
+PATIENCE = 30.0  # seconds; only a failure takes so long
+
+
+class Watched:
+    """A real decoder that says what it is asked."""
+
+    def __init__(self, inner: WarmDecoder, before: Callable[[Path], object] = lambda path: None) -> None:
+        self._inner, self._before = inner, before
+        self.asked: list[tuple[str, bool]] = []
+
+    def warm(self) -> None:
+        self._inner.warm()
+
+    def close(self) -> None:
+        """The real one stays for the next test."""
+
+    def decode(self, path: Path, sha256: str | None) -> Any:
+        self.asked.append((path.name, sha256 is None))
+        self._before(path)
+        return self._inner.decode(path, sha256)
+
+
+def _fill(place: Place, count: int) -> list[str]:
+    return [png(place.inbox / f"{seed:02d}.png", seed).name for seed in range(count)]
+
+
+def test_each_file_is_read_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgedx.device.scanner.inbox.sha256_file", lambda path: pytest.fail("read by the scanner"))
+    names = _fill(place, PORTION + 1)
+    watched = Watched(place.decoder)
+    assert place.scan(decoder=watched)["done"] == len(names)
+    assert watched.asked == [(name, True) for name in names]
+
+
+def test_the_next_portions_are_decoded_while_one_is_answered(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = threading.Semaphore(0)
+    count = (1 + AHEAD) * PORTION
+    _fill(place, count)
+    with place.scanner(decoder=Watched(place.decoder, lambda path: begun.release())) as scanner:
+        predict, answered = scanner.predictor.predict_canvases, []
+
+        def waiting(canvases: Any, *about: Any) -> Any:
+            if not answered:
+                assert all(begun.acquire(timeout=PATIENCE) for _ in range(count)), "decoding waits for inference"
+            answered.append(len(canvases))
+            return predict(canvases, *about)
+
+        monkeypatch.setattr(scanner.predictor, "predict_canvases", waiting)
+        assert scanner.run_once()["done"] == count
+    assert sum(answered) == count
+
+
+def test_a_file_that_is_bad_is_tried_again_in_the_usual_way(place: Place) -> None:
+    (place.inbox / "letter.txt").write_text("Dear colleague")
+    watched = Watched(place.decoder)
+    assert place.scan(decoder=watched)["quarantined"] == 1
+    assert watched.asked[0] == ("letter.txt", True) and ("letter.txt", False) in watched.asked[1:]
+    assert place.results()["letter.txt"]["reason"]["code"] == "UNKNOWN_FORMAT"
+
+
+def test_a_file_that_changes_while_it_is_decoded_is_read_as_it_is_then(place: Place) -> None:
+    path = png(place.inbox / "a.png", 1)
+
+    def change(path: Path) -> None:
+        if path.stat().st_size == before:
+            png(path, 2, size=40)
+
+    before = path.stat().st_size
+    place.scan(decoder=Watched(place.decoder, change))
+    assert place.results()["a.png"]["source"]["sha256"] == sha256_file(path)
+
+
+def test_a_content_under_two_names_has_one_result(place: Place) -> None:
+    for name in ("a", "b", "c"):
+        png(place.inbox / f"{name}.png", 7)
+    with place.scanner() as scanner:
+        assert scanner.run_once()["done"] == 1
+        scanner.look()
+        assert scanner._early.take(next(scanner.journal.items()).sha256) is None, "kept for ever"
+    assert len(list((place.out / "results").glob("*.json"))) == 1
+
+
+def test_a_death_is_remembered_until_its_work_is_done(place: Place) -> None:
+    class Dies(Exception):
+        pass
+
+    def die(path: Path) -> None:
+        raise Dies
+
+    names = _fill(place, 3)
+    with pytest.raises(Dies):
+        place.scan(decoder=Watched(place.decoder, die))
+    assert (place.out / MARK).exists()
+    watched = Watched(place.decoder)
+    with place.scanner(decoder=watched) as scanner:
+        scanner.run_once()
+        assert watched.asked == [(name, False) for name in names], "decoded before it was claimed"
+        png(place.inbox / "new.png", 99)
+        scanner.run_once()
+        assert watched.asked[3:] == [("new.png", True)]
+        assert (place.out / MARK).exists()
+    assert not (place.out / MARK).exists()
+    assert {result["status"] for result in place.results().values()} == {"done"} and len(place.results()) == 4
+
+
+def test_a_stop_leaves_what_was_decoded_ahead_to_the_next_scanner(place: Place) -> None:
+    names = _fill(place, 3 * PORTION)
+    with place.scanner() as scanner:
+        scanner.look()
+        place.time.now += SETTLE
+        scanner.on_answer = lambda: setattr(scanner, "stop", True)
+        scanner.run_once()
+        assert 0 < scanner.journal.counts()["done"] < len(names)
+        assert not list(scanner.journal.items("claimed"))
+    assert not (place.out / MARK).exists()
+    assert place.scan()["done"] == len(names)

@@ -1,0 +1,72 @@
+"""Fitting doubt at deployment: on the model that ships, limits from val alone, and nothing promised from too few."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import quantizing
+
+from edgedx.core.preprocess import normalise
+from edgedx.core.stats.ood import unpack_space
+from edgedx.device.runtime.run_onnx import OnnxRunner
+from edgedx.lab.data.dataset import Dataset
+from edgedx.lab.quantize.cam import add_cam
+from edgedx.lab.ship.doubt import Fitted, fit_doubt, told, without
+
+ENTRY = {"fused": True, "purpose": "cpu", "scheme": "float", "precision": "fp32"}
+
+
+def split(train: int, val: int) -> Dataset:
+    """The first images are train, the others val."""
+    data = quantizing.images(train + val)
+    return replace(data, splits=["train"] * train + ["val"] * val)
+
+
+def fitted(folder: Path, data: Dataset, **entry: Any) -> tuple[Fitted, bytes]:
+    """Fit one variant."""
+    batch = np.concatenate([normalise(part, quantizing.SPEC) for part in data.subset("val").batches(64)])
+    model = add_cam(quantizing.residual(), batch[:8])
+    with OnnxRunner(model) as runner:
+        logits = runner.infer(batch).logits
+    (folder / "fp32").mkdir()
+    np.savez(folder / "fp32" / "logits.npz", val=logits)
+    models = {"fp32": model if not entry else quantizing.residual()}
+    return fit_doubt(quantizing.recipe(), data, models, {"fp32": {**ENTRY, **entry}}, folder, 1.5), model
+
+
+def test_limits_let_pass_all_but_one_in_a_hundred_of_val(tmp_path: Path) -> None:
+    data = split(200, 120)
+    found, model = fitted(tmp_path, data)
+    limits = found.doubt.ood["fp32"]
+    assert limits.file == "ood-fp32.npz" and limits.images == 120 and limits.distance is not None
+    with OnnxRunner(model) as runner:
+        parts = [runner.infer(normalise(part, quantizing.SPEC)) for part in data.subset("val").batches(50)]
+    features = np.concatenate([part.features for part in parts])  # type: ignore[misc]
+    scores = unpack_space(found.parts["ood-fp32.npz"], 8, "x").distance(features)
+    assert limits.distance == pytest.approx(scores.max(), rel=1e-5)  # of rank ceil(121 * .99): of 120 the greatest
+    assert found.doubt.cam == {"fp32": (32, 32)} and found.doubt.missing == {}
+    assert found.doubt.sets["fp32"].cases == {"dark": 60, "bright": 60}
+    assert told(found.doubt, "fp32", "refuse") == [
+        "images unlike those of the training are refused; of images such as the 120 of val, 99% pass",
+        "sets of classes that hold the true one in 90% of images such as those of val",
+    ]
+
+
+def test_from_too_few_images_nothing_is_promised_and_the_bundle_says_so(tmp_path: Path) -> None:
+    found, _ = fitted(tmp_path, split(40, 16))
+    assert not found.doubt.ood and not found.doubt.sets and not found.parts
+    assert found.doubt.missing["ood"] == "fp32: 16 images in val; 99 are needed to promise that 99% pass"
+    assert "dark: 8 cases; 9 are needed" in found.doubt.missing["sets"]
+    assert [line.partition(" (")[0] for line in without(found.doubt)] == [
+        "no image is refused for being unlike the training images", "no prediction sets"]  # fmt: skip
+    assert told(found.doubt, "fp32", "refuse") == []
+
+
+def test_a_variant_without_a_map_brings_its_reason_along(tmp_path: Path) -> None:
+    found, _ = fitted(tmp_path, split(40, 20), no_cam="the classifier reads HardSwish")
+    assert found.doubt.cam == {}
+    assert found.doubt.missing["cam"] == "fp32: the classifier reads HardSwish"
