@@ -50,17 +50,17 @@ existed take its default. The rules are asked in the order of the first table be
 - `accept.max_saturated`: the share of pixels that the model's window makes black or white, before resizing. The
   default 0.9 stops images of which nothing is left (a wrong window, a decoder's zeros with a burned-in text) and lets
   through what is black by nature, such as the background of a mammogram. Of the 5,856 images of PneumoniaMNIST the
-  most is 0.31 and of the 889 of chest-xray3 it is 0.27 (`tests/device/decode/test_accept.py` measures both); so the recipes
-  of these set 0.6, about twice as much.
+  most is 0.31 and of the 889 of chest-xray3 it is 0.27 (`tests/device/decode/test_accept.py` measures both); so the
+  recipes of these set 0.6, about twice as much.
 - `accept.ood`: images unlike those of the training set are refused, answered with a remark, or not looked for; this
   one is asked after the model has answered.
 """
 
 SUPPORT = """
 What edgedx makes of every DICOM file that pydicom 3.0.2 and pydicom-data 1.0.0 ship, and so of every transfer syntax,
-photometric interpretation and SOP class among them. `tests/dicom/reading/test_outcomes.py` reads all of them, compares each
-with this page's table (`tests/support/outcomes.csv`), and compares values, windows, polarity and colours of all that are
-read with a second computation that shares no code with edgedx; it also sends them through the scanner's decoder
+photometric interpretation and SOP class among them. `tests/dicom/reading/test_outcomes.py` reads all of them, compares
+each with this page's table (`tests/support/outcomes.csv`), and compares values, windows, polarity and colours of all that
+are read with a second computation that shares no code with edgedx; it also sends them through the scanner's decoder
 process. Refusal codes are in [refusals.md](refusals.md).
 
 - Order: modality LUT or rescale, then VOI table or window, then inversion for MONOCHROME1. Enhanced objects have
