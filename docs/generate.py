@@ -60,8 +60,8 @@ SUPPORT = """
 What edgedx makes of every DICOM file that pydicom 3.0.2 and pydicom-data 1.0.0 ship, and so of every transfer syntax,
 photometric interpretation and SOP class among them. `tests/dicom/reading/test_outcomes.py` reads all of them, compares
 each with this page's table (`tests/support/outcomes.csv`), and compares values, windows, polarity and colours of all
-that are read with a second computation that shares no code with edgedx; it also sends them through the scanner's decoder
-process. Refusal codes are in [refusals.md](refusals.md).
+that are read with a second computation that shares no code with edgedx; it also sends them through the scanner's
+decoder process. Refusal codes are in [refusals.md](refusals.md).
 
 - Order: modality LUT or rescale, then VOI table or window, then inversion for MONOCHROME1. Enhanced objects have
   rescale and window in functional groups; they are taken from there.
