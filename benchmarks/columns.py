@@ -39,11 +39,13 @@ from edgedx.lab.data.prepare import open_data
 from edgedx.lab.evidence.compare.significance import delong
 from edgedx.lab.judge.evaluation import Evaluation, evaluate
 from edgedx.lab.judge.subject import open_subject
+from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import machine, versions
 from edgedx.lab.ship.deploy import deploy
 from edgedx.lab.train.checkpoint import load_checkpoint
 from edgedx.lab.train.finetune import finetune
 from edgedx.lab.train.predict import predict
+from edgedx.lab.train.torch_runner import TorchRunner
 
 EVEN_AT, YEARS = 58, 8.0
 COLUMNS = (
@@ -90,7 +92,7 @@ def one_seed(work: Path, patients: int, seed: int, profile: DeviceProfile) -> di
         found[name] = evaluate(open_subject(run / "teacher"))
     record = compress(recipes["told"], runs["told"], profile, int8=True)
     int8 = next(name for name in record["metrics"]["variants"] if name.startswith("int8"))
-    found["int8"] = evaluate(open_subject(runs["told"] / "int8" / f"{int8}.onnx"))
+    found["int8"] = evaluate(open_subject(Run(runs["told"]).build().variants[int8].path))
     deployed = deploy(recipes["told"], runs["told"], profile, force=True)
     test = open_data(recipes["told"], runs["told"]).subset("test")
     worth = found["told"].worth
@@ -120,9 +122,8 @@ def one_seed(work: Path, patients: int, seed: int, profile: DeviceProfile) -> di
 
 def keep(run: Path, recipe: Recipe) -> None:
     """The recipe beside its run, as the command line leaves it."""
-    from edgedx.cli.common import keep_recipe
 
-    keep_recipe(run, recipe)
+    Run(run).keep_recipe(recipe)
 
 
 def ranks(logits: np.ndarray) -> np.ndarray:
@@ -139,7 +140,7 @@ def parts(test: Dataset, rows: np.ndarray, found: dict[str, Evaluation]) -> dict
 def on_device(bundle: Bundle, run: Path, images: Path, test: Dataset) -> dict[str, Any]:
     """The files as a scanner reads them, answered by the bundle's FP32 graph, against PyTorch on the run's data set."""
     student = load_checkpoint(run / "student")
-    expected = predict(student.model, test, student.card.preprocess)
+    expected = predict(TorchRunner(student.model), test, student.card.preprocess)
     decoder = Decoder(bundle.manifest.preprocess)
     answers, used = [], 0
     try:

@@ -38,13 +38,15 @@ from edgedx.lab.data.prepare import open_data
 from edgedx.lab.evidence.bench import contender
 from edgedx.lab.quantize.choice import same_kernels
 from edgedx.lab.quantize.int8 import make_int8
-from edgedx.lab.quantize.to_onnx import export_onnx, run_onnx
+from edgedx.lab.quantize.to_onnx import export_onnx
 from edgedx.lab.quantize.workbench import Workbench
+from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import machine, versions
 from edgedx.lab.train.checkpoint import load_checkpoint
 from edgedx.lab.train.finetune import finetune
 from edgedx.lab.train.predict import predict
 from edgedx.lab.train.short_figures import auc_of_logits
+from edgedx.lab.train.torch_runner import TorchRunner
 
 FULL = "resnet50"
 
@@ -54,10 +56,10 @@ def one_seed(recipe: Recipe, run: Path, teachers: Path | None) -> dict[str, Any]
     if teachers and not run.exists():
         for stage in ("data", "teacher"):
             shutil.copytree(teachers / run.name / stage, run / stage)
-    if not (run / "teacher" / "stage.json").is_file():
+    if not Run(run).teacher.finished:
         finetune(recipe, run, resume=True)
     data, teacher = open_data(recipe, run), load_checkpoint(run / "teacher")
-    record = make_student(recipe, run, teacher, data, ablate=True, resume=True)
+    record = make_student(recipe, teacher, data, Run(run).student.path, ablate=True, resume=True)
     folders = {
         "teacher": run / "teacher",
         "pruned": run / "student" / START,
@@ -67,7 +69,7 @@ def one_seed(recipe: Recipe, run: Path, teachers: Path | None) -> dict[str, Any]
     steps: dict[str, Any] = {}
     for name, folder in folders.items():
         model = load_checkpoint(folder).model
-        steps[name] = {s: _auc(recipe, predict(model, data.subset(s), recipe.preprocess), data.subset(s))
+        steps[name] = {s: _auc(recipe, predict(TorchRunner(model), data.subset(s), recipe.preprocess), data.subset(s))
                        for s in ("val", "test")}  # fmt: skip
     exported = export_onnx(load_checkpoint(run / "student").model, recipe.preprocess)
     shipped = _quantized(recipe, run, exported, data, steps)
@@ -112,7 +114,7 @@ def _quantized(recipe: Recipe, run: Path, exported: bytes, data: Dataset, steps:
             row: dict[str, Any] = {"bytes": len(model), **said.get(step, {})}
             for split in ("val", "test"):
                 part = data.subset(split)
-                row[split] = _auc(recipe, run_onnx(model, part, recipe.preprocess, fused=fused), part)
+                row[split] = _auc(recipe, predict(OnnxRunner(model, fused=fused), part, recipe.preprocess), part)
             steps[f"{scheme} {step}"] = row
         shipped = shipped or models["as compress"]
     return shipped

@@ -49,9 +49,8 @@ def one_seed(
         recipe = load_recipe(str(run / "recipe.yaml"), [f"train.seed={seed}", *overrides, *ARMS[arm]])
         folder = out / f"seed-{seed}" / arm / "student"
         # The first arm brings the control along.
-        record = make_student(
-            recipe, run, teacher, open_data(recipe, run), folder=folder, ablate=arm == arms[0], resume=True
-        )
+        data = open_data(recipe, run)
+        record = make_student(recipe, teacher, data, folder, ablate=arm == arms[0], resume=True)
         starts.add(sha256_file(folder / "pruned" / "model.safetensors"))
         rows[arm] = {"folder": folder, "seconds": record["wall_seconds"], **_short(record["metrics"])}
         if arm == arms[0]:

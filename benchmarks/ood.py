@@ -37,6 +37,7 @@ from edgedx.device.runtime.runner import CAM, Output, Runner
 from edgedx.dicom.reading.open import open_image
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.data.prepare import open_data
+from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import machine, versions
 
 Score = Callable[[Output], np.ndarray]
@@ -134,7 +135,7 @@ def wilson(hits: int, count: int) -> list[float]:
 
 def judge(recipe: Recipe, run: Path, near: Dataset, variant: str | None) -> dict[str, Any]:
     """All figures of one variant of a run's bundle."""
-    (path,) = (run / "bundle").glob("*.edgedx")
+    path = Run(run).build().bundle
     bundle, data = open_bundle(path), open_data(recipe, run)
     name = variant or bundle.manifest.default_variant
     limits = bundle.manifest.doubt.ood[name]

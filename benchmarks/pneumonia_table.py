@@ -18,7 +18,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgedx.cli.common import keep_recipe
 from edgedx.core.files import write_json, write_text
 from edgedx.core.settings.recipe import Recipe, load_recipe
 from edgedx.core.stats.cases import Answers, Cases
@@ -33,6 +32,7 @@ from edgedx.lab.judge.evaluation import evaluate
 from edgedx.lab.judge.evaluation_files import predictions_csv
 from edgedx.lab.judge.figures import Figures, figures_with_intervals
 from edgedx.lab.judge.subject import open_subject
+from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import machine, read_record, versions
 
 RESULTS = Path(__file__).parent / "results" / "pneumonia_table"
@@ -72,7 +72,7 @@ def recipe_of(run: Path) -> Recipe:
     """The recipe of a run; benchmarks/pneumonia_mnist.py keeps none, so it is written beside its stages."""
     if not (run / "recipe.yaml").is_file():
         seed = read_record(run / "teacher")["settings"]["train"]["seed"]
-        keep_recipe(run, load_recipe("pneumonia-mnist", [f"train.seed={seed}"]))
+        Run(run).keep_recipe(load_recipe("pneumonia-mnist", [f"train.seed={seed}"]))
     return load_recipe(str(run / "recipe.yaml"), [])
 
 

@@ -35,12 +35,13 @@ from edgedx.lab.data.prepare import open_data
 from edgedx.lab.quantize.choice import same_kernels
 from edgedx.lab.quantize.int8 import make_int8
 from edgedx.lab.quantize.sensitivity import exclude
-from edgedx.lab.quantize.to_onnx import export_onnx, run_onnx
+from edgedx.lab.quantize.to_onnx import export_onnx
 from edgedx.lab.quantize.workbench import Workbench, noise_of
 from edgedx.lab.run.stage import machine, versions
 from edgedx.lab.train.checkpoint import load_checkpoint
 from edgedx.lab.train.predict import predict
 from edgedx.lab.train.short_figures import auc_of_logits
+from edgedx.lab.train.torch_runner import TorchRunner
 
 PACKAGES = {
     "ort": ["onnxruntime", "onnx", "sympy"],
@@ -170,13 +171,15 @@ def main() -> None:
             models[tool] = model
     own(args, models, told, exported)
     rows: dict[str, Any] = {}
-    reference = {split: run_onnx(exported, data.subset(split), recipe.preprocess) for split in ("val", "test")}
+    reference = {
+        split: predict(OnnxRunner(exported), data.subset(split), recipe.preprocess) for split in ("val", "test")
+    }
     for name, model in models.items():
         row: dict[str, Any] = {"bytes": len(model), **told.get(name, {})}
         for kind, fused in (("fused", True), ("simulated", False)):
             for split, exact in reference.items():
                 part = data.subset(split)
-                logits = run_onnx(model, part, recipe.preprocess, fused=fused)
+                logits = predict(OnnxRunner(model, fused=fused), part, recipe.preprocess)
                 row[f"{split}_auc_{kind}"] = round(auc_of_logits(recipe.task, logits, part.labels), 5)
                 row[f"{split}_noise_{kind}"] = round(noise_of(logits, exact), 4)
         rows[name] = row
@@ -192,7 +195,7 @@ def main() -> None:
     for split in ("val", "test"):
         part = data.subset(split)
         taught[f"{split}_auc"] = auc_of_logits(
-            recipe.task, predict(teacher.model, part, recipe.preprocess), part.labels
+            recipe.task, predict(TorchRunner(teacher.model), part, recipe.preprocess), part.labels
         )
     report = {
         "command": " ".join(["python", "benchmarks/quantizers.py", *sys.argv[1:]]),

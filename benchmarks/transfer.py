@@ -24,15 +24,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from edgedx.core.files import read_json, write_json
+from edgedx.core.files import write_json
 from edgedx.lab.evidence.compare.compare import compare as significance_of
 from edgedx.lab.evidence.compare.lineup import line_up
+from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import machine
 
 
 def epochs(run: Path) -> list[float]:
     """Val AUC after each epoch, over all phases."""
-    history: list[dict[str, Any]] = read_json(run / "teacher" / "metrics.json")["history"]
+    history: list[dict[str, Any]] = Run(run).teacher.metrics["history"]
     return [line["val_auc"] for line in history]
 
 
@@ -50,7 +51,7 @@ def compare(transfer: Path, scratch: Path) -> dict[str, Any]:
 
 
 def _test_auc(run: Path) -> float:
-    return float(read_json(run / "teacher" / "metrics.json")["test"]["auc"]["value"])
+    return float(Run(run).teacher.metrics["test"]["auc"]["value"])
 
 
 def significance(runs: list[Path]) -> dict[str, Any]:

@@ -35,15 +35,10 @@ def bench(
     if device_record is not None:
         _record(models, device_record, threads, batch, seconds, json)
         return
-    from edgedx.core.preprocess import PreprocessSpec
     from edgedx.lab.evidence.bench import bench as work
-    from edgedx.lab.evidence.bench import contender, write_bench
+    from edgedx.lab.evidence.bench import contenders_of, write_bench
 
-    own = [name for name in models if Path(name).exists()]
-    spec = contender(own[0], None).spec if own else PreprocessSpec()
-    if size:
-        spec = spec.model_copy(update={"size": (size, size)})
-    rows = work([contender(name, spec) for name in models], threads=threads, batch=batch, seconds=seconds)
+    rows = work(contenders_of(models, side=size), threads=threads, batch=batch, seconds=seconds)
     report = write_bench(rows, out, f"Batch {batch}, {threads} thread(s)")
     if json:
         print_json(report)

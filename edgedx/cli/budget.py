@@ -33,6 +33,7 @@ def compress_by_budget(
     from edgedx.lab.compress.search import PICTURE, SUMMARY, search
     from edgedx.lab.compress.search_plan import plan
     from edgedx.lab.quantize.choice import is_this_machine
+    from edgedx.lab.run.run import Run
 
     if max_auc_drop is not None:  # the recipe keeps it, so that deploy's gate asks for the same
         recipe = recipe.model_copy(update={"gate": recipe.gate.model_copy(update={"max_auc_drop": max_auc_drop})})
@@ -61,7 +62,8 @@ def compress_by_budget(
         print_json(report)
         return
     _print(report, here)
-    typer.echo(f"pictured  {run / PICTURE}, figures in {run / SUMMARY}")
+    folder = Run(run).build_for(profile.name).path
+    typer.echo(f"pictured  {folder / PICTURE}, figures in {folder / SUMMARY}")
     synthetic_note(recipe.synthetic)
     typer.echo(f"next      edgedx deploy {run} --target {profile.target}")
 

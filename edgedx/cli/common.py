@@ -29,27 +29,23 @@ def print_recipe(recipe: Recipe) -> None:
 
 def run_recipe(run: Path, overrides: list[str]) -> Recipe:
     """The recipe a run was begun with, with overrides."""
-    from edgedx.core.errors import UsageError
-    from edgedx.core.settings.recipe import load_recipe
+    from edgedx.lab.run.run import Run
 
-    path = run / "recipe.yaml"
-    if not path.is_file():
-        raise UsageError(f"{run} is not a run: no recipe.yaml", next_step="begin one with `edgedx finetune RECIPE`")
-    return load_recipe(str(path), overrides)
+    return Run.open(run).recipe(overrides)
 
 
 def keep_recipe(run: Path, recipe: Recipe) -> None:
     """Write the effective recipe beside the stages, for the commands that follow."""
-    import yaml
+    from edgedx.lab.run.run import Run
 
-    from edgedx.core.files import write_text
-
-    write_text(run / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    Run(run).keep_recipe(recipe)
 
 
 def run_of(path: Path) -> Path:
     """The run folder, given itself or one of its stages (runs/x or runs/x/teacher)."""
-    return path.parent if (path.parent / "recipe.yaml").is_file() and not (path / "recipe.yaml").is_file() else path
+    from edgedx.lab.run.run import Run
+
+    return Run.of(path).path
 
 
 def interval(value: dict[str, Any] | None) -> str:

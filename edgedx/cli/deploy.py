@@ -71,13 +71,12 @@ def deploy(
         return
     from edgedx.core.errors import ProfileError
     from edgedx.core.settings.profile import load_profile
-    from edgedx.lab.run.run import compressed_folder
-    from edgedx.lab.run.stage import read_record
+    from edgedx.lab.run.run import Run
     from edgedx.lab.ship.deploy import deploy as work
 
     run = run_of(run)
     recipe = run_recipe(run, [])
-    profile = load_profile(read_record(compressed_folder(run))["settings"]["profile"])
+    profile = load_profile(Run(run).build().profile)
     if profile.target != target:
         raise ProfileError(
             f"{run} was compressed for {profile.name}, whose target is {profile.target}, not {target}",

@@ -105,7 +105,7 @@ def evaluate(
 def _folder(subject: Subject, where: str) -> Path:
     from edgedx.core.files import safe_name
 
-    return (subject.run or Path()) / safe_name(f"evaluation-{subject.name}-{where}")
+    return (subject.run.path if subject.run else Path()) / safe_name(f"evaluation-{subject.name}-{where}")
 
 
 def _next(found: Evaluation) -> str:

@@ -69,7 +69,7 @@ def explain(
         raise UsageError(f"--class {of}: no such class", next_step=f"the classes are {', '.join(first.classes)}")
     shown = of_files(first, images, count, seed) if images is not None else of_split(first, split, count, seed)
     found = make(subjects, shown, chosen, wanted=of, device=device, seed=seed, resamples=resamples)
-    folder = out or (first.run or Path()) / "explain"
+    folder = out or (first.run.path if first.run else Path()) / "explain"
     written = write_explanation(found, folder, pictures=pictures)
     if json:
         drawn = [path for path in written if path.suffix == ".png"]

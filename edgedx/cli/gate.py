@@ -109,10 +109,13 @@ def _on_run(
 
     run = run_of(run) if run is not None else _run_around(artifact)
     recipe = run_recipe(run, [f"gate.rule={rule}"] if rule else [])
-    from edgedx.lab.judge.gate import judge_artifact
+    from edgedx.lab.data.prepare import open_data
+    from edgedx.lab.judge.gate import Judge
+    from edgedx.lab.run.run import Run
 
-    verdict = judge_artifact(recipe, run, artifact, split=split, variant=variant, predictions=teacher, threads=threads)
-    folder = out or run / "gate"
+    judge = Judge(recipe, Run(run), open_data(recipe, run), split or "", teacher, threads)
+    verdict = judge.artifact(artifact, variant=variant)
+    folder = out or Run(run).build().gate_folder
     write_verdict(folder, verdict)
     if not json:
         print_verdict(verdict)

@@ -41,7 +41,7 @@ def robustness(
     if len(models) == 1 and len(subjects) > 2:
         subjects = [subjects[0], subjects[-1]]  # teacher and what ships; the student in float lies between them
     found = judge(subjects, split=split, seed=seed)
-    folder = out or (subjects[0].run or run_of(models[0])) / "robustness"
+    folder = out or (subjects[0].run.path if subjects[0].run else run_of(models[0])) / "robustness"
     written = write_robustness(found, folder)
     if json:
         print_json({**found, "written": [str(path) for path in written]})

@@ -24,7 +24,8 @@ from edgedx.lab.data.download import have_or_fetch
 from edgedx.lab.data.prepare import open_data
 from edgedx.lab.data.sources import open_source
 from edgedx.lab.evidence.bench import Contender, bench, contender, write_bench
-from edgedx.lab.run.run import compressed_folder
+from edgedx.lab.run.device_build import DeviceBuild
+from edgedx.lab.run.run import Run
 from edgedx.lab.ship.deploy import deploy
 from edgedx.lab.train.finetune import finetune
 
@@ -68,7 +69,7 @@ def run_demo(recipe: Recipe, out: Path, profile: DeviceProfile, say: Callable[[s
     installed = install_bundle(bundle, out / "device")
     say("4/5 bench against a full model")
     rows = bench(
-        contenders(recipe, run, compressed["metrics"]["variants"], shipped["metrics"]["default"]["variant"]),
+        contenders(recipe, Run(run), Run(run).build(profile.name)),
         threads=recipe.bench.threads,
         seconds=recipe.bench.seconds,
     )
@@ -97,18 +98,18 @@ def _demo_key(folder: Path, root: Path) -> SigningKey:
     return load_signing_key(secret)
 
 
-def contenders(recipe: Recipe, run: Path, variants: dict[str, Any], shipped: str) -> list[Contender]:
+def contenders(recipe: Recipe, run: Run, build: DeviceBuild) -> list[Contender]:
     """Teacher, each variant of the student (marked where it ships), and the full model for its latency."""
-    teacher = replace(contender(str(run / "teacher"), None), name="teacher, FP32")
-    folder = compressed_folder(run)
+    teacher = replace(contender(str(run.teacher.path), None), name="teacher, FP32")
+    shipped = build.shipped.name
     students = [
         Contender(
             f"student, {name}{' (ships)' if name == shipped else ''}",
-            (folder / entry["file"]).read_bytes(),
+            variant.path.read_bytes(),
             recipe.preprocess,
-            entry["test"],
+            variant.entry["test"],
         )
-        for name, entry in variants.items()
+        for name, variant in build.variants.items()
     ]
     full = contender(recipe.bench.full_model, recipe.preprocess)
     return [teacher, *students, full]

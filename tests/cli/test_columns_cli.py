@@ -93,13 +93,13 @@ def test_from_a_table_and_headers_to_results(tmp_path: Path) -> None:
     _run(tmp_path, "finetune", "tiny.yaml")
     _run(tmp_path, "compress", "runs/tiny", "--int8", "--device", "x86-avx2")
     _run(tmp_path, "deploy", "runs/tiny", "--target", "cpu", "--force")
-    path = next((tmp_path / "runs" / "tiny" / "bundle").glob("*.edgedx"))
+    path = next((tmp_path / "runs" / "tiny" / "devices" / "x86-avx2" / "bundle").glob("*.edgedx"))
     bundle = open_bundle(path)
     assert [column.name for column in bundle.manifest.columns] == ["age", "sex", "smoker"]
     assert b"age (DICOM PatientAgeYears)" in bundle.read("model-card.md")
     assert b"smoker (absent on a device)" in bundle.read("model-card.md")
 
-    for model in ("runs/tiny/teacher", "runs/tiny/int8/int8-u8s8.onnx", str(path)):
+    for model in ("runs/tiny/teacher", "runs/tiny/devices/x86-avx2/variants/int8-u8s8.onnx", str(path)):
         told = json.loads(_run(tmp_path, "evaluate", model, "--json", "--out", "judged"))
         worth = told["columns"]
         assert worth["auc"]["value"] > worth["auc_without"]["value"] + 0.04 and 0.6 < worth["known"]["age"] < 0.9

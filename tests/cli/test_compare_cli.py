@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from inprocess import edgedx
-from made_run import write_run
+from made_run import VARIANTS, write_run
 
 from edgedx.lab.evidence.report.sections import find_extras
 
@@ -25,7 +25,16 @@ def test_baselines_are_trained_compared_and_said_in_sentences(folder: Path) -> N
     assert done.stdout.splitlines()[-1] == "next      edgedx compare run run/baselines --baseline teacher"
     again = json.loads(edgedx(folder, "baselines", "run/int8", "--json").stdout)
     assert all(one["reused"] for one in again.values()) and "pixels-knn" in again
-    done = edgedx(folder, "compare", "run/int8/fp32.onnx", "run/baselines", "--baseline", "fp32", "--resamples", "100")
+    done = edgedx(
+        folder,
+        "compare",
+        f"{VARIANTS}/fp32.onnx",
+        "run/baselines",
+        "--baseline",
+        "fp32",
+        "--resamples",
+        "100",
+    )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert len([line for line in lines if line.startswith("result ")]) == 12
@@ -37,7 +46,7 @@ def test_baselines_are_trained_compared_and_said_in_sentences(folder: Path) -> N
 
 
 def test_json_is_one_document(folder: Path) -> None:
-    models = ["run/int8/fp32.onnx", "run/int8/int8-u8s8.onnx"]
+    models = [f"{VARIANTS}/fp32.onnx", f"{VARIANTS}/int8-u8s8.onnx"]
     table = str(folder / "set" / "labels.csv")
     done = edgedx(folder, "compare", *models, "--data", table, "--resamples", "100", "--out", "c", "--json")
     assert done.returncode == 0, done.stderr
@@ -48,7 +57,7 @@ def test_json_is_one_document(folder: Path) -> None:
 
 
 def test_an_ensemble_is_told_beside_its_members(folder: Path) -> None:
-    models = ["run/int8/fp32.onnx", "run/int8/int8-u8s8.onnx"]
+    models = [f"{VARIANTS}/fp32.onnx", f"{VARIANTS}/int8-u8s8.onnx"]
     done = edgedx(folder, "evaluate", *models, "--ensemble", "mean", "--resamples", "100")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("result    mean of 2 reaches 0.")
@@ -59,15 +68,29 @@ def test_an_ensemble_is_told_beside_its_members(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (["compare", "run/int8/fp32.onnx"], 2, "needs two subjects"),
-        (["compare", "run/int8/fp32.onnx", "gone.csv"], 5, "nothing at gone.csv"),
-        (["compare", "run/int8/fp32.onnx", "set/labels.csv"], 2, "has no column 'dark'"),
+        (["compare", f"{VARIANTS}/fp32.onnx"], 2, "needs two subjects"),
+        (["compare", f"{VARIANTS}/fp32.onnx", "gone.csv"], 5, "nothing at gone.csv"),
+        (["compare", f"{VARIANTS}/fp32.onnx", "set/labels.csv"], 2, "has no column 'dark'"),
         (["compare", "run/int8", "run", "--split", "best"], 2, "no such split"),
-        (["compare", "run/int8/fp32.onnx", "run/int8/int8-u8s8.onnx", "--baseline", "x"], 2, "no such subject"),
+        (
+            [
+                "compare",
+                f"{VARIANTS}/fp32.onnx",
+                f"{VARIANTS}/int8-u8s8.onnx",
+                "--baseline",
+                "x",
+            ],
+            2,
+            "no such subject",
+        ),
         (["baselines", "set"], 2, "no recipe.yaml"),
         (["baselines", "run", "--split", "train"], 2, "no such answers"),
-        (["evaluate", "run/int8/fp32.onnx", "run/int8/int8-u8s8.onnx"], 2, "several models"),
-        (["evaluate", "run/int8/fp32.onnx", "--ensemble", "vote"], 2, "no such ensemble"),
+        (
+            ["evaluate", f"{VARIANTS}/fp32.onnx", f"{VARIANTS}/int8-u8s8.onnx"],
+            2,
+            "several models",
+        ),
+        (["evaluate", f"{VARIANTS}/fp32.onnx", "--ensemble", "vote"], 2, "no such ensemble"),
         (["compress", "run", "--teacher", "run/student", "--max-auc-drop", "0.01"], 2, "a search takes none"),
     ],
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from bundles import write_tiny
 from inprocess import edgedx
-from made_run import write_run
+from made_run import VARIANTS, write_run
 
 from edgedx.core.bundle.doubt import Doubt
 from edgedx.core.stats.conformal import SetThresholds
@@ -23,7 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_sentence_comes_first_and_the_next_step_last(folder: Path) -> None:
-    done = edgedx(folder, "evaluate", "run/int8/fp32.onnx", "--resamples", "100")
+    done = edgedx(folder, "evaluate", f"{VARIANTS}/fp32.onnx", "--resamples", "100")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith("result    fp32 reaches 0.") and "of bright and clears" in lines[0]
@@ -66,11 +66,10 @@ def test_sets_of_a_bundle_are_counted_on_the_images(folder: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (["run"], 2, "several models"),
         (["gone.edgedx"], 5, "nothing at gone.edgedx"),
-        (["run/int8/fp32.onnx", "--split", "best"], 2, "no such split"),
-        (["run/int8/fp32.onnx", "--subgroup", "colour"], 2, "no column 'colour'"),
-        (["run/int8/fp32.onnx", "--data", "run/recipe.yaml"], 5, "no column 'image'"),
+        ([f"{VARIANTS}/fp32.onnx", "--split", "best"], 2, "no such split"),
+        ([f"{VARIANTS}/fp32.onnx", "--subgroup", "colour"], 2, "no column 'colour'"),
+        ([f"{VARIANTS}/fp32.onnx", "--data", "run/recipe.yaml"], 5, "no column 'image'"),
     ],
 )
 def test_wrong_calls_name_the_next_step(folder: Path, arguments: list[str], code: int, told: str) -> None:

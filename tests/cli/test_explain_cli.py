@@ -12,13 +12,14 @@ import pytest
 import torch
 from bundles import write_tiny
 from inprocess import edgedx
-from made_run import _stage, write_run
+from made_run import VARIANTS, write_run
 
 from edgedx.core.preprocess import normalise
 from edgedx.lab.data.dataset import load_dataset
 from edgedx.lab.evidence.explain.subjects import open_models
 from edgedx.lab.quantize.cam import add_cam
 from edgedx.lab.run.card import ModelCard
+from edgedx.lab.run.run import Run
 from edgedx.lab.train.checkpoint import save_checkpoint
 from edgedx.lab.train.network import build_model
 
@@ -36,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         save_checkpoint(run / role, model, ModelCard.model_validate(card))
     data = load_dataset(run / "data", recipe.task.kind, recipe.preprocess).subset("val").take(range(8))
     batch = normalise(np.concatenate(list(data.batches(8))), recipe.preprocess)
-    for path in (run / "int8").glob("*.onnx"):
+    for path in (run / "devices/x86-avx2/variants").glob("*.onnx"):
         path.write_bytes(add_cam(path.read_bytes(), batch))
     return made
 
@@ -94,7 +95,7 @@ def test_images_from_outside_are_numbered_and_old_pictures_go(folder: Path, tmp_
         (["nothing"], 5, "nothing at nothing"),
         (["run", "--images", "nowhere"], 5, "no such file or folder"),
         (["run", "--images", "empty"], 5, "holds no image"),
-        (["run/int8/fp32.onnx", "--methods", "gradcam", "--count", "2"], 2, "--methods lime"),
+        ([f"{VARIANTS}/fp32.onnx", "--methods", "gradcam", "--count", "2"], 2, "--methods lime"),
     ],
 )
 def test_what_cannot_be_done_is_said_with_what_can(folder: Path, arguments: list[str], code: int, told: str) -> None:
@@ -103,14 +104,14 @@ def test_what_cannot_be_done_is_said_with_what_can(folder: Path, arguments: list
     assert done.returncode == code and told in done.stderr, done.stderr
 
 
-def test_what_ships_is_what_the_bundle_holds(folder: Path, tmp_path: Path) -> None:
+def test_what_ships_is_what_compress_chose(folder: Path, tmp_path: Path) -> None:
     import shutil
 
     run = shutil.copytree(folder / "run", tmp_path / "run")
     assert [one.name for one in open_models([run])] == ["teacher", "student", "int8-u8s8"]
-    _stage(run / "bundle", {}, {"default": {"variant": "fp32"}})
+    Run(run).build().choose("fp32", "measured faster")
     assert [one.name for one in open_models([run, run / "teacher"])] == ["teacher", "student", "fp32", "teacher"]
-    shutil.rmtree(run / "int8")
+    shutil.rmtree(run / "devices/x86-avx2/variants")
     assert [one.name for one in open_models([run])] == ["teacher", "student"]
 
 

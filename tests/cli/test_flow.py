@@ -14,6 +14,8 @@ from tiny_flow import RECIPE, make_images
 
 from edgedx.core.bundle.manifest import open_bundle
 
+PROFILE = "x86-avx2"
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -21,7 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("flow")
     arrays = {}
     for seed, (split, count) in enumerate((("train", 256), ("val", 96), ("test", 96))):
-        arrays[f"{split}make_images"], arrays[f"{split}_labels"] = make_images(count, seed)
+        arrays[f"{split}_images"], arrays[f"{split}_labels"] = make_images(count, seed)
     np.savez(path / "tiny.npz", **arrays)
     (path / "tiny.yaml").write_text(RECIPE)
     for arguments in (
@@ -35,11 +37,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _bundle(folder: Path) -> Path:
-    return next((folder / "runs" / "tiny" / "bundle").glob("*.edgedx"))
+    return next((folder / "runs" / "tiny" / "devices" / PROFILE / "bundle").glob("*.edgedx"))
 
 
 def test_every_stage_leaves_its_record(folder: Path) -> None:
-    for stage in ("data", "teacher", "student", "int8", "bundle"):
+    for stage in ("data", "teacher", "student", f"devices/{PROFILE}/variants", f"devices/{PROFILE}/bundle"):
         record = json.loads((folder / "runs" / "tiny" / stage / "stage.json").read_text())
         assert record["schema_version"] == 1
         assert record["versions"]["edgedx"]
@@ -95,7 +97,7 @@ def test_the_gate_runs_the_artifact_again_on_either_split(folder: Path) -> None:
         assert row in done.stdout
     assert "of 96 decisions differ (at youden)" in done.stdout
     assert done.stdout.splitlines()[-1] == "next      edgedx deploy runs/tiny"
-    onnx = edgedx(folder, "gate", "runs/tiny/int8/fp32.onnx", "--json", "--out", "judged")
+    onnx = edgedx(folder, "gate", f"runs/tiny/devices/{PROFILE}/variants/fp32.onnx", "--json", "--out", "judged")
     assert onnx.returncode == 0, onnx.stderr
     verdict = json.loads(onnx.stdout)
     assert verdict["split"] == "val" and verdict["images"] == 96 and "variant fp32" in verdict["ran"]
@@ -110,24 +112,24 @@ def test_a_gate_that_says_no_exits_with_1_and_writes_no_bundle(folder: Path) -> 
     import yaml
 
     shutil.copytree(folder / "runs" / "tiny", folder / "runs" / "strict")
-    shutil.rmtree(folder / "runs" / "strict" / "bundle")
+    shutil.rmtree(folder / "runs" / "strict" / "devices" / PROFILE / "bundle")
     for name in ("fp32", "int8-u8s8"):  # the artifact itself answers the contrary, whatever was measured before
-        _turn_round(folder / "runs" / "strict" / "int8" / f"{name}.onnx")
+        _turn_round(folder / "runs" / "strict" / "devices" / PROFILE / "variants" / f"{name}.onnx")
     recipe = yaml.safe_load((folder / "runs" / "strict" / "recipe.yaml").read_text())
     recipe["gate"]["max_auc_drop"] = 0.01
     (folder / "runs" / "strict" / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     refused = edgedx(folder, "deploy", "runs/strict", "--target", "cpu")
     assert refused.returncode == 1, refused.stderr
     assert "over the budget of 0.01" in refused.stderr
-    verdict = json.loads((folder / "runs" / "strict" / "bundle" / "gate.json").read_text())
+    verdict = json.loads((folder / "runs" / "strict" / "devices" / PROFILE / "bundle" / "gate.json").read_text())
     assert not verdict["passed"] and verdict["auc_drop"]["value"] > 0.5 and verdict["flips"] > 48
-    with (folder / "runs" / "strict" / "bundle" / "flips.csv").open(newline="") as stream:
+    with (folder / "runs" / "strict" / "devices" / PROFILE / "bundle" / "flips.csv").open(newline="") as stream:
         flips = list(csv.DictReader(stream))
     assert len(flips) == verdict["flips"] and all(flip["teacher"] != flip["student"] for flip in flips)
-    assert not list((folder / "runs" / "strict" / "bundle").glob("*.edgedx"))
+    assert not list((folder / "runs" / "strict" / "devices" / PROFILE / "bundle").glob("*.edgedx"))
     forced = edgedx(folder, "deploy", "runs/strict", "--target", "cpu", "--force")
     assert forced.returncode == 0, forced.stderr
-    bundle = open_bundle(next((folder / "runs" / "strict" / "bundle").glob("*.edgedx")))
+    bundle = open_bundle(next((folder / "runs" / "strict" / "devices" / PROFILE / "bundle").glob("*.edgedx")))
     assert bundle.manifest.gate["forced"] is True
     assert "over the budget" in str(bundle.manifest.gate["refused"])
     assert b"Gate: FORCED" in bundle.read("model-card.md")
@@ -190,7 +192,7 @@ def test_a_jetson_bundle_carries_a_typed_fp16_and_a_symmetric_int8_graph(folder:
     # JetPack 5.1 and 6.0 have older parsers, which is said before shipping; 6.1 and later take both graphs.
     assert "JetPack 6.0, int8-trt: opset 19" in done.stderr
     assert "JetPack 6.1" not in done.stderr.replace("JetPack 6.1 or newer", "")
-    bundle = open_bundle(next((folder / "runs" / "orin" / "bundle").glob("*.edgedx")))
+    bundle = open_bundle(next((folder / "runs" / "orin" / "devices" / "orin-nano-8gb" / "bundle").glob("*.edgedx")))
     half = onnx.load_from_string(bundle.model("fp16"))
     assert onnx.TensorProto.FLOAT16 in {tensor.data_type for tensor in half.graph.initializer}
     int8 = onnx.load_from_string(bundle.model("int8-trt"))
@@ -221,7 +223,7 @@ def test_an_rtx_bundle_brings_engines_by_nvidias_own_builder(folder: Path) -> No
         done = edgedx(folder, *arguments)
         assert done.returncode == 0, done.stderr
     assert "engine    int8-trt for SM 8.0, 8.6, 8.9, 12.0" in done.stdout
-    bundle = open_bundle(next((folder / "runs" / "rtx" / "bundle").glob("*.edgedx")))
+    bundle = open_bundle(next((folder / "runs" / "rtx" / "devices" / "rtx-pc" / "bundle").glob("*.edgedx")))
     engines = bundle.manifest.engines
     assert {(one.variant, one.sm[0]) for one in engines} == {
         (variant, sm) for variant in ("fp16", "int8-trt") for sm in ("8.0", "7.5")

@@ -62,7 +62,7 @@ def test_from_dicom_files_to_results(tmp_path: Path, kind: str, device: str, tar
     ):
         done = edgedx(tmp_path, *arguments)
         assert done.returncode == 0, done.stderr
-    bundle = open_bundle(next((tmp_path / "runs" / "tiny" / "bundle").glob("*.edgedx")))
+    bundle = open_bundle(next((tmp_path / "runs" / "tiny" / "devices" / device / "bundle").glob("*.edgedx")))
     assert bundle.manifest.task == kind
     assert bundle.manifest.metrics["test_auc"] > 0.8
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from browser import chromium
 from inprocess import edgedx
-from made_run import write_run
+from made_run import VARIANTS, write_run
 
 from edgedx.lab.evidence.robustness.corrupt import CORRUPTIONS
 
@@ -25,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_two_models_side_by_side_and_in_the_report(folder: Path) -> None:
-    done = edgedx(folder, "robustness", "run/int8/fp32.onnx", "run/int8/int8-u8s8.onnx")
+    done = edgedx(folder, "robustness", f"{VARIANTS}/fp32.onnx", f"{VARIANTS}/int8-u8s8.onnx")
     assert done.returncode == 0, done.stderr
     assert "AUC by strength" in done.stdout and "foreign set absent is not here" in done.stderr
     found = json.loads((folder / "run/robustness/robustness.json").read_text())
@@ -57,7 +57,12 @@ def test_two_models_side_by_side_and_in_the_report(folder: Path) -> None:
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_phone_and_a_screen_show_all_of_it(folder: Path, width: int) -> None:
     if not (folder / "run/robustness").is_dir():
-        edgedx(folder, "robustness", "run/int8/fp32.onnx", "run/int8/int8-u8s8.onnx")
+        edgedx(
+            folder,
+            "robustness",
+            f"{VARIANTS}/fp32.onnx",
+            f"{VARIANTS}/int8-u8s8.onnx",
+        )
     (folder / "run/explain").mkdir(exist_ok=True)
     shutil.copy(RESULTS / "explain-pneumonia-mnist.json", folder / "run/explain/explain.json")
     page = folder / "run" / f"page-{width}.html"

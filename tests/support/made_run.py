@@ -17,13 +17,15 @@ from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.data.dataset import build_dataset, load_dataset
 
 CUT = 0.5
+VARIANTS = "run/devices/x86-avx2/variants"
+"""Folder of the run's ONNX files, below that of `write_run`."""
 HISTORY = [
     {"phase": "new head", "epoch": 1.0, "loss": 0.6, "val_auc": 0.7, "learning_rate": 0.01, "seconds": 1.0},
     {"phase": "all layers", "epoch": 1.0, "loss": 0.4, "val_auc": 0.9, "learning_rate": 0.001, "seconds": 1.0},
 ]
 
 
-def write_run(folder: Path, **sections: Any) -> Recipe:
+def write_run(folder: Path, *, ships: str = "int8-u8s8", **sections: Any) -> Recipe:
     """Images below ``folder/set`` and the run ``folder/run``; every seventh patient's label is wrong."""
     entries = tiny.write_set(folder / "set", patients=70)
     for entry in entries:
@@ -42,10 +44,10 @@ def write_run(folder: Path, **sections: Any) -> Recipe:
     write_text(run / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json")))
     build_dataset(recipe, run / "data")
     data = load_dataset(run / "data", recipe.task.kind, recipe.preprocess)
-    write_bytes(run / "int8" / "fp32.onnx", model(30.0))
-    write_bytes(run / "int8" / "int8-u8s8.onnx", model(25.0))
+    write_bytes(folder / VARIANTS / "fp32.onnx", model(30.0))
+    write_bytes(folder / VARIANTS / "int8-u8s8.onnx", model(25.0))
     logits = {}
-    with OnnxRunner(run / "int8" / "fp32.onnx") as runner:
+    with OnnxRunner(folder / VARIANTS / "fp32.onnx") as runner:
         for split in ("val", "test"):
             batch = np.concatenate(list(data.subset(split).batches(64)))
             logits[split] = runner.infer(normalise(batch, recipe.preprocess)).logits
@@ -64,12 +66,19 @@ def write_run(folder: Path, **sections: Any) -> Recipe:
         }
         for name, precision, scheme in (("fp32", "fp32", "float"), ("int8-u8s8", "int8", "u8s8"))
     }
-    write_json(run / "int8" / "metrics.json", {"variants": variants})
-    _stage(run / "int8", {"data": _digest(data)}, {"variants": variants})
+    write_json(
+        folder / VARIANTS / "metrics.json",
+        {"variants": variants, "choice": {"variant": ships, "reason": "as this test wants it"}},
+    )
+    _stage(
+        folder / VARIANTS,
+        {"data": _digest(data)},
+        {"variants": variants, "choice": {"variant": ships, "reason": "as this test wants it"}},
+    )
     for role, noise in (("teacher", 0.5), ("student", 1.5)):
         _checkpoint(run / role, recipe, role, logits, noise, points, _digest(data))
     for name, noise in (("fp32", 1.5), ("int8-u8s8", 1.6)):
-        _save(run / "int8" / name / "logits.npz", logits, noise)
+        _save(folder / VARIANTS / name / "logits.npz", logits, noise)
     return recipe
 
 

@@ -93,7 +93,7 @@ def make(folder: Path, target: Path, place: str | None = None, *, resume: bool =
     data = open_data(own, run)
     more = open_unlabeled(own, run, folder / "more", data)
     teacher = load_checkpoint(run / "teacher")
-    return make_student(own, run, teacher, data, folder=target / "student", unlabeled=more, ablate=True, resume=resume)
+    return make_student(own, teacher, data, target / "student", unlabeled=more, ablate=True, resume=resume)
 
 
 def make_in_a_process(folder: Path, target: Path, place: str | None = None, *, resume: bool = False) -> int:

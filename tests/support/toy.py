@@ -3,23 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from edgedx.core.preprocess import Canvas, PreprocessSpec, normalise
+from edgedx.core.preprocess import Canvas, PreprocessSpec
 from edgedx.core.settings.accept import Accept
 from edgedx.core.stats.points import OperatingPoint
+from edgedx.device.runtime.runner import Output
 from edgedx.lab.evidence.explain.cut import Cut
 from edgedx.lab.evidence.explain.models import Explainable
 from edgedx.lab.judge.subject import Subject
+from edgedx.lab.train.torch_runner import TorchRunner
 
 SPEC = PreprocessSpec(size=(32, 32), window="none", bits=8)
 QUADRANT = (slice(0, 16), slice(16, 32))
 """Rows and columns that alone decide for `planted`."""
+
+
+class Box:
+    """A runner around a function of canvases, (N, H, W) or (N, H, W, 3) on the scale of 8 bits, to logits (N, K)."""
+
+    provider = "a test"
+
+    def __init__(self, infer: Callable[[Canvas], np.ndarray]) -> None:
+        self.answer = infer
+
+    def infer(self, batch: np.ndarray, columns: np.ndarray | None = None, *, cam: bool = False) -> Output:
+        canvases = (batch * SPEC.std[0] + SPEC.mean[0]) * 255
+        canvases = canvases[:, 0] if canvases.shape[1] == 1 else np.moveaxis(canvases, 1, -1)
+        return Output(np.asarray(self.answer(canvases)))
+
+    def __enter__(self) -> Box:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
 
 
 def subject(infer: Callable[[Canvas], np.ndarray], task: str = "binary", classes: int = 2) -> Subject:
@@ -36,7 +57,7 @@ def subject(infer: Callable[[Canvas], np.ndarray], task: str = "binary", classes
         points=[OperatingPoint(name="argmax", threshold={})],
         accept=Accept(),
         synthetic=True,
-        opened=lambda: nullcontext(infer),
+        runner=Box(infer),
     )
 
 
@@ -47,7 +68,7 @@ def planted() -> Explainable:
         light = canvases.astype(np.float64)[:, QUADRANT[0], QUADRANT[1]].mean(axis=(1, 2)) / 255
         return np.stack([-10 * (light - 0.5), 10 * (light - 0.5)], axis=1)
 
-    return Explainable("planted", subject(infer), infer)
+    return Explainable("planted", subject(infer), Box(infer))
 
 
 def spotted(count: int, seed: int = 0) -> Canvas:
@@ -60,12 +81,8 @@ def spotted(count: int, seed: int = 0) -> Canvas:
 def of_torch(model: nn.Module, task: str = "binary", classes: int = 2) -> Explainable:
     """A network as an opened checkpoint."""
     cut = Cut(model, task, SPEC.input_shape).eval()
-
-    def infer(canvases: Canvas) -> np.ndarray:
-        with torch.no_grad():
-            return np.asarray(model(torch.from_numpy(normalise(canvases, SPEC))).numpy())
-
-    return Explainable("net", subject(infer, task, classes), infer, cut)
+    runner = TorchRunner(model)
+    return Explainable("net", replace(subject(len, task, classes), runner=runner), runner, cut)  # type: ignore[arg-type]
 
 
 class Net(nn.Module):

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from edgedx.core.errors import CheckpointError, ProfileError
-from edgedx.core.files import canonical_json, sha256_bytes, write_bytes, write_json
+from edgedx.core.files import canonical_json, sha256_bytes, write_bytes
 from edgedx.core.preprocess import normalise
 from edgedx.core.settings.profile import DeviceProfile
 from edgedx.core.settings.recipe import Recipe
 from edgedx.core.stats.metrics import fit_temperature
 from edgedx.device.machine.hardware import Hardware, read_hardware
+from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.data.prepare import open_data
 from edgedx.lab.data.unlabeled import open_unlabeled, unlabeled_report
@@ -23,11 +24,14 @@ from edgedx.lab.quantize.int8 import make_int8
 from edgedx.lab.quantize.onnx_graph import operators
 from edgedx.lab.quantize.qdq import Scheme
 from edgedx.lab.quantize.to_fp16 import to_fp16
-from edgedx.lab.quantize.to_onnx import check_parity, export_onnx, run_onnx
-from edgedx.lab.run.run import save_logits
+from edgedx.lab.quantize.to_onnx import check_parity, export_onnx
+from edgedx.lab.run.device_build import DeviceBuild
+from edgedx.lab.run.model_folder import ModelFolder, save_logits, save_metrics
+from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import Stage, stage_settings
 from edgedx.lab.train.checkpoint import Checkpoint, load_checkpoint
 from edgedx.lab.train.column_head import add_columns, head_of
+from edgedx.lab.train.predict import predict
 from edgedx.lab.train.short_figures import operating_points, summary
 
 from .committee import open_teachers
@@ -40,25 +44,27 @@ WORK = "work"  # what a killed run continues from; removed when the stage is don
 
 def compress(
     recipe: Recipe,
-    run: Path,
+    run: Path | Run,
     profile: DeviceProfile,
     *,
     int8: bool,
     ablate: bool = False,
     unlabeled: Path | None = None,
     teachers: Sequence[Path] = (),
-    out: Path | None = None,
+    candidate: Path | None = None,
     resume: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Make ``run/student`` and ``run/int8`` (or ``run/onnx`` without INT8) and return the last stage's record.
+    """Make the run's student and its variants for one device profile, and return the last stage's record.
+
+    Devices share the student: of a second profile only the variants are made.
 
     Parameters
     ----------
     teachers : sequence of Path
         Further teachers' checkpoints: the student learns the mean of all. The gate judges against the run's own.
-    out : Path, optional
-        Where ``student`` and ``int8`` go instead of `run`: candidates of a search share a run's teacher and data.
+    candidate : Path, optional
+        Where ``student`` and ``variants`` go instead: candidates of a search share a run's teacher and data.
 
     Raises
     ------
@@ -74,49 +80,49 @@ def compress(
             f"{profile.title} has no INT8 kernels",
             next_step="compress without --int8: the student ships in FP32 or FP16",
         )
-    teacher = load_checkpoint(run / "teacher")
+    run = Run.of(run)
+    teacher = load_checkpoint(run.teacher.path)
     if teacher.card.task != recipe.task or teacher.card.preprocess != recipe.preprocess:
         raise CheckpointError(
-            f"{run / 'teacher'} was trained for another task or preprocessing than recipe {recipe.name!r} describes",
+            f"{run.teacher} was trained for another task or preprocessing than recipe {recipe.name!r} describes",
             next_step="give the recipe (and --set overrides) it was trained with, or fine-tune again",
         )
     data = open_data(recipe, run)
     if teacher.card.columns != list(data.fitted):
         raise CheckpointError(
-            f"{run / 'teacher'} was told other columns than the data set {run / 'data'} has",
+            f"{run.teacher} was trained with other columns than the data set {run.data} has",
             next_step="give the recipe (and --set overrides) it was trained with, or fine-tune again",
         )
-    more = open_unlabeled(recipe, run, unlabeled, data) if unlabeled else None
-    out = out or run
+    more = open_unlabeled(recipe, run.path, unlabeled, data) if unlabeled else None
+    build = DeviceBuild(candidate) if candidate is not None else run.build_for(profile.name)
+    small = ModelFolder(candidate / "student") if candidate is not None else run.student
     student_record = make_student(
         recipe,
-        run,
         teacher,
         data,
-        folder=out / "student",
+        small.path,
         unlabeled=more,
         more_teachers=open_teachers(teachers, teacher),
         ablate=ablate,
         resume=resume,
         overwrite=overwrite,
     )
-    student = load_checkpoint(out / "student")
+    student = load_checkpoint(small.path)
     settings = stage_settings(recipe, "quantize", "task")
     settings |= {"int8": int8, "profile": profile.name, "quantization": profile.quantization.model_dump()}
     if int8:
         settings["max_auc_drop"] = recipe.gate.max_auc_drop  # decides which layers may stay 8-bit
-    stage = Stage(
-        out / ("int8" if int8 else "onnx"),
-        {**settings, "seed": recipe.train.seed},
-        {"data": data.digest, "student": student.card.sha256, "teacher": teacher.card.sha256},
-    )
+    inputs = {"data": data.digest, "student": student.card.sha256, "teacher": teacher.card.sha256}
+    stage = Stage(build.variants_folder, {**settings, "seed": recipe.train.seed}, inputs)
+    # Variants are made of the student alone: those of another student, or without INT8, are simply replaced.
+    renewed = build.finished and (build.record["inputs"] != inputs or (int8 and not build.record["settings"]["int8"]))
     record = stage.run(
         lambda: compile_student(recipe, student, teacher, data, profile, stage.folder, int8=int8),
-        overwrite=overwrite,
+        overwrite=overwrite or renewed,
         restartable=True,
     )
-    told = {"unlabeled": unlabeled_report(run)} if unlabeled else {}
-    return {**record, "student": student_record["metrics"], **told}
+    more_figures = {"unlabeled": unlabeled_report(run.path)} if unlabeled else {}
+    return {**record, "student": student_record["metrics"], **more_figures}
 
 
 def compile_student(
@@ -192,7 +198,7 @@ def compile_student(
             **_judge(recipe, model, data, folder, name, fused),
         }
     report["choice"] = choose_variant({name: one[0] for name, one in variants.items()}, recipe, profile, hardware)
-    write_json(folder / "metrics.json", report)
+    save_metrics(folder, report)
     shutil.rmtree(folder / WORK, ignore_errors=True)
     return report
 
@@ -214,7 +220,10 @@ def _state_of(recipe: Recipe, student: Checkpoint, teacher: Checkpoint, data: Da
 
 def _judge(recipe: Recipe, model: bytes, data: Dataset, folder: Path, name: str, fused: bool) -> dict[str, Any]:
     """Figures of a variant as it will run; temperature and operating points are fitted anew, on val."""
-    logits = {split: run_onnx(model, data.subset(split), recipe.preprocess, fused=fused) for split in ("val", "test")}
+    logits = {
+        split: predict(OnnxRunner(model, fused=fused), data.subset(split), recipe.preprocess)
+        for split in ("val", "test")
+    }
     save_logits(folder / name, logits)
     val = data.subset("val")
     temperature = fit_temperature(logits["val"], val.labels, recipe.task.kind)

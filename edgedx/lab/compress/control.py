@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from edgedx.core.files import read_json, write_json
+from edgedx.core.files import write_json
 from edgedx.core.settings.recipe import Task
 from edgedx.core.stats.metrics import bootstrap
 from edgedx.lab.data.dataset import Dataset
-from edgedx.lab.run.card import CARD
+from edgedx.lab.run.model_folder import ModelFolder
 from edgedx.lab.run.stage import RECORD, Stage
 from edgedx.lab.train.short_figures import auc_of_logits
 
@@ -100,5 +100,5 @@ def calibrated(folder: Path, split: str) -> np.ndarray:
 
     With three classes or more the order of the images by one class depends on it, and so the AUC.
     """
-    with np.load(folder / "logits.npz", allow_pickle=False) as archive:
-        return np.asarray(archive[split]) / read_json(folder / CARD)["temperature"]
+    model = ModelFolder(folder)
+    return np.asarray(model.logits(split)[split] / model.card.temperature)

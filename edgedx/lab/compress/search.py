@@ -1,7 +1,7 @@
 """Search of the student that holds a budget of accuracy and latency: every candidate trained, run and measured.
 
-What comes out is a run as `compress` makes it, so that all that follows is the same. `candidates.json` has every
-candidate with its figures, ``candidates/`` their files, and `candidates.png` the picture.
+What comes out is a run as `compress` makes it, so that all that follows is the same. Beside the device's variants,
+`candidates.json` has every candidate with its figures, ``candidates/`` their files, and `candidates.png` the picture.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from edgedx.core.settings.profile import DeviceProfile
 from edgedx.core.settings.recipe import Recipe
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.data.prepare import open_data
-from edgedx.lab.judge.gate import judge_variant
+from edgedx.lab.judge.gate import Judge
 from edgedx.lab.quantize.to_onnx import export_onnx
+from edgedx.lab.run.device_build import DeviceBuild
 from edgedx.lab.run.plots import candidates_plot
-from edgedx.lab.run.stage import RECORD, machine, read_record
+from edgedx.lab.run.run import Run
+from edgedx.lab.run.stage import machine
 from edgedx.lab.train.checkpoint import load_checkpoint
 from edgedx.lab.train.network import build_model
 from edgedx.lab.train.pruned import count_macs
@@ -37,7 +39,7 @@ _SECONDS = 2.0  # of timing, for each model of the last comparison
 
 def search(
     recipe: Recipe,
-    run: Path,
+    run: Path | Run,
     profile: DeviceProfile,
     budget: Budget,
     *,
@@ -60,31 +62,22 @@ def search(
     GateRefused
         No candidate holds it; says by how much the nearest one misses. The run's student stays as it was.
     AlreadyExists
-        The run has a student that no search put there, or candidates of other settings.
+        The run has a student that no search put there, variants for other devices, or candidates of other settings.
     UsageError
         A latency budget for a device whose runtime this machine has not.
     """
-    return _Search(recipe, run, profile, budget, int8, here).work(resume, overwrite)
-
-
-def chosen_variant(run: Path, fingerprint: str) -> dict[str, str] | None:
-    """Variant that a search chose for this compressed model, with its reason; None where none did."""
-    if not (run / SUMMARY).is_file():
-        return None
-    found = read_json(run / SUMMARY)
-    if found.get("promoted") != fingerprint:
-        return None
-    return {"variant": found["chosen"]["variant"], "reason": f"chosen by the search: {found['explanation'][0]}"}
+    return _Search(recipe, Run.of(run), profile, budget, int8, here).work(resume, overwrite)
 
 
 class _Search:
     def __init__(
-        self, recipe: Recipe, run: Path, profile: DeviceProfile, budget: Budget, int8: bool, here: bool
+        self, recipe: Recipe, run: Run, profile: DeviceProfile, budget: Budget, int8: bool, here: bool
     ) -> None:
         check_measurable(profile, budget)
         self.recipe, self.run, self.profile, self.budget = recipe, run, profile, budget
+        self.build = run.build_for(profile.name)
         self.int8, self.here = int8, here
-        self.teacher = load_checkpoint(run / "teacher")
+        self.teacher = load_checkpoint(run.teacher.path)
         self.data: Dataset = open_data(recipe, run)
         self.teacher_macs = count_macs(self.teacher.model, recipe.preprocess)
         self.teacher_onnx = export_onnx(self.teacher.model, recipe.preprocess)
@@ -94,13 +87,14 @@ class _Search:
         self.probes: list[dict[str, Any]] = []
         self.notes: list[str] = []
         self.resume = False
+        self._teacher: dict[str, Any] = {}
 
     def work(self, resume: bool, overwrite: bool) -> dict[str, Any]:
         """Try, choose, promote, write."""
         begun = time.monotonic()
         self._check_run(overwrite)
         if overwrite:
-            shutil.rmtree(self.run / FOLDER, ignore_errors=True)
+            shutil.rmtree(self.build.path / FOLDER, ignore_errors=True)
         self.resume = resume
         for backbone in backbones_of(self.recipe):
             self._try(backbone)
@@ -111,7 +105,7 @@ class _Search:
                 f"nothing fits {self.budget.sentence()}: {'; '.join(self.notes)}",
                 next_step="allow more latency, or name a smaller backbone in search.backbones",
             )
-        teacher = self._time_all()
+        teacher = self._teacher = self._time_all()
         chosen = choose(self.candidates, self.budget)
         report = {
             "schema_version": 1,
@@ -133,30 +127,34 @@ class _Search:
             "explanation": explain(chosen, self.candidates, self.budget, teacher) if chosen else [],
             "promoted": self._promote(chosen) if chosen else None,
         }
-        write_json(self.run / SUMMARY, report)
+        write_json(self.build.path / SUMMARY, report)
         self._draw(report)
         if chosen is None:
             best = nearest(self.candidates, self.budget)
             raise GateRefused(
                 f"no candidate holds {self.budget.sentence()}: {shortfall(best, self.budget)}",
-                next_step=f"see {self.run / SUMMARY}; allow what is missed, distil longer (student.epochs), "
+                next_step=f"see {self.build.path / SUMMARY}; allow what is missed, distil longer (student.epochs), "
                 "or name more backbones (search.backbones)",
             )
         return report | {"recipe": self.recipes[chosen.name]}
 
     def _check_run(self, overwrite: bool) -> None:
-        """Refused before the long work: a student that a search may not replace."""
-        stage = self.run / self._compiled
-        if overwrite or not (stage / RECORD).is_file():
+        """Refused before the long work: a student that a search may not replace, or that other devices were given."""
+        others = [one.profile for one in self.run.builds if one.profile != self.profile.name]
+        if overwrite or not (self.build.finished or others):
             return
-        if chosen_variant(self.run, read_record(stage)["fingerprint"]) is None:
+        if others:
+            raise AlreadyExists(
+                f"{self.run} is compressed for {', '.join(others)} too, and all devices share the student that a "
+                "search replaces",
+                next_step="search in a run of its own, or replace the student with --overwrite",
+            )
+        summary = self.build.path / SUMMARY
+        promoted = read_json(summary).get("promoted") if summary.is_file() else None
+        if promoted != self.build.record["fingerprint"]:
             raise AlreadyExists(
                 f"{self.run} holds a student that no search made", next_step="replace it with --overwrite"
             )
-
-    @property
-    def _compiled(self) -> str:
-        return "int8" if self.int8 else "onnx"
 
     # Trying
 
@@ -211,27 +209,27 @@ class _Search:
         recipe = self._of(backbone, share)
         shown = self.teacher.card.backbone if backbone == "same" else backbone
         name = f"{shown}-{round(100 * recipe.student.macs)}"
-        out = self.run / FOLDER / name
-        record = compress(recipe, self.run, self.profile, int8=self.int8, out=out, resume=self.resume)
+        made = DeviceBuild(self.build.path / FOLDER / name)
+        record = compress(recipe, self.run, self.profile, int8=self.int8, candidate=made.path, resume=self.resume)
         self.recipes[name] = recipe
         purpose = "cpu" if self.profile.target == "cpu" else "tensorrt"
-        entries = {key: entry for key, entry in record["metrics"]["variants"].items() if entry["purpose"] == purpose}
-        folder = out / self._compiled
-        models = {key: (folder / entry["file"]).read_bytes() for key, entry in entries.items()}
+        variants = {key: one for key, one in made.variants.items() if one.entry["purpose"] == purpose}
         # What TensorRT will do is not known here; the FP32 graph on this CPU orders the structures by size.
-        timed = models if purpose == "cpu" else {key: (folder / "fp32.onnx").read_bytes() for key in models}
+        files = {key: one.path if purpose == "cpu" else made.variants["fp32"].path for key, one in variants.items()}
+        timed = {key: path.read_bytes() for key, path in files.items()}
         times = time_models(timed, recipe.preprocess.input_shape, 1.0)
-        made = []
-        for key, entry in entries.items():
-            verdict = judge_variant(recipe, self.run, folder / key, self.data, entry=entry, subject=f"{name} {key}")
+        judge = Judge(recipe, self.run, self.data)
+        tried = []
+        for key, one in variants.items():
+            verdict = judge.variant(one, subject=f"{name} {key}")
             drop = verdict.comparison.whole.auc if verdict.comparison else None
-            made.append(
+            tried.append(
                 Candidate(
                     name=name,
                     backbone=shown,
                     variant=key,
                     macs=record["student"]["macs"] / self.teacher_macs,
-                    megabytes=entry["bytes"] / 1e6,
+                    megabytes=one.entry["bytes"] / 1e6,
                     latency_ms=times[key],
                     auc=drop.student.value if drop else float("nan"),
                     auc_drop=drop.drop.value if drop else float("nan"),
@@ -240,8 +238,8 @@ class _Search:
                 )
             )
             self.models[f"{name} {key}"] = timed[key]
-        self.candidates += made
-        return made
+        self.candidates += tried
+        return tried
 
     # Choosing
 
@@ -257,18 +255,20 @@ class _Search:
         }
 
     def _promote(self, chosen: Candidate) -> str:
-        """Copy the chosen student and its compiled models to where `compress` puts them; returns the fingerprint."""
-        source = self.run / FOLDER / chosen.name
-        for stage in ("student", self._compiled):
-            target, fresh = self.run / stage, self.run / f".{stage}.new"
-            made = read_record(source / stage)["fingerprint"]
-            if (target / RECORD).is_file() and read_record(target)["fingerprint"] == made:
-                continue
+        """Copy the chosen student and its variants to where `compress` puts them; returns their fingerprint."""
+        source = DeviceBuild(self.build.path / FOLDER / chosen.name)
+        reason = f"chosen by the search: {explain(chosen, self.candidates, self.budget, self._teacher)[0]}"
+        source.choose(chosen.variant, reason)
+        for made, target in (
+            (source.path / "student", self.run.student.path),
+            (source.variants_folder, self.build.variants_folder),
+        ):
+            fresh = target.with_name(f".{target.name}.new")
             shutil.rmtree(fresh, ignore_errors=True)
-            shutil.copytree(source / stage, fresh)
+            shutil.copytree(made, fresh)
             shutil.rmtree(target, ignore_errors=True)
             fresh.rename(target)
-        return str(read_record(source / self._compiled)["fingerprint"])
+        return str(self.build.record["fingerprint"])
 
     def _draw(self, report: dict[str, Any]) -> None:
         chosen = report["chosen"]
@@ -278,7 +278,7 @@ class _Search:
         ]
         candidates_plot(
             rows,
-            self.run / PICTURE,
+            self.build.path / PICTURE,
             teacher_auc=report["teacher"]["auc"],
             max_drop=self.budget.max_auc_drop,
             max_ms=self.budget.max_latency_ms,

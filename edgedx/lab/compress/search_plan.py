@@ -8,19 +8,20 @@ from edgedx.core.errors import UsageError
 from edgedx.core.settings.profile import DeviceProfile
 from edgedx.core.settings.recipe import Recipe
 from edgedx.lab.data.prepare import open_data
-from edgedx.lab.run.stage import machine, read_record
-from edgedx.lab.train.checkpoint import load_checkpoint
+from edgedx.lab.run.run import Run
+from edgedx.lab.run.stage import machine
 
 from .budget import Budget
 
 
-def plan(recipe: Recipe, run: Path, profile: DeviceProfile, budget: Budget, *, int8: bool) -> list[str]:
+def plan(recipe: Recipe, run: Path | Run, profile: DeviceProfile, budget: Budget, *, int8: bool) -> list[str]:
     """What `search` would do and about how long it would take, in lines; trains and measures nothing."""
     check_measurable(profile, budget)
-    teacher = read_record(run / "teacher")
+    run = Run.of(run)
+    teacher = run.teacher.record
     images = len(open_data(recipe, run).subset("train"))
     backbones = backbones_of(recipe)
-    name = load_checkpoint(run / "teacher").card.backbone
+    name = run.teacher.card.backbone
     shown = [name if one == "same" else one for one in backbones]
     lines = [f"{place}. {one}, {_how(recipe, budget)}" for place, one in enumerate(shown, start=1)]
     student = recipe.student

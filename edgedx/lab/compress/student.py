@@ -23,6 +23,7 @@ from edgedx.lab.train.phase import Phase
 from edgedx.lab.train.predict import predict
 from edgedx.lab.train.pruned import count_macs
 from edgedx.lab.train.tasks import Classify, class_weights
+from edgedx.lab.train.torch_runner import TorchRunner
 
 from .committee import Committee
 from .control import with_gain
@@ -35,23 +36,20 @@ START, WORK = "pruned", "work"
 
 def make_student(
     recipe: Recipe,
-    run: Path,
     teacher: Checkpoint,
     data: Dataset,
+    folder: Path,
     *,
-    folder: Path | None = None,
     unlabeled: Dataset | None = None,
     more_teachers: Sequence[Checkpoint] = (),
     ablate: bool = False,
     resume: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Train the student into ``run/student`` and return the stage's record.
+    """Train the student into `folder` and return the stage's record.
 
     Parameters
     ----------
-    folder : Path, optional
-        Instead of ``run/student``: candidates of a search share teacher and data, and differ in recipe and folder.
     unlabeled : Dataset, optional
         Further images, from `open_unlabeled`; learned from the teacher alone.
     more_teachers : sequence of Checkpoint
@@ -67,7 +65,7 @@ def make_student(
         inputs["unlabeled"] = unlabeled.digest
     if more_teachers:
         inputs["more_teachers"] = " ".join(one.card.sha256 for one in more_teachers)
-    stage = Stage(folder or run / "student", settings, inputs)
+    stage = Stage(folder, settings, inputs)
     maker = _Maker(recipe, teacher, data, unlabeled, stage.folder, ablate, more_teachers)
     record = stage.run(lambda: maker.train(resume and not overwrite), overwrite=overwrite, resume=resume)
     shutil.rmtree(stage.folder / WORK, ignore_errors=True)  # only now: until the record stands, it can be resumed
@@ -216,7 +214,7 @@ class _Maker:
                 title="temperature",
                 ahead=self.plan.ahead(self._trial(temperature)),
             )
-            return predict(model.to("cpu"), self.val, self.recipe.preprocess)
+            return predict(TorchRunner(model.to("cpu")), self.val, self.recipe.preprocess)
 
         trials = try_temperatures(self.tried, trial, self.recipe.task, self.val.labels, work)
         return float(best(trials)["temperature"]), trials

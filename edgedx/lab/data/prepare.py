@@ -6,22 +6,23 @@ from pathlib import Path
 from typing import Any
 
 from edgedx.core.settings.recipe import Data, Recipe
+from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import Stage
 
 from .dataset import Dataset, build_dataset, load_dataset
 from .sources import fingerprint, reading_settings
 
 
-def data_stage(recipe: Recipe, run: Path, *, overwrite: bool = False) -> dict[str, Any]:
+def data_stage(recipe: Recipe, run: Path | Run, *, overwrite: bool = False) -> dict[str, Any]:
     """Read the recipe's data set into ``run/data``; its digest is the input of all later stages."""
     settings = recipe.model_dump(mode="json", include={"task", "data", "synthetic"})
     for name in ("label_names", "patches"):  # left out where they ask for nothing: runs from before them are current
         if getattr(recipe.data, name) == Data.model_fields[name].default:
             del settings["data"][name]
-    stage = Stage(run / "data", {**settings, **reading_settings(recipe)}, {"source": fingerprint(recipe)})
-    return stage.run(lambda: build_dataset(recipe, run / "data"), overwrite=overwrite, restartable=True)
+    stage = Stage(Run.of(run).data, {**settings, **reading_settings(recipe)}, {"source": fingerprint(recipe)})
+    return stage.run(lambda: build_dataset(recipe, stage.folder), overwrite=overwrite, restartable=True)
 
 
-def open_data(recipe: Recipe, run: Path) -> Dataset:
+def open_data(recipe: Recipe, run: Path | Run) -> Dataset:
     """The data set of a run."""
-    return load_dataset(run / "data", recipe.task.kind, recipe.preprocess)
+    return load_dataset(Run.of(run).data, recipe.task.kind, recipe.preprocess)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,9 @@ from edgedx.device.runtime.predict import Predictor
 from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.quantize.to_onnx import export_onnx
 from edgedx.lab.run.card import CARD
+from edgedx.lab.run.device_build import DeviceBuild
+from edgedx.lab.run.model_folder import ModelFolder
+from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import machine, versions
 from edgedx.lab.train.checkpoint import load_checkpoint
 from edgedx.lab.train.network import build_model
@@ -44,8 +47,30 @@ class Contender:
     bundle: Path | None = None
 
 
+def contenders_of(targets: Sequence[str], *, side: int | None = None, device: str | None = None) -> list[Contender]:
+    """Open several targets (see `contender`); a run stands for its teacher, its student and the variant that ships.
+
+    Parameters
+    ----------
+    side : int, optional
+        Height and width in pixels of the input of timm models; the first target's own unless given.
+    device : str, optional
+        Device profile, where a run serves several.
+    """
+    paths = [
+        str(path)
+        for target in targets
+        for path in (Run(Path(target)).models(device) if Run(Path(target)).exists else [target])
+    ]
+    known = {path: contender(path, None) for path in paths if Path(path).exists()}
+    spec = next((one.spec for one in known.values()), PreprocessSpec())
+    if side:
+        spec = spec.model_copy(update={"size": (side, side)})
+    return [known.get(path) or contender(path, spec) for path in paths]
+
+
 def contender(target: str, spec: PreprocessSpec | None, classes: int = 2) -> Contender:
-    """Open a checkpoint folder, a bundle, or a timm name (random weights: for latency alone).
+    """Open a checkpoint folder, an ONNX file of a run, a bundle, or a timm name (random weights: for latency alone).
 
     Parameters
     ----------
@@ -60,13 +85,16 @@ def contender(target: str, spec: PreprocessSpec | None, classes: int = 2) -> Con
     path = Path(target)
     if path.is_dir() and (path / CARD).is_file():
         found = load_checkpoint(path)
-        import json
-
-        metrics = json.loads((path / "metrics.json").read_text()) if (path / "metrics.json").is_file() else {}
+        metrics = ModelFolder(path).metrics
         name = f"{found.card.role} {found.card.backbone} FP32"
         return Contender(
             name, export_onnx(found.model, found.card.preprocess), found.card.preprocess, metrics.get("test", {})
         )
+    if path.suffix == ".onnx" and (build := DeviceBuild.of_variant(path)) is not None:
+        run, variant = Run.around(path), build.variants[path.stem]
+        recipe = run.recipe() if run is not None else None
+        if recipe is not None:
+            return Contender(f"student, {variant.name}", path.read_bytes(), recipe.preprocess, variant.entry["test"])
     if path.is_file() and path.suffix == ".edgedx":
         bundle = open_bundle(path)
         manifest = bundle.manifest
@@ -82,8 +110,8 @@ def contender(target: str, spec: PreprocessSpec | None, classes: int = 2) -> Con
         return Contender(name, bundle.model(), manifest.preprocess, figures, path)
     if path.exists() or "/" in target:
         raise UsageError(
-            f"{target} is neither a checkpoint folder nor a bundle",
-            next_step="give runs/NAME/teacher, a .edgedx file or a timm name",
+            f"{target} is neither a checkpoint folder, an ONNX file of a run nor a bundle",
+            next_step="give runs/NAME, runs/NAME/teacher, a .edgedx file or a timm name",
         )
     spec = spec or PreprocessSpec()
     return Contender(f"{target} FP32 (latency only)", export_onnx(build_model(target, classes, spec), spec), spec, {})

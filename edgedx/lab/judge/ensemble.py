@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Self
 
 from edgedx.core.errors import UsageError
 from edgedx.core.files import read_json
-from edgedx.core.preprocess import Canvas
 from edgedx.core.stats.cases import probabilities
 from edgedx.core.stats.points import OperatingPoint
+from edgedx.device.runtime.runner import Output, Runner
 from edgedx.lab.data.dataset import SUMMARY
+from edgedx.lab.run.run import Run
 from edgedx.lab.train.short_figures import operating_points
 
 from .evaluation import ask_split
-from .subject import Infer, Subject
+from .subject import Subject
 
 _TINY = 1e-300
 
@@ -57,16 +58,6 @@ def mean_of(members: Sequence[Subject]) -> Subject:
                 next_step="combine models that were trained on the same data set",
             )
 
-    @contextmanager
-    def opened() -> Iterator[Infer]:
-        with ExitStack() as stack:
-            asked = [(stack.enter_context(one.opened()), one.temperature) for one in members]
-
-            def infer(*given: Canvas) -> np.ndarray:
-                return mean_logits([(ask(*given), temperature) for ask, temperature in asked], first.task)
-
-            yield infer
-
     together = len({_split_of(one.run) for one in members}) == 1
     whole = replace(
         first,
@@ -75,7 +66,7 @@ def mean_of(members: Sequence[Subject]) -> Subject:
         temperature=1.0,
         points=[OperatingPoint(name="argmax", threshold={})],
         synthetic=any(one.synthetic for one in members),
-        opened=opened,
+        runner=MeanRunner([(one.runner, one.temperature) for one in members], first.task),
         run=first.run if together else None,
         recipe=first.recipe if together else None,
     )
@@ -85,8 +76,47 @@ def mean_of(members: Sequence[Subject]) -> Subject:
     return replace(whole, points=operating_points(whole.recipe, val.logits, np.asarray(val.cases.labels), 1.0))
 
 
-def _split_of(run: Path | None) -> str | None:
-    return None if run is None else str(read_json(run / "data" / SUMMARY)["digest"])
+def _split_of(run: Run | None) -> str | None:
+    return None if run is None else str(read_json(run.data / SUMMARY)["digest"])
+
+
+class MeanRunner:
+    """Several runners as one, which gives the logits of the mean probabilities (`mean_logits`) and no features.
+
+    Parameters
+    ----------
+    members : sequence of (Runner, temperature)
+    """
+
+    def __init__(self, members: Sequence[tuple[Runner, float]], task: str) -> None:
+        self.members, self.task = members, task
+        self.provider = " and ".join(runner.provider for runner, _ in members)
+
+    def activate(self) -> None:
+        """Activate all."""
+        for runner, _ in self.members:
+            runner.activate()
+
+    def infer(
+        self, batch: NDArray[np.float32], columns: NDArray[np.float32] | None = None, *, cam: bool = False
+    ) -> Output:
+        """Run a batch of shape (N, C, H, W), float32 (see `Runner.infer`)."""
+        logits = [(runner.infer(batch, columns).logits, temperature) for runner, temperature in self.members]
+        return Output(mean_logits(logits, self.task))  # type: ignore[arg-type]  # float64: no ties where float32 has them
+
+    def deactivate(self) -> None:
+        """Free all."""
+        for runner, _ in self.members:
+            runner.deactivate()
+
+    def __enter__(self) -> Self:
+        self.activate()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.deactivate()
 
 
 def mean_logits(answers: Sequence[tuple[NDArray[np.floating], float]], task: str) -> NDArray[np.float64]:

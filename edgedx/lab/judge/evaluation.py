@@ -25,7 +25,7 @@ from edgedx.lab.data.given_images import Given, Read, labels_array, list_images,
 from .ablation import Worth, worth_of
 from .disparity import Disparity, disparity
 from .figures import Figures, figures_with_intervals
-from .subject import Infer, Subject
+from .subject import Subject
 
 _BATCH = 64
 
@@ -174,15 +174,15 @@ def ask_split(subject: Subject, split: str) -> Asked:
             f"{subject.path} lies in no run, so there is no data set",
             next_step="name one: --run runs/NAME; or labelled images: --data FOLDER or TABLE.csv",
         )
-    folder = subject.run / "data"
+    folder = subject.run.data
     part = load_dataset(folder, subject.task, subject.preprocess).subset(split)
     if not len(part):
         raise DataError(f"{folder} has no image in {split}", next_step="choose val or test")
     _same_columns(subject, part, folder)
     found = []
-    with subject.opened() as infer, progress(f"asking {subject.name}", len(part)) as bar:
+    with subject.runner, progress(f"asking {subject.name}", len(part)) as bar:
         for batch, columns in part.inputs(_BATCH):
-            found.append(_ask(infer, batch, columns if subject.columns else None))
+            found.append(_ask(subject, batch, columns if subject.columns else None))
             bar.advance(len(batch))
     logits = np.concatenate([one for one, _ in found])
     without = np.concatenate([one for _, one in found])
@@ -200,10 +200,10 @@ def ask_split(subject: Subject, split: str) -> Asked:
     )
 
 
-def _ask(infer: Infer, canvases: Canvas, columns: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def _ask(subject: Subject, canvases: Canvas, columns: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     """Logits of a batch, and those with all columns absent."""
-    bare = np.asarray(infer(canvases))
-    return (bare, bare) if columns is None else (np.asarray(infer(canvases, columns)), bare)
+    bare = subject.infer(canvases).logits
+    return (bare, bare) if columns is None else (subject.infer(canvases, columns).logits, bare)
 
 
 def _same_columns(subject: Subject, part: Dataset, folder: Path) -> None:
@@ -222,7 +222,7 @@ def ask_given(subject: Subject, source: Path) -> Asked:
     found: list[tuple[np.ndarray, np.ndarray]] = []
     told: list[np.ndarray] = []
     left_out: list[tuple[str, str]] = []
-    with subject.opened() as infer, progress("reading and asking", len(listed)) as bar:
+    with subject.runner, progress("reading and asking", len(listed)) as bar:
         for part in read_batches(listed, subject.preprocess, subject.accept, _BATCH):
             good = [(given, read) for given, read in part if isinstance(read, Read)]
             left_out += [(given.name, read) for given, read in part if isinstance(read, str)]
@@ -232,7 +232,7 @@ def ask_given(subject: Subject, source: Path) -> Asked:
                 values = [gather(subject.columns, given.groups, read.meta) for given, read in good]
                 told.append(encode_rows(subject.columns, values))
                 canvases = np.stack([read.canvas for _, read in good])
-                found.append(_ask(infer, canvases, told[-1] if subject.columns else None))
+                found.append(_ask(subject, canvases, told[-1] if subject.columns else None))
             bar.advance(len(part))
     if not found:
         reasons = "; ".join(
@@ -292,7 +292,7 @@ def _finite(names: list[str], logits: np.ndarray) -> tuple[np.ndarray, list[tupl
 
 def _known_images(subject: Subject, digests: list[str]) -> list[str]:
     """Images that the model was trained with: figures on them prove nothing."""
-    table = subject.run / "data" / MANIFEST if subject.run is not None else None
+    table = subject.run.data / MANIFEST if subject.run is not None else None
     if table is None or not table.is_file():
         return []
     with table.open(newline="", encoding="utf-8") as stream:

@@ -47,12 +47,12 @@ def draw_evaluation(found: Evaluation, folder: Path, overlay: Overlay | None = N
 
 def _maps(found: Evaluation, first: int) -> Overlay | None:
     """Where the model looked when it decided, for graphs that say so."""
-    maps, cases, answers = found.subject.maps, found.asked.cases, found.answers
-    if maps is None or maps(found.asked.canvas_of(first)[None]) is None:
+    subject, cases, answers = found.subject, found.asked.cases, found.answers
+    if subject.infer(found.asked.canvas_of(first)[None], cam=True).cam is None:
         return None
 
     def heat(row: int, canvas: Canvas) -> np.ndarray:
-        cams = maps(canvas[None])
+        cams = subject.infer(canvas[None], cam=True).cam
         assert cams is not None
         decided = [name for name in cases.classes if name in answers.decisions[row].split("|")] or cases.classes
         name = max(decided, key=lambda one: answers.chances[row][cases.classes.index(one)])

@@ -1,20 +1,19 @@
-"""What is evaluated: a checkpoint folder, an ONNX variant of a run, or a bundle, all asked in the same way."""
+"""What is evaluated: a checkpoint, an ONNX variant of a run, or a bundle, all of them by a `Runner`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from edgedx.core.bundle.manifest import Bundle
 from edgedx.core.errors import InputOutputError, ProviderMissing, UsageError
-from edgedx.core.files import read_json
 from edgedx.core.preprocess import Canvas, PreprocessSpec, normalise
 from edgedx.core.settings.accept import Accept
 from edgedx.core.settings.columns import FittedColumn
-from edgedx.core.settings.recipe import Recipe, load_recipe
+from edgedx.core.settings.recipe import Recipe
 from edgedx.core.stats.conformal import SetThresholds
 from edgedx.core.stats.points import OperatingPoint
 from edgedx.device.install.active import open_any
@@ -22,15 +21,9 @@ from edgedx.device.install.health import serving_variant
 from edgedx.device.runtime.open_runner import open_runner
 from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.device.runtime.runner import Output, Runner
-from edgedx.lab.quantize.choice import runs_fused
-
-CARD = "model.json"  # as in lab.checkpoint, which would import torch
-Infer = Callable[..., np.ndarray]
-"""Canvases of shape (N, H, W) or (N, H, W, 3), and encoded columns (N, T) where the subject has some, to logits (N, K);
-without them all columns are absent."""
-
-Whole = Callable[..., Output]
-"""As `Infer`, to logits and features."""
+from edgedx.lab.run.card import CARD
+from edgedx.lab.run.device_build import DeviceBuild
+from edgedx.lab.run.run import Run
 
 
 @dataclass(frozen=True)
@@ -43,16 +36,12 @@ class Subject:
         Short: teacher, student, int8-u8s8.
     ran : str
         What computes its answers, in words.
-    opened : callable
-        A context manager that yields an `Infer`.
+    runner : Runner
+        What computes; not yet active.
     run, recipe : optional
         The run around it; None for what lies by itself.
-    maps : callable, optional
-        Canvases to class activation maps of shape (N, K, h, w), or None where the graph has none.
     columns : tuple of FittedColumn
-        What the model is told beside the image.
-    whole : callable, optional
-        As `opened`, with the pooled features beside the logits; None for an ensemble, which has none.
+        What the model takes beside the image.
     sets : SetThresholds, optional
         Of its conformal prediction sets, which a bundle has.
     """
@@ -68,13 +57,18 @@ class Subject:
     points: list[OperatingPoint]
     accept: Accept
     synthetic: bool
-    opened: Callable[[], AbstractContextManager[Infer]]
-    run: Path | None = None
+    runner: Runner
+    run: Run | None = None
     recipe: Recipe | None = None
-    maps: Callable[[Canvas], np.ndarray | None] | None = None
     columns: tuple[FittedColumn, ...] = ()
-    whole: Callable[[], AbstractContextManager[Whole]] | None = None
     sets: SetThresholds | None = None
+
+    def infer(self, canvases: Canvas, columns: NDArray[np.float32] | None = None, *, cam: bool = False) -> Output:
+        """Canvases of shape (N, H, W) or (N, H, W, 3), and encoded columns (N, T), to logits, features and maps.
+
+        Where the model takes columns and none are given, all are absent. Within ``with subject.runner:``.
+        """
+        return self.runner.infer(normalise(canvases, self.preprocess), columns, cam=cam)
 
     def point(self, name: str | None) -> OperatingPoint:
         """The operating point called `name`; the first unless given; ``argmax`` is always there.
@@ -96,7 +90,7 @@ class Subject:
 def open_subject(
     path: Path, *, run: Path | None = None, variant: str | None = None, threads: int = 0, device: str = "cpu"
 ) -> Subject:
-    """Recognise what `path` is.
+    """Recognise what `path` is: a checkpoint, an ONNX file of a run, a bundle, or a run, which stands for what ships.
 
     Parameters
     ----------
@@ -110,69 +104,29 @@ def open_subject(
     Raises
     ------
     UsageError
-        A run folder itself, or none of the three.
+        A run of which nothing is compressed, or none of these.
     """
     if not path.exists():
-        raise InputOutputError(f"nothing at {path}", next_step="give a checkpoint folder, an .onnx variant or a bundle")
-    home = run or _run_around(path)
-    recipe = load_recipe(str(home / "recipe.yaml"), []) if home is not None else None
+        raise InputOutputError(f"nothing at {path}", next_step="give a run, a checkpoint, an .onnx file or a bundle")
+    home = Run.of(run) if run is not None else Run.around(path)
+    recipe = home.recipe() if home is not None else None
     if path.is_dir() and (path / CARD).is_file():
         return _checkpoint(path, home, recipe, device)
     if path.suffix == ".onnx":
         return _variant(path, home, recipe, threads)
-    if path.is_dir() and (path / "recipe.yaml").is_file():
-        found = [path / name for name in ("teacher", "student") if (path / name / CARD).is_file()]
-        found += sorted(path.glob("*/*.onnx")) + sorted(path.glob("bundle/*.edgedx"))
-        named = ", ".join(map(str, found)) or "- it holds none yet"
-        raise UsageError(
-            f"{path} is a run of several models",
-            next_step=f"name one of {named}; or all of them: edgedx report {path}",
-        )
+    if Run(path).exists:
+        return _variant(Run(path).build().shipped.path, Run(path), recipe, threads)
     return _bundle(path, home, recipe, variant, threads)
 
 
-def _run_around(path: Path) -> Path | None:
-    places = (path.parent, path.parent.parent)
-    return next((folder for folder in places if (folder / "recipe.yaml").is_file()), None)
-
-
-def _checkpoint(path: Path, run: Path | None, recipe: Recipe | None, device: str) -> Subject:
+def _checkpoint(path: Path, run: Run | None, recipe: Recipe | None, device: str) -> Subject:
     import torch
 
     from edgedx.lab.train.checkpoint import load_checkpoint
+    from edgedx.lab.train.torch_runner import TorchRunner
 
     found = load_checkpoint(path)
     card = found.card
-
-    @contextmanager
-    def opened() -> Iterator[Infer]:
-        model = found.model.to(device)
-
-        def infer(canvases: Canvas, columns: np.ndarray | None = None) -> np.ndarray:
-            given = [normalise(canvases, card.preprocess), *([] if columns is None else [columns])]
-            with torch.inference_mode():
-                logits = model(*(torch.from_numpy(one).to(device) for one in given))
-                return np.asarray(logits.float().cpu().numpy())
-
-        yield infer
-
-    @contextmanager
-    def whole() -> Iterator[Whole]:
-        from edgedx.lab.train.column_head import head_logits, head_of, image_part
-        from edgedx.lab.train.network import WithFeatures
-
-        model, head = WithFeatures(image_part(found.model)).to(device), head_of(found.model)
-
-        def infer(canvases: Canvas, columns: np.ndarray | None = None) -> Output:
-            if head is not None and columns is None:
-                columns = np.zeros((len(canvases), head.inputs), np.float32)
-            with torch.inference_mode():
-                told = model(torch.from_numpy(normalise(canvases, card.preprocess)).to(device))
-            logits, features = (one.float().cpu().numpy() for one in told)
-            return Output(logits + head_logits(head, columns), features)
-
-        yield infer
-
     where = "CPU" if device == "cpu" else f"{device}: {torch.cuda.get_device_name()}"
     return Subject(
         name=path.name,
@@ -186,27 +140,23 @@ def _checkpoint(path: Path, run: Path | None, recipe: Recipe | None, device: str
         points=card.operating_points or [OperatingPoint(name="argmax", threshold={})],
         accept=recipe.accept if recipe else Accept(),
         synthetic=card.synthetic,
-        opened=opened,
-        whole=whole,
+        runner=TorchRunner(found.model, device, features=True),
         run=run,
         recipe=recipe,
         columns=tuple(card.columns),
     )
 
 
-def _variant(path: Path, run: Path | None, recipe: Recipe | None, threads: int) -> Subject:
-    facts = path.parent / "metrics.json"
-    entry = read_json(facts).get("variants", {}).get(path.stem) if facts.is_file() else None
-    if recipe is None or entry is None:
+def _variant(path: Path, run: Run | None, recipe: Recipe | None, threads: int) -> Subject:
+    build = DeviceBuild.of_variant(path)
+    variant = build.variants.get(path.stem) if build is not None else None
+    if run is None or recipe is None or variant is None:
         raise UsageError(
             f"{path} lies in no run that knows it: its classes and its preprocessing are not known",
             next_step="name an ONNX file that `edgedx compress` wrote, in its run, or a bundle",
         )
-    card = path.parent.parent / "student" / CARD
-    columns = read_json(card).get("columns", []) if card.is_file() else []
-    fused = runs_fused(entry)
-    runner = OnnxRunner(path, threads=threads, fused=fused)
-    pairs = "" if fused else ", 8-bit pairs computed in float"
+    columns = run.student.card.columns if run.student in run.trained else []
+    pairs = "" if variant.fused else ", 8-bit pairs computed in float"
     return Subject(
         name=path.stem,
         ran=f"variant {path.stem}, ONNX Runtime{pairs}",
@@ -215,20 +165,18 @@ def _variant(path: Path, run: Path | None, recipe: Recipe | None, threads: int) 
         classes=recipe.task.classes,
         positive=recipe.task.positive,
         preprocess=recipe.preprocess,
-        temperature=float(entry["temperature"]),
-        points=[OperatingPoint.model_validate(one) for one in entry["operating_points"]],
+        temperature=variant.temperature,
+        points=variant.points,
         accept=recipe.accept,
         synthetic=recipe.synthetic,
-        opened=_of_runner(runner, recipe.preprocess),
-        whole=_whole_of_runner(runner, recipe.preprocess),
-        maps=lambda canvases: runner.infer(normalise(canvases, recipe.preprocess), cam=True).cam,
+        runner=OnnxRunner(path, threads=threads, fused=variant.fused),
         run=run,
         recipe=recipe,
-        columns=tuple(FittedColumn.model_validate(one) for one in columns),
+        columns=tuple(columns),
     )
 
 
-def _bundle(path: Path, run: Path | None, recipe: Recipe | None, variant: str | None, threads: int) -> Subject:
+def _bundle(path: Path, run: Run | None, recipe: Recipe | None, variant: str | None, threads: int) -> Subject:
     bundle = open_any(path)
     manifest = bundle.manifest
     if recipe is not None and (recipe.preprocess != manifest.preprocess or recipe.task.classes != manifest.classes):
@@ -237,16 +185,10 @@ def _bundle(path: Path, run: Path | None, recipe: Recipe | None, variant: str | 
             next_step="name the run that the bundle was made in: --run runs/NAME",
         )
     name = variant or serving_variant(bundle) or manifest.default_variant
-    try:
-        runner = open_runner(bundle, variant=name, threads=threads)
-        ran = f"variant {name} of the bundle, {'ONNX Runtime' if isinstance(runner, OnnxRunner) else 'TensorRT'}"
-    except ProviderMissing:
-        # What a TensorRT target computes can be had on a CPU, without its kernels; the reader is told.
-        runner = OnnxRunner(bundle.model(name), threads=threads, fused=manifest.variants[name].scheme != "trt")
-        ran = f"variant {name} of the bundle, ONNX Runtime instead of TensorRT, which is not here"
+    runner, how = runner_or_stand_in(bundle, name, threads)
     return Subject(
         name=f"{manifest.name}-{name}",
-        ran=ran,
+        ran=f"variant {name} of the bundle, {how}",
         path=path,
         task=manifest.task,
         classes=manifest.classes,
@@ -256,29 +198,32 @@ def _bundle(path: Path, run: Path | None, recipe: Recipe | None, variant: str | 
         points=manifest.operating_points,
         accept=manifest.accept,
         synthetic=manifest.synthetic,
-        opened=_of_runner(runner, manifest.preprocess),
-        whole=_whole_of_runner(runner, manifest.preprocess),
+        runner=runner,
         sets=manifest.doubt.sets.get(name),
-        maps=lambda canvases: runner.infer(normalise(canvases, manifest.preprocess), cam=True).cam,
         run=run,
         recipe=recipe,
         columns=tuple(manifest.columns),
     )
 
 
-def _of_runner(runner: Runner, spec: PreprocessSpec) -> Callable[[], AbstractContextManager[Infer]]:
-    @contextmanager
-    def opened() -> Iterator[Infer]:
-        with runner:
-            yield lambda canvases, columns=None: runner.infer(normalise(canvases, spec), columns).logits
+def runner_or_stand_in(bundle: Bundle, variant: str, threads: int) -> tuple[Runner, str]:
+    """The runner of a bundle's variant, and what it is in words.
 
-    return opened
+    What a TensorRT target computes can be had on a CPU, without its kernels: the reader must be told.
+    """
+    entry = bundle.manifest.variants.get(variant)
+    try:
+        runner = open_runner(bundle, variant=variant, threads=threads)
+    except ProviderMissing:
+        assert entry is not None
+        runner = OnnxRunner(bundle.model(variant), threads=threads, fused=entry.scheme != "trt")
+        return runner, how_it_runs(entry.scheme, entry.purpose)
+    return runner, how_it_runs("", "cpu") if isinstance(runner, OnnxRunner) else "TensorRT"
 
 
-def _whole_of_runner(runner: Runner, spec: PreprocessSpec) -> Callable[[], AbstractContextManager[Whole]]:
-    @contextmanager
-    def opened() -> Iterator[Whole]:
-        with runner:
-            yield lambda canvases, columns=None: runner.infer(normalise(canvases, spec), columns)
-
-    return opened
+def how_it_runs(scheme: str, purpose: str) -> str:
+    """What of a variant runs here, in words."""
+    if purpose != "tensorrt":
+        return "ONNX Runtime with the kernels that serve"
+    pairs = ", 8-bit pairs computed in float" if scheme == "trt" else ""
+    return f"ONNX Runtime instead of TensorRT, which is not here{pairs}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -29,14 +28,6 @@ def is_this_machine(profile: DeviceProfile, hardware: Hardware) -> bool:
     if not same_kernels(profile, hardware):
         return False
     return profile.generic or match_profile(hardware, load_profiles())[0].name == profile.name
-
-
-def runs_fused(entry: Mapping[str, Any]) -> bool:
-    """Whether a variant's figures come from this CPU's integer kernels, not from its Q/DQ pairs computed in float.
-
-    Records made before ``fused`` was kept say it by their scheme.
-    """
-    return bool(entry.get("fused", entry.get("scheme") != "trt"))
 
 
 def choose_variant(

@@ -17,6 +17,7 @@ from edgedx.lab.train.checkpoint import Checkpoint
 from edgedx.lab.train.column_head import ColumnHead, head_logits
 from edgedx.lab.train.predict import predict
 from edgedx.lab.train.short_figures import auc_of_logits
+from edgedx.lab.train.torch_runner import TorchRunner
 
 from .qat import train_aware
 from .qdq import Scheme
@@ -96,7 +97,7 @@ def make_int8(
     options = recipe.quantize
     told = head_logits(head, val.columns)
     bench = Workbench(exported, recipe, train, val, scheme, here=here, told=told)
-    guide = predict(teacher.model, val, recipe.preprocess)
+    guide = predict(TorchRunner(teacher.model), val, recipe.preprocess)
     guide_auc = auc_of_logits(recipe.task, guide, val.labels)
     budget = Budget(max(bench.reference_auc, guide_auc) - recipe.gate.max_auc_drop, options.max_noise)
     tried = bench.calibrate(reduce_range)

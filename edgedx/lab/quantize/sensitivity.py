@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from edgedx.core.progress import progress
+from edgedx.device.runtime.run_onnx import OnnxRunner
+from edgedx.lab.train.predict import predict
 
 from .qdq import write_qdq
-from .to_onnx import run_onnx
 from .workbench import Candidate, Workbench, noise_of
 
 _IMAGES = 128  # of val, for one layer at a time; the set that is chosen is judged on all of val
@@ -57,13 +58,13 @@ def sensitivities(bench: Workbench, candidate: Candidate) -> list[Bargain]:
     """
     some = bench.val.take(np.linspace(0, len(bench.val) - 1, min(_IMAGES, len(bench.val))).astype(int))
     spec, graph, kept = bench.recipe.preprocess, bench.graph, candidate.plan.keep_float
-    reference = run_onnx(bench.exported, some, spec)
+    reference = predict(OnnxRunner(bench.exported), some, spec)
     layers = [node for node in graph.weighted() if not {node.name, graph.label(node)} & kept]
     macs = {graph.label(node): graph.macs(node, bench.observed.shapes) for node in graph.weighted()}
     total = max(sum(macs.values()), 1)
 
     def power(model: bytes) -> float:
-        return noise_of(run_onnx(model, some, spec, fused=bench.fused), reference) ** 2
+        return noise_of(predict(OnnxRunner(model, fused=bench.fused), some, spec), reference) ** 2
 
     # From uncorrected biases: a layer back in float must not keep a bias that was meant to undo its rounding.
     before = power(write_qdq(bench.exported, candidate.plan))

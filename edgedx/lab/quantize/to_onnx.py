@@ -15,12 +15,13 @@ import torch
 from torch import nn
 
 from edgedx.core.errors import GateRefused, UnsupportedModel
-from edgedx.core.preprocess import PreprocessSpec, normalise
+from edgedx.core.preprocess import PreprocessSpec
 from edgedx.device.runtime.run_onnx import CPU, OnnxRunner
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.train.column_head import image_part
 from edgedx.lab.train.network import WithFeatures
 from edgedx.lab.train.predict import predict
+from edgedx.lab.train.torch_runner import TorchRunner
 
 OPSET = 18
 MAX_DIFFERENCE = 1e-4
@@ -98,13 +99,6 @@ def _fold(model: onnx.ModelProto) -> bytes:
     return folded.SerializeToString()
 
 
-def run_onnx(model: bytes, data: Dataset, spec: PreprocessSpec, *, fused: bool = True, batch: int = 64) -> np.ndarray:
-    """Logits of shape (N, K), float32, of an ONNX model over a data set, through the device's own runner."""
-    with OnnxRunner(model, fused=fused) as runner:
-        parts = [runner.infer(normalise(part, spec), columns).logits for part, columns in data.inputs(batch)]
-    return np.concatenate(parts)
-
-
 def check_parity(model: nn.Module, exported: bytes, data: Dataset, spec: PreprocessSpec) -> dict[str, float]:
     """Compare torch with ONNX Runtime over `data`.
 
@@ -113,7 +107,7 @@ def check_parity(model: nn.Module, exported: bytes, data: Dataset, spec: Preproc
     GateRefused
         Logits differ by more than `MAX_DIFFERENCE`, or a decision differs.
     """
-    torch_logits, onnx_logits = predict(model, data, spec), run_onnx(exported, data, spec)
+    torch_logits, onnx_logits = (predict(runner, data, spec) for runner in (TorchRunner(model), OnnxRunner(exported)))
     difference = float(np.abs(torch_logits - onnx_logits).max())
     flips = int((torch_logits.argmax(axis=1) != onnx_logits.argmax(axis=1)).sum())
     allowed = MAX_DIFFERENCE * max(1.0, float(np.sqrt(np.mean(torch_logits**2))))

@@ -12,14 +12,15 @@ import numpy as np
 from edgedx.core.errors import GateRefused, UnsupportedModel
 from edgedx.core.progress import progress
 from edgedx.core.settings.recipe import Recipe
+from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.data.dataset import Dataset
+from edgedx.lab.train.predict import predict
 from edgedx.lab.train.short_figures import auc_of_logits
 
 from .bias_correction import correct_biases
 from .calibrate import Observed, observe
 from .onnx_graph import Graph
 from .qdq import Plan, Scheme, write_qdq
-from .to_onnx import run_onnx
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Workbench:
         rng = np.random.default_rng(recipe.train.seed)
         count = min(recipe.quantize.calibration_images, len(train))
         self.calibration = train.take(np.sort(rng.choice(len(train), count, replace=False)))
-        self.reference = run_onnx(exported, val, recipe.preprocess) + told
+        self.reference = predict(OnnxRunner(exported), val, recipe.preprocess) + told
         self.reference_auc = auc_of_logits(recipe.task, self.reference, val.labels)
         self.graph = Graph(exported)
         self.observed: Observed = observe(exported, self.calibration, recipe.preprocess)
@@ -109,7 +110,7 @@ class Workbench:
     def candidate(self, plan: Plan, calibrator: str, step: str, base: bytes | None = None) -> Candidate:
         """Write and judge."""
         model = write_qdq(base or self.exported, plan)
-        logits = run_onnx(model, self.val, self.recipe.preprocess, fused=self.fused) + self.told
+        logits = predict(OnnxRunner(model, fused=self.fused), self.val, self.recipe.preprocess) + self.told
         noise = noise_of(logits, self.reference)
         area = auc_of_logits(self.recipe.task, logits, self.val.labels)
         return Candidate(model, base or self.exported, plan, calibrator, logits, noise, area, step)
@@ -185,7 +186,7 @@ def check_fused(
     GateRefused
         Val AUC falls from simulated to fused: the integer kernels saturate.
     """
-    logits = run_onnx(best.model, val, recipe.preprocess, fused=False) + told
+    logits = predict(OnnxRunner(best.model, fused=False), val, recipe.preprocess) + told
     simulated = auc_of_logits(recipe.task, logits, val.labels)
     if scheme == "trt" or not here:
         return {"val_auc_simulated": simulated, "kernels": "not of this machine; the device proves its own on install"}

@@ -1,52 +1,183 @@
-"""A run folder: its stages and what they leave."""
+"""A run folder, and the only code that knows what its files are called.
+
+    runs/NAME/recipe.yaml                     the effective recipe
+    runs/NAME/data/                           the data set as training reads it
+    runs/NAME/teacher/, student/              trained models (`ModelFolder`)
+    runs/NAME/devices/PROFILE/variants/       the student compiled for one kind of device (`DeviceBuild`)
+    runs/NAME/devices/PROFILE/bundle/         what that device installs
+    runs/NAME/devices/PROFILE/gate/           the last verdict on it
+
+Each folder with a ``stage.json`` is a stage (`stage.Stage`). One run serves a fleet of different devices.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+import yaml
 
-from edgedx.core.errors import UsageError
-from edgedx.core.files import atomic_write
+from edgedx.core.errors import CheckpointError, UsageError
+from edgedx.core.files import write_text
+from edgedx.core.settings.recipe import Recipe, load_recipe
 
-from .stage import RECORD, read_record
+from .card import CARD
+from .device_build import DeviceBuild
+from .model_folder import ModelFolder
+from .stage import RECORD
+
+RECIPE = "recipe.yaml"
+_OLD = ("int8", "onnx")  # where edgedx kept variants until there were devices
 
 
-def save_logits(folder: Path, logits: dict[str, np.ndarray]) -> None:
-    """Keep logits by split in ``logits.npz``; later stages compare themselves with them."""
-    with atomic_write(folder / "logits.npz") as stream:
-        np.savez(stream, **logits)  # type: ignore[arg-type]
+@dataclass(frozen=True)
+class Run:
+    """A run folder.
 
-
-def compressed_folder(run: Path) -> Path:
-    """The finished folder of ONNX variants of a run: ``int8`` where there is one, else ``onnx``.
-
-    Raises
-    ------
-    UsageError
-        The run was not compressed yet.
+    Attributes
+    ----------
+    path : Path
+        ``runs/NAME``; nothing in it need exist yet.
     """
-    for name in ("int8", "onnx"):
-        if (run / name / "stage.json").is_file():
-            return run / name
-    raise UsageError(f"{run} holds no compressed model", next_step=f"edgedx compress {run} --int8")
 
+    path: Path
 
-def shipped_artifact(run: Path) -> Path:
-    """What of a run is to be judged: its bundle where it is of the compressed model, else the variant that would ship.
+    @classmethod
+    def of(cls, path: Path | Run) -> Run:
+        """The run at `path`, given itself or one of its stages (``runs/x`` or ``runs/x/teacher``)."""
+        if isinstance(path, Run):
+            return path
+        return cls(path) if (path / RECIPE).is_file() else cls.around(path) or cls(path)
 
-    Raises
-    ------
-    UsageError
-        Nothing is compressed yet.
-    """
-    folder = compressed_folder(run)
-    compressed = read_record(folder)
-    if (run / "bundle" / RECORD).is_file():
-        record = read_record(run / "bundle")
-        bundle = run / "bundle" / Path(record["metrics"]["bundle"]).name  # the run may have been moved since
-        if record["inputs"].get("compressed") == compressed["fingerprint"] and bundle.is_file():
-            return bundle
-    variants = compressed["metrics"]["variants"]
-    name = next((name for name in reversed(variants) if name.startswith("int8")), list(variants)[-1])
-    return folder / str(variants[name]["file"])
+    @classmethod
+    def around(cls, path: Path) -> Run | None:
+        """The run that a folder or file lies in, or is; None where there is none.
+
+        A candidate of a search or a fold has a folder like a run's inside another run: the nearest counts.
+        """
+        places = [path, *path.absolute().parents[:5]] if not path.is_absolute() else [path, *path.parents[:5]]
+        return next((cls(folder) for folder in places if (folder / RECIPE).is_file()), None)
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """The run at `path`.
+
+        Raises
+        ------
+        UsageError
+            There is none.
+        """
+        run = cls.of(path)
+        if not run.exists:
+            raise UsageError(f"{path} is not a run: no {RECIPE}", next_step="begin one with `edgedx finetune RECIPE`")
+        return run
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def name(self) -> str:
+        """Last part of its path."""
+        return self.path.name
+
+    @property
+    def exists(self) -> bool:
+        """Whether it was begun."""
+        return (self.path / RECIPE).is_file()
+
+    # Recipe
+
+    def recipe(self, overrides: Sequence[str] = ()) -> Recipe:
+        """The recipe that the run was begun with, under `overrides` (``key=value``)."""
+        return load_recipe(str(self.path / RECIPE), list(overrides))
+
+    def keep_recipe(self, recipe: Recipe) -> None:
+        """Write the effective recipe beside the stages, for the commands that follow."""
+        text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        write_text(self.path / RECIPE, text)
+
+    # Stages
+
+    @property
+    def data(self) -> Path:
+        """Folder of the data set."""
+        return self.path / "data"
+
+    @property
+    def teacher(self) -> ModelFolder:
+        """The full model."""
+        return ModelFolder(self.path / "teacher")
+
+    @property
+    def student(self) -> ModelFolder:
+        """The small model, in FP32, which all devices share."""
+        return ModelFolder(self.path / "student")
+
+    @property
+    def trained(self) -> list[ModelFolder]:
+        """Teacher and student, as far as their checkpoints are there."""
+        return [model for model in (self.teacher, self.student) if (model.path / CARD).is_file()]
+
+    # Devices
+
+    def build_for(self, profile: str) -> DeviceBuild:
+        """What the run holds, or will hold, for the device profile called `profile`."""
+        return DeviceBuild(self.path / "devices" / profile)
+
+    @property
+    def builds(self) -> list[DeviceBuild]:
+        """What was compiled and finished, by name of the device profile.
+
+        Raises
+        ------
+        CheckpointError
+            The run was compressed by an edgedx that kept one device's variants only.
+        """
+        found = [DeviceBuild(path.parent.parent) for path in sorted(self.path.glob(f"devices/*/variants/{RECORD}"))]
+        old = [name for name in _OLD if (self.path / name / RECORD).is_file()]
+        if old and not found:
+            raise CheckpointError(
+                f"{self.path / old[0]} was compressed by an older edgedx, which kept the variants of one device only",
+                next_step=f"edgedx compress {self.path}: the student stays, its variants are made again",
+            )
+        return found
+
+    def build(self, profile: str | None = None) -> DeviceBuild:
+        """The finished build for `profile`; the only one unless given.
+
+        Raises
+        ------
+        UsageError
+            Nothing is compressed yet, not for this profile, or for several and none was named.
+        """
+        builds = self.builds
+        if not builds:
+            raise UsageError(f"{self.path} holds no compressed model", next_step=f"edgedx compress {self.path}")
+        if profile is None:
+            if len(builds) > 1:
+                raise UsageError(
+                    f"{self.path} is compressed for {' and '.join(one.profile for one in builds)}",
+                    next_step=f"name one: --device {builds[0].profile}",
+                )
+            return builds[0]
+        for one in builds:
+            if one.profile == profile:
+                return one
+        raise UsageError(
+            f"{self.path} is compressed for {', '.join(one.profile for one in builds)}, not for {profile}",
+            next_step=f"edgedx compress {self.path} --device {profile}",
+        )
+
+    def models(self, profile: str | None = None) -> list[Path]:
+        """Paths of all that can be asked: teacher, student, and the variant that ships where one is compressed.
+
+        Raises
+        ------
+        UsageError
+            No model yet, or several devices and none was named.
+        """
+        trained = [model.path for model in self.trained]
+        if not trained:
+            raise UsageError(f"{self.path} has no model yet", next_step="edgedx finetune RECIPE")
+        return [*trained, *([self.build(profile).shipped.path] if self.builds or profile else [])]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,8 +12,9 @@ import numpy as np
 
 from edgedx import __version__
 from edgedx.core.bundle.doubt import Doubt
-from edgedx.core.bundle.manifest import Golden, Manifest, Variant, check_models, open_bundle, write_bundle
-from edgedx.core.errors import GateRefused, ProfileError
+from edgedx.core.bundle.manifest import Golden, Manifest, check_models, open_bundle, write_bundle
+from edgedx.core.bundle.manifest import Variant as BundleVariant
+from edgedx.core.errors import GateRefused
 from edgedx.core.files import canonical_json, sha256_file
 from edgedx.core.image import Image
 from edgedx.core.preprocess import preprocess
@@ -22,16 +23,13 @@ from edgedx.core.settings.profile import DeviceProfile
 from edgedx.core.settings.recipe import Recipe
 from edgedx.core.stats.cases import probabilities
 from edgedx.core.stats.gate import FLIPS, Verdict, write_verdict
-from edgedx.core.stats.points import OperatingPoint
 from edgedx.device.runtime.run_onnx import OnnxRunner
-from edgedx.lab.compress.search import chosen_variant
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.data.prepare import open_data
-from edgedx.lab.judge.gate import judge_variant
-from edgedx.lab.quantize.choice import choose_variant, runs_fused
-from edgedx.lab.run.run import compressed_folder
-from edgedx.lab.run.stage import Stage, read_record
-from edgedx.lab.train.checkpoint import load_checkpoint
+from edgedx.lab.judge.gate import Judge
+from edgedx.lab.run.device_build import DeviceBuild, Variant
+from edgedx.lab.run.run import Run
+from edgedx.lab.run.stage import Stage
 
 from .doubt import fit_doubt, told, without
 from .engines import Shipped, ship_engines
@@ -41,68 +39,58 @@ Target = Literal["cpu", "jetson", "rtx"]
 
 
 def deploy(
-    recipe: Recipe, run: Path, profile: DeviceProfile, *, force: bool = False, overwrite: bool = False
+    recipe: Recipe, run: Path | Run, profile: DeviceProfile, *, force: bool = False, overwrite: bool = False
 ) -> dict[str, Any]:
-    """Gate the compressed model of a run and write ``run/bundle/<name>.edgedx``.
+    """Gate what ships of a run to one kind of device and write its bundle, ``<name>-<version>-<profile>.edgedx``.
 
     Raises
     ------
     GateRefused
-        The gate said no (see `core.gate`); no bundle is written unless `force`, which the bundle records.
-    ProfileError
-        The run was compressed for another target.
+        The gate said no (see `core.stats.gate`); no bundle is written unless `force`, which the bundle records.
+    UsageError
+        The run was not compressed for this profile.
     """
-    folder = compressed_folder(run)
-    compressed = read_record(folder)
-    if compressed["settings"]["profile"] != profile.name:
-        raise ProfileError(
-            f"{folder} was compressed for {compressed['settings']['profile']}, not for {profile.name}",
-            next_step=f"edgedx compress {run} --int8 --device {profile.name} --overwrite",
-        )
+    run = Run.of(run)
+    build = run.build(profile.name)
     data = open_data(recipe, run)
-    inputs = {"compressed": compressed["fingerprint"], "teacher": load_checkpoint(run / "teacher").card.sha256}
-    inputs |= {name: sha256_file(folder / entry["file"]) for name, entry in compressed["metrics"]["variants"].items()}
+    inputs = {"compressed": build.record["fingerprint"], "teacher": run.teacher.card.sha256}
+    inputs |= {name: sha256_file(one.path) for name, one in build.variants.items()}
     settings = recipe.model_dump(mode="json", include={"name", "version", "gate", "accept", "licences", "bench"})
-    stage = Stage(run / "bundle", {**settings, "profile": profile.name, "force": force}, inputs)
+    settings |= {"profile": profile.name, "force": force, "variant": build.choice["variant"]}
+    stage = Stage(build.bundle_folder, settings, inputs)
     return stage.run(
-        lambda: _bundle(recipe, run, folder, compressed["metrics"]["variants"], profile, data, stage.folder, force),
+        lambda: _bundle(recipe, run, build, profile, data, force),
         overwrite=overwrite,
         restartable=True,
     )
 
 
 def _bundle(
-    recipe: Recipe,
-    run: Path,
-    folder: Path,
-    variants: dict[str, Any],
-    profile: DeviceProfile,
-    data: Dataset,
-    out: Path,
-    force: bool,
+    recipe: Recipe, run: Run, build: DeviceBuild, profile: DeviceProfile, data: Dataset, force: bool
 ) -> dict[str, Any]:
-    models = {name: (folder / entry["file"]).read_bytes() for name, entry in variants.items()}
-    searched = chosen_variant(run, read_record(folder)["fingerprint"])
-    choice: dict[str, Any] = {**searched} if searched else choose_variant(models, recipe, profile)
-    default = choice["variant"]
-    verdict = judge_variant(recipe, run, folder / default, data, entry=variants[default])
+    out, variants, choice = build.bundle_folder, build.variants, build.choice
+    models = {name: one.path.read_bytes() for name, one in variants.items()}
+    default, ships = build.shipped.name, build.shipped
+    verdict = Judge(recipe, run, data).variant(ships)
     write_verdict(out, verdict)  # also of what is refused: flips.csv says on which images
     if not verdict.passed and not force:
         raise GateRefused(verdict.sentence, next_step=f"{verdict.next_step}; --force is recorded")
-    parts = {entry["file"]: models[name] for name, entry in variants.items()}
+    parts = {one.path.name: models[name] for name, one in variants.items()}
     golden, parts["golden.npz"] = _golden(recipe, data, models, variants)
     parts["recipe.json"] = canonical_json(recipe.model_dump(mode="json"))
-    entry = variants[default]
     shipped_variants = {
-        name: Variant(
-            file=value["file"], precision=value["precision"], scheme=value["scheme"], purpose=value["purpose"]
+        name: BundleVariant(
+            file=one.path.name,
+            precision=one.entry["precision"],
+            scheme=one.entry["scheme"],
+            purpose=one.entry["purpose"],
         )
-        for name, value in variants.items()
+        for name, one in variants.items()
     }
     shipped = ship_engines(shipped_variants, models, profile) if profile.target == "rtx" else Shipped()
-    doubt = fit_doubt(recipe, data, models, variants, folder, entry["temperature"])
+    doubt = fit_doubt(recipe, data, models, variants, ships.temperature)
     parts |= {**shipped.parts, **doubt.parts}
-    parts["model-card.md"] = _model_card(recipe, default, entry, verdict, profile, data, doubt.doubt).encode()
+    parts["model-card.md"] = _model_card(recipe, ships, verdict, profile, data, doubt.doubt).encode()
     manifest = Manifest(
         name=recipe.name,
         version=recipe.version,
@@ -113,20 +101,20 @@ def _bundle(
         task=recipe.task.kind,
         classes=recipe.task.classes,
         positive=recipe.task.positive,
-        backbone=load_checkpoint(run / "student").card.backbone,
+        backbone=run.student.card.backbone,
         preprocess=recipe.preprocess,
         accept=recipe.accept,
         columns=list(data.fitted),
-        temperature=entry["temperature"],
-        operating_points=[OperatingPoint.model_validate(point) for point in entry["operating_points"]],
+        temperature=ships.temperature,
+        operating_points=ships.points,
         variants=shipped_variants,
         default_variant=default,
         engines=shipped.engines,
         features=_feature_length(models["fp32"], recipe),
         doubt=doubt.doubt,
-        baseline=_baseline(recipe, data, folder / default, entry["temperature"]),
+        baseline=_baseline(recipe, data, ships),
         golden=golden,
-        metrics=_flat(entry),
+        metrics=_flat(ships.entry),
         gate=_told(verdict, force),
         licences=recipe.licences,
         synthetic=recipe.synthetic,
@@ -172,7 +160,9 @@ def _card_gaps(verdict: Verdict) -> list[str]:
     return [f"- Subgroup that lost most: {gap.name}, {gap.auc.drop} AUC on {verdict.where}"]
 
 
-def _golden(recipe: Recipe, data: Dataset, models: dict[str, bytes], variants: dict[str, Any]) -> tuple[Golden, bytes]:
+def _golden(
+    recipe: Recipe, data: Dataset, models: dict[str, bytes], variants: Mapping[str, Variant]
+) -> tuple[Golden, bytes]:
     """Images near and far from the decision, as canvases, with the logits that every variant gave here."""
     val = data.subset("val")
     chosen = val.take(np.linspace(0, len(val) - 1, min(recipe.gate.golden_images, len(val))).astype(int))
@@ -184,12 +174,14 @@ def _golden(recipe: Recipe, data: Dataset, models: dict[str, bytes], variants: d
         columns = arrays["columns"] = make_up(data.fitted, len(images), np.random.default_rng(0))
     tolerance = {}
     for name, model in models.items():
-        with OnnxRunner(model, fused=runs_fused(variants[name])) as runner:
+        with OnnxRunner(model, fused=variants[name].fused) as runner:
             logits = runner.infer(batch, columns).logits
         arrays[f"logits_{name}"] = logits
         # A few INT8 steps: kernels of other CPUs round otherwise, while saturation is off by whole logits.
         spread = float(max(logits.std(), 1e-3))
-        tolerance[name] = {"fp32": 1e-3, "fp16": 2e-2, "int8": 0.15}[variants[name]["precision"]] * max(1.0, spread)
+        tolerance[name] = {"fp32": 1e-3, "fp16": 2e-2, "int8": 0.15}[variants[name].entry["precision"]] * max(
+            1.0, spread
+        )
     stream = io.BytesIO()
     np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
     return Golden(file="golden.npz", count=len(images), tolerance=tolerance), stream.getvalue()
@@ -201,11 +193,10 @@ def _feature_length(model: bytes, recipe: Recipe) -> int | None:
     return None if features is None else int(features.shape[1])
 
 
-def _baseline(recipe: Recipe, data: Dataset, variant: Path, temperature: float) -> dict[str, list[float]]:
+def _baseline(recipe: Recipe, data: Dataset, variant: Variant) -> dict[str, list[float]]:
     """Deciles of scores and of mean brightness on val, which a device compares its days with."""
     val = data.subset("val")
-    with np.load(variant / "logits.npz") as archive:
-        chance = probabilities(archive["val"], recipe.task.kind, temperature)
+    chance = probabilities(variant.logits("val")["val"], recipe.task.kind, variant.temperature)
     deciles = np.linspace(0, 100, 11)
     peak = float((1 << recipe.preprocess.bits) - 1)
     brightness = np.concatenate([part.reshape(len(part), -1).mean(axis=1) / peak for part in val.batches(256)])
@@ -215,7 +206,7 @@ def _baseline(recipe: Recipe, data: Dataset, variant: Path, temperature: float) 
     return found
 
 
-def _flat(entry: dict[str, Any]) -> dict[str, float]:
+def _flat(entry: Mapping[str, Any]) -> dict[str, float]:
     flat: dict[str, float] = {}
     for key, value in entry["test"].items():
         if isinstance(value, dict) and "value" in value:
@@ -228,10 +219,10 @@ def _flat(entry: dict[str, Any]) -> dict[str, float]:
 
 
 def _warnings(
-    models: dict[str, bytes], variants: dict[str, Any], profile: DeviceProfile, shipped: Shipped
+    models: dict[str, bytes], variants: Mapping[str, Variant], profile: DeviceProfile, shipped: Shipped
 ) -> list[str]:
     """What may not work on the device, as far as it can be known here."""
-    built = {name: model for name, model in models.items() if variants[name]["purpose"] == "tensorrt"}
+    built = {name: model for name, model in models.items() if variants[name].entry["purpose"] == "tensorrt"}
     found = check_profile(built, profile) if profile.target == "jetson" else []
     found += [f"no engine of {one['variant']} for SM {', '.join(one['sm'])}: {one['refused']}"
               for one in shipped.records if "refused" in one]  # fmt: skip
@@ -257,14 +248,13 @@ def _columns_told(columns: Sequence[FittedColumn]) -> str:
 
 def _model_card(
     recipe: Recipe,
-    default: str,
-    entry: dict[str, Any],
+    variant: Variant,
     verdict: Verdict,
     profile: DeviceProfile,
     data: Dataset,
     doubt: Doubt,
 ) -> str:
-    test = entry["test"]
+    test = variant.entry["test"]
     area = test["auc"]
     counts = {split: len(data.subset(split)) for split in ("train", "val", "test")}
     lines = [
@@ -275,13 +265,13 @@ def _model_card(
         "",
         f"- Classes: {', '.join(recipe.task.classes)} ({recipe.task.kind})",
         f"- Images: {counts['train']} train, {counts['val']} val, {counts['test']} test; split by patient where known",
-        f"- Made for: {profile.title}; variant {default}",
+        f"- Made for: {profile.title}; variant {variant.name}",
         f"- Test AUC: {area['value']:.3f} (95 % interval {area['low']:.3f} to {area['high']:.3f})",
         f"- Gate: {'passed' if verdict.passed else 'FORCED'}: {verdict.sentence}",
         *_card_gaps(verdict),
         f"- Accepts: {recipe.accept.told()}; others are refused",
         *([f"- Told beside the image: {_columns_told(data.fitted)}"] if data.fitted else []),
-        *(f"- Doubt: {line}" for line in [*told(doubt, default, recipe.accept.ood), *without(doubt)]),
+        *(f"- Doubt: {line}" for line in [*told(doubt, variant.name, recipe.accept.ood), *without(doubt)]),
         "- Limits: judged on the data set above alone; thresholds were chosen on its validation split and should be",
         "  checked on images of the clinic that will use it.",
         f"- The bundle holds {recipe.gate.golden_images} validation images, without headers, to prove the device.",

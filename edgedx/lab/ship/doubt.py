@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from edgedx.core.stats.ood import PASS_RATE, OodLimits, energy, fit_space, limit
 from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.device.runtime.runner import Output
 from edgedx.lab.data.dataset import Dataset
-from edgedx.lab.quantize.choice import runs_fused
+from edgedx.lab.run.device_build import Variant
 
 MOST_IMAGES = 5000
 """Of train and of val each, drawn by the recipe's seed: a covariance of some hundred features needs no more."""
@@ -38,8 +37,7 @@ def fit_doubt(
     recipe: Recipe,
     data: Dataset,
     models: Mapping[str, bytes],
-    variants: Mapping[str, Any],
-    folder: Path,
+    variants: Mapping[str, Variant],
     temperature: float,
 ) -> Fitted:
     """Fit what every variant needs to doubt itself on a device.
@@ -51,9 +49,7 @@ def fit_doubt(
     ----------
     models : mapping of variant to ONNX
         As they ship; they are run by the runner that serves. TensorRT's are computed on the CPU, in float as written.
-    variants : mapping of variant to its entry in metrics.json
-    folder : Path
-        Holds ``<variant>/logits.npz``, the variant's answers to val.
+    variants : mapping of name to Variant
     temperature : float
         That the bundle will divide logits by.
     """
@@ -62,13 +58,13 @@ def fit_doubt(
     parts: dict[str, bytes] = {}
     with progress("fitting limits", len(models) * (len(train) + len(val))) as bar:
         for name, model in models.items():
-            with OnnxRunner(model, fused=runs_fused(variants[name])) as runner:
+            with OnnxRunner(model, fused=variants[name].fused) as runner:
                 zeros = runner.infer(np.zeros((1, *recipe.preprocess.input_shape), np.float32), cam=True)
                 on_train, on_val = (_ask(runner, part, recipe, bar.advance) for part in (train, val))
             if zeros.cam is not None:
                 found["cam"][name] = zeros.cam.shape[2:]
             else:
-                why = variants[name].get("no_cam", "compressed by an older edgedx; compress again")
+                why = variants[name].entry.get("no_cam", "compressed by an older edgedx; compress again")
                 found["missing"]["cam"] = f"{name}: {why}"
             try:
                 found["ood"][name], part = _limits(recipe, train, on_train, on_val, f"ood-{name}.npz")
@@ -76,7 +72,7 @@ def fit_doubt(
             except ValueError as error:
                 found["missing"]["ood"] = f"{name}: {error}"
             try:
-                found["sets"][name] = _sets(recipe, data.subset("val"), folder / name, temperature)
+                found["sets"][name] = _sets(recipe, data.subset("val"), variants[name], temperature)
             except ValueError as error:
                 found["missing"]["sets"] = f"{name}: {error}"
     return Fitted(Doubt.model_validate(found), parts)
@@ -140,7 +136,6 @@ def _limits(
     return found, {file: packed}
 
 
-def _sets(recipe: Recipe, val: Dataset, variant: Path, temperature: float) -> SetThresholds:
-    with np.load(variant / "logits.npz") as archive:
-        chances = probabilities(archive["val"], recipe.task.kind, temperature)
+def _sets(recipe: Recipe, val: Dataset, variant: Variant, temperature: float) -> SetThresholds:
+    chances = probabilities(variant.logits("val")["val"], recipe.task.kind, temperature)
     return calibrate(recipe.task.classes, val.labels, chances)

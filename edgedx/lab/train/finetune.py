@@ -12,6 +12,7 @@ from edgedx.core.files import sha256_file
 from edgedx.core.settings.recipe import Recipe
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.data.prepare import data_stage, open_data
+from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import Stage, stage_settings
 
 from .column_head import with_columns
@@ -26,7 +27,7 @@ STATE = "state.safetensors"  # of training, for a run that was killed
 
 
 def finetune(
-    recipe: Recipe, run: Path, *, from_scratch: bool = False, resume: bool = False, overwrite: bool = False
+    recipe: Recipe, run: Path | Run, *, from_scratch: bool = False, resume: bool = False, overwrite: bool = False
 ) -> dict[str, Any]:
     """Train the teacher into ``run/teacher`` and return the stage's record.
 
@@ -38,13 +39,14 @@ def finetune(
     """
     from accelerate import PartialState
 
+    run = Run.of(run)
     processes = PartialState(cpu=not torch.cuda.is_available())
     with processes.main_process_first():  # one process reads the data set, the others find it done
         data_record = data_stage(recipe, run, overwrite=overwrite and processes.is_main_process)
     data = open_data(recipe, run)
     settings = stage_settings(recipe, "task", "preprocess", "augment", "model", "train")
     settings["from_scratch"] = from_scratch
-    folder = run / "teacher"
+    folder = run.teacher.path
     stage = Stage(folder, settings, {"data": data.digest, **_weights_file(recipe)})
     if not processes.is_main_process:
         # Only the main process keeps the record; the others train along with it, or have nothing to do.

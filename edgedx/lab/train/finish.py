@@ -8,17 +8,18 @@ from typing import Any
 
 import torch
 
-from edgedx.core.files import atomic_write, write_json
+from edgedx.core.files import atomic_write
 from edgedx.core.settings.recipe import Recipe
 from edgedx.core.stats.metrics import fit_temperature
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.run.card import ModelCard
-from edgedx.lab.run.run import save_logits
+from edgedx.lab.run.model_folder import save_logits, save_metrics
 
 from .checkpoint import save_checkpoint
 from .phase import Outcome
 from .predict import predict
 from .short_figures import operating_points, summary
+from .torch_runner import TorchRunner
 
 
 def finish(
@@ -34,7 +35,7 @@ def finish(
 ) -> dict[str, Any]:
     """Judge a trained model, fit its temperature and operating points on val, and write the checkpoint."""
     model.to("cpu").eval()
-    logits = {split: predict(model, data.subset(split), recipe.preprocess) for split in ("val", "test")}
+    logits = {split: predict(TorchRunner(model), data.subset(split), recipe.preprocess) for split in ("val", "test")}
     val = data.subset("val")
     temperature = fit_temperature(logits["val"], val.labels, recipe.task.kind)
     points = operating_points(recipe, logits["val"], val.labels, temperature)
@@ -69,7 +70,7 @@ def finish(
         "images_per_s": round(outcome.images_per_s, 1),
         "history": outcome.history,
     }
-    write_json(folder / "metrics.json", report)
+    save_metrics(folder, report)
     write_history(folder, outcome.history)
     return report
 

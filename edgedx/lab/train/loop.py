@@ -26,6 +26,7 @@ from .phase import Outcome, Phase
 from .predict import predict
 from .short_figures import auc_of_logits
 from .tasks import TrainingTask
+from .torch_runner import TorchRunner
 
 COLUMN_RATE = 10.0
 """Learning rate of the head of columns against the classifier's: a few weights that begin at zero, and no feature below
@@ -239,7 +240,7 @@ class _Fit:
         score = [0.0]
         if self.accelerator.is_main_process:
             judged = self.average.module if self.average is not None else self.model
-            logits = predict(judged, self.val, self.recipe.preprocess, self.device)
+            logits = predict(TorchRunner(judged, self.device), self.val, self.recipe.preprocess)
             score = [auc_of_logits(self.recipe.task, logits, self.val.labels)]
         broadcast_object_list(score)
         return score[0]

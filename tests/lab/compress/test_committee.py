@@ -75,10 +75,10 @@ def test_a_student_of_two_teachers_asks_both_and_a_finished_one_is_not_repeated(
     second = replace(_teacher(1), card=_teacher(1).card.model_copy(update={"preprocess": own.card.preprocess}))
     asked: list[int] = []
     second.model.register_forward_hook(lambda module, inputs, output: asked.append(len(output)))
-    record = make_student(recipe, run, own, data, folder=tmp_path / "two", more_teachers=[second])
+    record = make_student(recipe, own, data, tmp_path / "two", more_teachers=[second])
     assert record["metrics"]["distillation"]["teachers"] == 2 and sum(asked) >= len(data.subset("train"))
     kept = json.loads((tmp_path / "two" / "stage.json").read_text())
     assert kept["inputs"]["more_teachers"] == second.card.sha256
-    assert make_student(recipe, run, own, data, folder=tmp_path / "two", more_teachers=[second])["reused"]
+    assert make_student(recipe, own, data, tmp_path / "two", more_teachers=[second])["reused"]
     with pytest.raises(AlreadyExists):  # of one teacher it would be another student
-        make_student(recipe, run, own, data, folder=tmp_path / "two")
+        make_student(recipe, own, data, tmp_path / "two")

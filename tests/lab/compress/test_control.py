@@ -9,11 +9,13 @@ import pytest
 import tiny
 
 from edgedx.core.files import write_json
+from edgedx.core.preprocess import PreprocessSpec
 from edgedx.core.settings.recipe import Task
 from edgedx.core.stats.metrics import roc_auc
 from edgedx.lab.compress.control import gains, paired_gain, sentence
 from edgedx.lab.data.dataset import Dataset
-from edgedx.lab.run.run import save_logits
+from edgedx.lab.run.card import ModelCard
+from edgedx.lab.run.model_folder import save_logits
 
 TASK = Task(kind="binary", classes=["a", "b"], positive="b")
 
@@ -64,7 +66,11 @@ def test_gains_are_read_from_both_folders_each_at_its_own_temperature(tmp_path: 
     for name in ("student", "control"):
         kept[name] = {split: rng.normal(size=(40, 3)).astype(np.float32) for split in ("val", "test")}
         save_logits(tmp_path / name, kept[name])
-        write_json(tmp_path / name / "model.json", {"temperature": {"student": 0.25, "control": 2.0}[name]})
+        temperature = {"student": 0.25, "control": 2.0}[name]
+        card = ModelCard(
+            backbone="x", task=task, preprocess=PreprocessSpec(), role=name, weights_from="", temperature=temperature
+        )
+        write_json(tmp_path / name / "model.json", card.model_dump(mode="json"))
     found = gains(tmp_path / "student", tmp_path / "control", task, data)
     for split in ("val", "test"):
         part = data.subset(split)

@@ -35,7 +35,7 @@ def _quick(
     settings = {"temperatures": [], "epochs": 1, "steps": 1, "feature": "none", **changes}
     own, run = student_runs.recipe(folder, **settings), folder / "run"
     teacher = load_checkpoint(run / "teacher")
-    return make_student(own, run, teacher, open_data(own, run), folder=target, ablate=ablate, overwrite=overwrite)
+    return make_student(own, teacher, open_data(own, run), target, ablate=ablate, overwrite=overwrite)
 
 
 # Kill -9

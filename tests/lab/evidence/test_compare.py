@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from made_run import write_run
+from made_run import VARIANTS, write_run
 from scipy import stats
 
 from edgedx.core.errors import DataError, UsageError
@@ -255,9 +255,9 @@ def test_unknown_findings_are_left_out(tmp_path: Path) -> None:
 
 def test_a_model_and_the_table_of_its_own_answers_do_not_differ(tmp_path: Path) -> None:
     write_run(tmp_path)
-    model = tmp_path / "run" / "int8" / "fp32.onnx"
+    model = tmp_path / VARIANTS / "fp32.onnx"
     write_evaluation(evaluate(open_subject(model), resamples=100), tmp_path / "evaluation-fp32-test")
-    lineup = line_up([model, tmp_path / "evaluation-fp32-test", tmp_path / "run" / "int8" / "int8-u8s8.onnx"])
+    lineup = line_up([model, tmp_path / "evaluation-fp32-test", tmp_path / VARIANTS / "int8-u8s8.onnx"])
     assert list(lineup.answers) == ["fp32", "fp32-test", "int8-u8s8"]
     found = compare(lineup, resamples=100)
     same = found.pairs[0]

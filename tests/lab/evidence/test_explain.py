@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from exports import SPEC as LARGER
 from scipy.stats import spearmanr
 from torch import nn
-from toy import QUADRANT, Net, of_torch, planted, spotted, subject
+from toy import QUADRANT, SPEC, Box, Net, of_torch, planted, spotted, subject
 
 from edgedx.core.errors import DependencyMissing, UsageError
 from edgedx.core.preprocess import PreprocessSpec, normalise
@@ -104,7 +106,8 @@ def test_images_in_colour_and_of_16_bits_are_explained_too() -> None:
         light = canvases[:, 16:, :16, 0].mean(axis=(1, 2)) / 64.0
         return np.stack([-light, light], axis=1)
 
-    model, one = Explainable("red", subject(red), red), np.ones(1, int)
+    in_colour = SPEC.model_copy(update={"colour": "rgb", "mean": SPEC.mean * 3, "std": SPEC.std * 3})
+    model, one = Explainable("red", replace(subject(red), preprocess=in_colour), Box(red)), np.ones(1, int)
     maps = heat_maps(model, "lime", colour, one)
     rows, columns = np.nonzero(maps[0] == maps[0].max())  # the strongest segment, which may be ragged
     assert columns.mean() < 16 < rows.mean()
@@ -251,8 +254,6 @@ def test_the_verdict_is_on_the_end_of_the_interval(high: float, passes: bool) ->
 
 
 def test_the_class_is_the_decision_of_the_first_model_or_the_one_asked_for() -> None:
-    from dataclasses import replace
-
     from edgedx.core.stats.points import OperatingPoint
 
     model = planted()
@@ -306,8 +307,6 @@ BACKBONES = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_every_tested_backbone_has_a_last_feature_map_that_gradients_reach(backbone: str) -> None:
-    from dataclasses import replace
-
     torch.manual_seed(0)
     # Of 96 pixels inception_v3 makes a map of one place.
     spec = PreprocessSpec(size=(160, 160), window="none", bits=8) if backbone == "inception_v3" else LARGER
@@ -327,25 +326,21 @@ def test_every_tested_backbone_has_a_last_feature_map_that_gradients_reach(backb
 
 @pytest.mark.slow
 def test_the_map_of_a_checkpoint_is_the_one_that_its_graph_gives_out() -> None:
-    from dataclasses import replace
-
     torch.manual_seed(0)
     model = build_model("mobilenetv2_100", 3, LARGER)
     canvases = np.random.default_rng(0).integers(0, 256, (3, *LARGER.size)).astype(np.uint8)
     graph = add_cam(export_onnx(model, LARGER), normalise(canvases, LARGER))
     base = subject(len, "multiclass", 3)  # type: ignore[arg-type]
     with OnnxRunner(graph) as runner:
-        told = replace(base, preprocess=LARGER, maps=lambda some: runner.infer(normalise(some, LARGER), cam=True).cam)
-        shipped = heat_maps(Explainable("graph", told, len), "cam", canvases, np.array([0, 1, 2]))  # type: ignore[arg-type]
+        told = replace(base, preprocess=LARGER, runner=runner)
+        shipped = heat_maps(Explainable("graph", told, runner), "cam", canvases, np.array([0, 1, 2]))  # type: ignore[arg-type]
     cut = Cut(model, "multiclass", LARGER.input_shape).eval()
-    trained = heat_maps(Explainable("net", told, len, cut), "cam", canvases, np.array([0, 1, 2]))  # type: ignore[arg-type]
+    trained = heat_maps(Explainable("net", told, runner, cut), "cam", canvases, np.array([0, 1, 2]))  # type: ignore[arg-type]
     assert np.abs(shipped - trained).max() < 1e-4 * np.abs(trained).max()
 
 
 @pytest.mark.slow
 def test_a_pruned_student_is_explained_as_it_is() -> None:
-    from dataclasses import replace
-
     torch.manual_seed(0)
     model = build_model("mobilenetv2_100", 2, LARGER)
     batch = (torch.randn(4, *LARGER.input_shape), torch.eye(2)[[0, 1, 0, 1]])

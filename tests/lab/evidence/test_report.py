@@ -33,8 +33,8 @@ VERDICT: dict[str, Any] = {
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, Path]:
     folder = tmp_path_factory.mktemp("report")
     recipe = write_run(folder, title='Bright <script>alert("x")</script> squares')
-    (folder / "run" / "gate").mkdir()
-    (folder / "run" / "gate" / "gate.json").write_text(json.dumps(VERDICT))
+    (folder / "run" / "devices/x86-avx2/gate").mkdir()
+    (folder / "run" / "devices/x86-avx2/gate" / "gate.json").write_text(json.dumps(VERDICT))
     return recipe, folder / "run"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_run import write_run
+from made_run import VARIANTS, write_run
 
 from edgedx.core.errors import UsageError
 from edgedx.core.stats.cases import probabilities
@@ -21,7 +21,7 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> list[Subject]:
     """Two variants of one run, the second of another temperature."""
     folder = tmp_path_factory.mktemp("ensemble")
     write_run(folder)
-    found = [open_subject(folder / "run" / "int8" / name) for name in ("fp32.onnx", "int8-u8s8.onnx")]
+    found = [open_subject(folder / VARIANTS / name) for name in ("fp32.onnx", "int8-u8s8.onnx")]
     return [found[0], replace(found[1], temperature=3.0)]
 
 
@@ -65,7 +65,7 @@ def test_models_of_different_splits_are_asked_outside_data_alone(members: list[S
     write_run(tmp_path, train={"seed": 1})
     recipe = tmp_path / "run" / "data" / "dataset.json"
     recipe.write_text(recipe.read_text().replace('"digest": "', '"digest": "0'))
-    whole = mean_of([members[0], open_subject(tmp_path / "run" / "int8" / "fp32.onnx")])
+    whole = mean_of([members[0], open_subject(tmp_path / VARIANTS / "fp32.onnx")])
     assert [point.name for point in whole.points] == ["argmax"]
     with pytest.raises(UsageError, match="lies in no run"):
         evaluate(whole, resamples=100)

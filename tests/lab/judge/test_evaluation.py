@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import tiny
-from made_run import write_run
+from made_run import VARIANTS, write_run
 from sklearn.metrics import roc_auc_score
 
 from edgedx.core.errors import DataError, UsageError
@@ -36,7 +36,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def test_a_variant_is_run_and_its_answers_give_the_figures(made: Path, tmp_path: Path) -> None:
-    subject = open_subject(made / "run" / "int8" / "fp32.onnx")
+    subject = open_subject(made / VARIANTS / "fp32.onnx")
     found = evaluate(subject, resamples=100)
     assert found.figures.patients * 2 == found.figures.images == 84
     write_evaluation(found, tmp_path)
@@ -54,7 +54,7 @@ def test_a_variant_is_run_and_its_answers_give_the_figures(made: Path, tmp_path:
 
 
 def test_the_table_of_answers_is_what_the_gate_reads(made: Path, tmp_path: Path) -> None:
-    found = evaluate(open_subject(made / "run" / "int8" / "fp32.onnx"), resamples=100)
+    found = evaluate(open_subject(made / VARIANTS / "fp32.onnx"), resamples=100)
     path = tmp_path / "answers.csv"
     path.write_text(predictions_csv(found.asked.cases, found.answers))
     again = read_predictions(path, found.asked.cases, {})
@@ -74,7 +74,7 @@ def test_nothing_is_left_out_in_silence(made: Path, tmp_path: Path) -> None:
     names = ("cut.png", "blank.png", "note.png", "gone.png", "../x.png", "0.png")
     lines += [f"{name},dark,q,F" for name in names] + ["1.png,purple,q,F", "2.png,,q,F"]
     (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
-    subject = open_subject(made / "run" / "int8" / "fp32.onnx")
+    subject = open_subject(made / VARIANTS / "fp32.onnx")
     found = evaluate(subject, data=tmp_path / "table.csv", resamples=100)
     assert found.figures.images == 24 and found.figures.patients == 12
     reasons = dict(found.asked.left_out)
@@ -88,7 +88,7 @@ def test_nothing_is_left_out_in_silence(made: Path, tmp_path: Path) -> None:
 
 
 def test_images_of_the_training_set_are_noticed(made: Path) -> None:
-    subject = open_subject(made / "run" / "int8" / "fp32.onnx")
+    subject = open_subject(made / VARIANTS / "fp32.onnx")
     found = evaluate(subject, data=made / "set" / "labels.csv", resamples=100)
     assert found.figures.images == 140
     assert "56 of these images are in the model's training or validation set: figures flatter" in found.asked.warnings
@@ -98,7 +98,7 @@ def test_a_folder_for_each_class(made: Path, tmp_path: Path) -> None:
     for number in range(8):
         tiny.write_picture(tmp_path / tiny.CLASSES[number % 2] / f"{number}.png", tiny.picture(number, number % 2 == 1))
     tiny.write_picture(tmp_path / "purple" / "9.png", tiny.picture(9))
-    subject = open_subject(made / "run" / "int8" / "fp32.onnx")
+    subject = open_subject(made / VARIANTS / "fp32.onnx")
     found = evaluate(subject, data=tmp_path, resamples=100)
     assert found.figures.support == {"dark": 4, "bright": 4}
     assert found.asked.left_out == [("purple/9.png", "its folder is no class of the model")]
@@ -148,7 +148,6 @@ def test_a_checkpoint_is_asked_too(made: Path, tmp_path: Path) -> None:
         evaluate(open_subject(tmp_path / "teacher", run=made / "run"), point="best")
 
 
-def test_a_run_is_several_models(made: Path) -> None:
-    with pytest.raises(UsageError, match="several models") as caught:
-        open_subject(made / "run")
-    assert "int8-u8s8.onnx" in str(caught.value.next_step)
+def test_a_run_stands_for_what_ships(made: Path) -> None:
+    subject = open_subject(made / "run")
+    assert subject.name == "int8-u8s8" and subject.path == made / VARIANTS / "int8-u8s8.onnx"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from made_run import write_run
+from made_run import VARIANTS, write_run
 
 from edgedx.core.preprocess import normalise
 from edgedx.lab.judge.evaluation import evaluate, wrong_first
@@ -17,7 +17,7 @@ from edgedx.lab.quantize.cam import add_cam
 
 def test_the_gallery_shows_where_a_graph_with_maps_looked(tmp_path: Path) -> None:
     recipe = write_run(tmp_path)
-    path = tmp_path / "run" / "int8" / "fp32.onnx"
+    path = tmp_path / VARIANTS / "fp32.onnx"
     plain = evaluate(open_subject(path), resamples=20)
     first = wrong_first(plain.asked.cases, plain.answers)[0]
     assert _maps(plain, first) is None

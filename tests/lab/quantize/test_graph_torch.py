@@ -11,13 +11,15 @@ from quantizing import SCHEMES, plan_for
 
 from edgedx.core.errors import UnsupportedModel
 from edgedx.core.preprocess import normalise
+from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.quantize.fake_quant import FakeQuantActivation
 from edgedx.lab.quantize.graph_torch import GraphModule
 from edgedx.lab.quantize.onnx_graph import with_weights
 from edgedx.lab.quantize.qdq import Scheme, write_qdq
-from edgedx.lab.quantize.to_onnx import export_onnx, run_onnx
+from edgedx.lab.quantize.to_onnx import export_onnx
 from edgedx.lab.quantize.workbench import noise_of
 from edgedx.lab.train.network import build_model
+from edgedx.lab.train.predict import predict
 
 DATA = quantizing.images(24, start=900)
 
@@ -36,7 +38,7 @@ def test_in_float_it_is_the_exported_network(name: str) -> None:
     except UnsupportedModel:
         assert name == "test_vit"  # attention is refused, with the way round
         return
-    assert np.allclose(in_torch(module), run_onnx(model, DATA, quantizing.SPEC), atol=1e-4)
+    assert np.allclose(in_torch(module), predict(OnnxRunner(model), DATA, quantizing.SPEC), atol=1e-4)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -44,8 +46,8 @@ def test_in_float_it_is_the_exported_network(name: str) -> None:
 def test_in_8_bits_it_is_the_simulated_graph(kind: str, scheme: Scheme) -> None:
     model = quantizing.residual() if kind == "residual" else quantizing.backbone(kind)
     plan = plan_for(model, scheme, reduced=scheme == "u8s8")
-    simulated = run_onnx(write_qdq(model, plan, trainable=True), DATA, quantizing.SPEC, fused=False)
-    rounded, exact = in_torch(GraphModule(model, plan)), run_onnx(model, DATA, quantizing.SPEC)
+    simulated = predict(OnnxRunner(write_qdq(model, plan, trainable=True), fused=False), DATA, quantizing.SPEC)
+    rounded, exact = in_torch(GraphModule(model, plan)), predict(OnnxRunner(model), DATA, quantizing.SPEC)
     # Sums in another order now and then fall on the other side of a step; rounding itself is many times as much.
     assert noise_of(rounded, simulated) < 0.4 * noise_of(rounded, exact)
 
@@ -54,8 +56,8 @@ def test_in_8_bits_it_is_the_simulated_graph(kind: str, scheme: Scheme) -> None:
 def test_integers_in_the_file_change_nothing_but_the_last_bits_of_biases(scheme: Scheme) -> None:
     model = quantizing.residual()
     plan = plan_for(model, scheme)
-    shipped = run_onnx(write_qdq(model, plan), DATA, quantizing.SPEC, fused=False)
-    rounded, exact = in_torch(GraphModule(model, plan)), run_onnx(model, DATA, quantizing.SPEC)
+    shipped = predict(OnnxRunner(write_qdq(model, plan), fused=False), DATA, quantizing.SPEC)
+    rounded, exact = in_torch(GraphModule(model, plan)), predict(OnnxRunner(model), DATA, quantizing.SPEC)
     assert noise_of(rounded, shipped) < 0.4 * noise_of(rounded, exact)
 
 
@@ -71,7 +73,7 @@ def test_what_was_trained_is_what_is_written() -> None:
             if isinstance(part, FakeQuantActivation):
                 part.high.mul_(1.5)
     written = write_qdq(with_weights(model, module.weights()), plan.with_ranges(module.ranges()))
-    after = run_onnx(written, DATA, quantizing.SPEC, fused=False)
+    after = predict(OnnxRunner(written, fused=False), DATA, quantizing.SPEC)
     assert noise_of(after, in_torch(module)) < 0.02
     assert noise_of(after, before) > 0.1
 

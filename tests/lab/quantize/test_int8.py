@@ -15,6 +15,7 @@ import torch
 
 from edgedx.core.errors import GateRefused
 from edgedx.core.preprocess import normalise
+from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.quantize.bias_correction import correct_biases
 from edgedx.lab.quantize.calibrate import Histogram, Observed, observe
 from edgedx.lab.quantize.graph_torch import GraphModule
@@ -22,11 +23,11 @@ from edgedx.lab.quantize.int8 import Budget, make_int8
 from edgedx.lab.quantize.onnx_graph import Graph, with_weights
 from edgedx.lab.quantize.qdq import Plan
 from edgedx.lab.quantize.sensitivity import Bargain, by_value, exclude, sensitivities
-from edgedx.lab.quantize.to_onnx import run_onnx
 from edgedx.lab.quantize.workbench import Candidate, Workbench, check_fused, noise_of, quantize
 from edgedx.lab.run.card import ModelCard
 from edgedx.lab.train import checkpoint as checkpoints
 from edgedx.lab.train.checkpoint import Checkpoint
+from edgedx.lab.train.predict import predict
 
 TRAIN, VAL = quantizing.images(48), quantizing.images(24, start=700)
 
@@ -212,7 +213,7 @@ def test_kernels_that_saturate_are_an_error_with_the_remedy(monkeypatch: pytest.
     best, _ = quantize(quantizing.residual(), quantizing.recipe(), TRAIN, VAL, "u8s8", [True])
     good = Candidate(**{**vars(best), "auc": 1.0})
     assert "val_auc_fused" in check_fused(good, VAL, quantizing.recipe(), "u8s8")
-    simulated = run_onnx(best.model, VAL, quantizing.SPEC, fused=False)
+    simulated = predict(OnnxRunner(best.model, fused=False), VAL, quantizing.SPEC)
     monkeypatch.setattr("edgedx.lab.quantize.workbench.auc_of_logits", lambda *given: 0.95)
     with pytest.raises(GateRefused, match="avx512_vnni or avx_vnni") as refused:
         check_fused(Candidate(**{**vars(best), "auc": 0.445}), VAL, quantizing.recipe(), "u8s8")

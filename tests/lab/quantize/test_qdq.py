@@ -17,10 +17,11 @@ from onnxruntime.quantization import CalibrationDataReader, quantize_static
 from quantizing import SCHEMES, plan_for
 
 from edgedx.core.preprocess import normalise
+from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.quantize.onnx_graph import Graph, attributes, operators, with_weights
 from edgedx.lab.quantize.qdq import Scheme, eight_bit_ranges, step_of, write_qdq
-from edgedx.lab.quantize.to_onnx import run_onnx
 from edgedx.lab.quantize.workbench import noise_of
+from edgedx.lab.train.predict import predict
 
 ON_ARM = pytest.mark.skipif(platform.machine() != "aarch64", reason="ONNX Runtime has S8S8 kernels on ARM alone")
 
@@ -47,7 +48,10 @@ def test_an_activation_disappears_into_the_range_of_its_convolution() -> None:
     assert {"Relu", "Clip"} & set(operators(write_qdq(model, plan))) == set()
     assert eight_bit_ranges(model, plan)["sc"] == (0.0, 1.0)  # what the clip let through, and nothing above
     data = quantizing.images(16, start=500)
-    assert noise_of(*(run_onnx(m, data, quantizing.SPEC, fused=False) for m in (write_qdq(model, plan), model))) < 0.05
+    assert (
+        noise_of(*(predict(OnnxRunner(m, fused=False), data, quantizing.SPEC) for m in (write_qdq(model, plan), model)))
+        < 0.05
+    )
 
 
 def test_tensorrt_has_pairs_where_weights_read_and_on_the_residual_branch() -> None:
@@ -83,10 +87,10 @@ def test_with_two_convolutions_into_an_addition_one_branch_is_8_bit() -> None:
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_rounding_is_close_to_float_and_a_layer_kept_in_float_is_float(scheme: Scheme) -> None:
     model, data = quantizing.residual(), quantizing.images(16, start=500)
-    reference = run_onnx(model, data, quantizing.SPEC)
+    reference = predict(OnnxRunner(model), data, quantizing.SPEC)
     plan = plan_for(model, scheme)
     quantized = write_qdq(model, plan)
-    assert 0 < noise_of(run_onnx(quantized, data, quantizing.SPEC, fused=False), reference) < 0.05
+    assert 0 < noise_of(predict(OnnxRunner(quantized, fused=False), data, quantizing.SPEC), reference) < 0.05
     graph = Graph(model)
     layers = [graph.label(node) for node in graph.weighted()]
     kept = Graph(write_qdq(model, plan.keeping(layers[:1])))
@@ -94,7 +98,8 @@ def test_rounding_is_close_to_float_and_a_layer_kept_in_float_is_float(scheme: S
     assert first.input[1] in kept.weights and kept.weights[first.input[1]].dtype == np.float32
     nothing = write_qdq(model, plan.keeping(layers))
     assert np.array_equal(
-        run_onnx(nothing, data, quantizing.SPEC, fused=False), run_onnx(model, data, quantizing.SPEC, fused=False)
+        predict(OnnxRunner(nothing, fused=False), data, quantizing.SPEC),
+        predict(OnnxRunner(model, fused=False), data, quantizing.SPEC),
     )
 
 
@@ -122,7 +127,7 @@ def test_a_dead_channel_keeps_its_bias() -> None:
     dead = with_weights(model, {"model.two.weight": weight})
     data = quantizing.images(16)
     quantized = write_qdq(dead, plan_for(dead, "u8s8"))
-    assert noise_of(*(run_onnx(m, data, quantizing.SPEC, fused=False) for m in (quantized, dead))) < 0.1
+    assert noise_of(*(predict(OnnxRunner(m, fused=False), data, quantizing.SPEC) for m in (quantized, dead))) < 0.1
 
 
 def test_the_file_is_smaller_than_onnx_runtimes_own(tmp_path: Path) -> None:

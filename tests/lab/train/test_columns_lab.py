@@ -41,6 +41,7 @@ from edgedx.lab.train.loop import fit
 from edgedx.lab.train.phase import Phase
 from edgedx.lab.train.predict import predict
 from edgedx.lab.train.tasks import Classify
+from edgedx.lab.train.torch_runner import TorchRunner
 
 AGE = Column(name="age", kind="number", header="PatientAgeYears")
 SEX = Column(name="sex", kind="category", categories=["F", "M"], header="PatientSex")
@@ -166,9 +167,9 @@ def _fit(data: Dataset, **changes: Any) -> tuple[torch.nn.Module, Recipe]:
 def test_what_the_image_does_not_show_is_learned_from_the_columns_and_absence_too() -> None:
     data = labelled()
     whole, _ = _fit(data)
-    logits = predict(whole, data, SPEC)
+    logits = predict(TorchRunner(whole), data, SPEC)
     assert roc_auc(data.labels == 1, logits[:, 1] - logits[:, 0]) > 0.95
-    bare = predict(whole, replace(data, columns=np.zeros_like(data.columns), fitted=data.fitted), SPEC)
+    bare = predict(TorchRunner(whole), replace(data, columns=np.zeros_like(data.columns), fitted=data.fitted), SPEC)
     chance = 1 / (1 + np.exp(bare[:, 0] - bare[:, 1]))
     assert 0.2 < chance.mean() < 0.8  # asked without, it does not fall to one side
 

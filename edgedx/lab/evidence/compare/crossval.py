@@ -25,7 +25,8 @@ from edgedx.lab.judge.evaluation import Evaluation, evaluate
 from edgedx.lab.judge.evaluation_files import predictions_csv
 from edgedx.lab.judge.figures import Figures, figures_with_intervals
 from edgedx.lab.judge.subject import open_subject
-from edgedx.lab.run.stage import RECORD, machine, versions
+from edgedx.lab.run.run import Run
+from edgedx.lab.run.stage import machine, versions
 
 FOLDS, REPORT, LOG = "folds", "crossval.json", "log.txt"
 SHOWN = ("auc_roc", "accuracy", "balanced_accuracy", "macro_sensitivity", "macro_specificity", "macro_f1", "ece")
@@ -165,11 +166,13 @@ def _gpus() -> list[str]:
 
 def subjects_of(run: Path) -> Iterator[tuple[str, Path]]:
     """Name and path of every model of a fold that is worth judging; FP32 in ONNX is the student once more."""
-    for name in ("teacher", "student"):
-        if (run / name / RECORD).is_file():
-            yield name, run / name
-    for path in sorted(run.glob("int8/int8-*.onnx")):
-        yield path.stem, path
+    for model in (Run(run).teacher, Run(run).student):
+        if model.finished:
+            yield model.path.name, model.path
+    for build in Run(run).builds:
+        for variant in build.variants.values():
+            if variant.entry["precision"] == "int8":
+                yield variant.name, variant.path
 
 
 def _judge(plan: Plan, resamples: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from edgedx.device.install.active import installed_at
 from edgedx.lab.judge.evaluation import ask_given, ask_split
 from edgedx.lab.judge.evaluation_files import PREDICTIONS
 from edgedx.lab.judge.subject import CARD, open_subject
+from edgedx.lab.run.run import Run
 
 from .crossval import REPORT as CROSSVAL
 from .crossval import subjects_of
@@ -87,7 +88,7 @@ def expand(path: Path, split: str) -> list[Path]:
         return [path]
     if (path / CROSSVAL).is_file():
         found = sorted(path.glob("out-of-fold-*.csv"))
-    elif (path / "recipe.yaml").is_file():
+    elif Run(path).exists:
         found = [one for _, one in subjects_of(path)]
     elif (path / PREDICTIONS).is_file():
         found = [path / PREDICTIONS]

@@ -52,9 +52,9 @@ def of_split(subject: Subject, split: str, count: int, seed: int) -> Chosen:
             f"{subject.path} lies in no run, so there are no images",
             next_step="name a run: --run runs/NAME; or images: --images FILE, FOLDER or TABLE.csv",
         )
-    part = load_dataset(subject.run / "data", subject.task, subject.preprocess).subset(split)
+    part = load_dataset(subject.run.data, subject.task, subject.preprocess).subset(split)
     if not len(part):
-        raise DataError(f"{subject.run / 'data'} has no image in {split}", next_step="choose val or test")
+        raise DataError(f"{subject.run.data} has no image in {split}", next_step="choose val or test")
     part = part.take(_draw(len(part), count, seed))
     cases = Cases(part.names, part.patients, part.labels, part.subgroups, subject.task, subject.classes)
     truths = [cases.truth(row) for row in range(len(part))]

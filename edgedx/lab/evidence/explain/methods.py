@@ -185,7 +185,7 @@ def _cam(model: Explainable, canvases: Canvas, classes: np.ndarray) -> np.ndarra
     if model.cut is not None:
         cams = _cam_of_torch(model, canvases)
     else:
-        told = model.subject.maps(canvases) if model.subject.maps is not None else None
+        told = model.subject.infer(canvases, cam=True).cam
         if told is None:
             raise NoMap(
                 "the graph has no class activation map: its head is not pooling and one layer, or it is an old one"

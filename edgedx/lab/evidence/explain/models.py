@@ -13,7 +13,9 @@ from edgedx.core.errors import UsageError
 from edgedx.core.preprocess import Canvas, normalise
 from edgedx.core.stats.cases import probabilities
 from edgedx.core.stats.points import label_at
-from edgedx.lab.judge.subject import CARD, Infer, Subject
+from edgedx.device.runtime.runner import Runner
+from edgedx.lab.judge.subject import Subject
+from edgedx.lab.run.card import CARD
 
 _BATCH = 64
 
@@ -26,25 +28,28 @@ class Explainable:
     ----------
     name : str
         Short, and no other model's of this call.
-    infer : callable
-        Canvases, their float versions too, to logits of shape (N, K). Columns beside the image count as absent.
+    runner : Runner
+        Active. Columns beside the image count as absent.
     cut : Cut or None
         The network in torch (see `explain_torch`); None of a graph, which has no gradients.
     """
 
     name: str
     subject: Subject
-    infer: Infer
+    runner: Runner
     cut: Any = None
+
+    def _logits(self, canvases: Canvas) -> np.ndarray:
+        return self.runner.infer(self.inputs(canvases)).logits
 
     def margins(self, canvases: Canvas) -> np.ndarray:
         """What is explained, (N, K): logits, less their mean where softmax would not see what all classes share."""
-        logits = np.asarray(self.infer(canvases), np.float64)
+        logits = self._logits(canvases).astype(np.float64)
         return logits if self.subject.task == "multilabel" else logits - logits.mean(axis=1, keepdims=True)
 
     def chances(self, canvases: Canvas) -> np.ndarray:
         """Calibrated probabilities, (N, K)."""
-        logits = [np.asarray(self.infer(canvases[at : at + _BATCH])) for at in range(0, len(canvases), _BATCH)]
+        logits = [self._logits(canvases[at : at + _BATCH]) for at in range(0, len(canvases), _BATCH)]
         return probabilities(np.concatenate(logits), self.subject.task, self.subject.temperature)
 
     def inputs(self, canvases: Canvas) -> np.ndarray:
@@ -71,7 +76,7 @@ def opened(subjects: Sequence[Subject], device: str = "cpu") -> Iterator[list[Ex
             )
     with ExitStack() as stack:
         yield [
-            Explainable(name, subject, stack.enter_context(subject.opened()), _cut(subject, device))
+            Explainable(name, subject, stack.enter_context(subject.runner), _cut(subject, device))
             for name, subject in zip(_names(subjects), subjects, strict=True)
         ]
 

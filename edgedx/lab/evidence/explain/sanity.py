@@ -10,6 +10,7 @@ import numpy as np
 
 from edgedx.core.preprocess import Canvas
 from edgedx.core.stats.metrics import Interval
+from edgedx.lab.train.torch_runner import TorchRunner
 
 from .cut import STAGES
 from .fidelity import alike, means
@@ -84,7 +85,7 @@ def check(
     found: dict[tuple[str, str], list[dict[str, np.ndarray]]] = {}
     for number in range(DRAWS):
         for stage, cut in cascade(model.cut, inputs, seed + number):
-            random = replace(model, cut=cut, infer=_infer_of(model, cut))
+            random = replace(model, cut=cut, runner=TorchRunner(cut, next(cut.parameters()).device))
             for method, maps in trained.items():
                 other = heat_maps(random, method, canvases, classes, seed=seed, advance=advance)
                 told = {**alike(maps, other), "ssim": ssim(maps, other)}
@@ -98,18 +99,6 @@ def check(
         )
         for method in trained
     ]  # fmt: skip
-
-
-def _infer_of(model: Explainable, cut: Any) -> Any:
-    """The random network as a black box; margins are logits enough for LIME."""
-    import torch
-
-    def infer(canvases: Canvas) -> np.ndarray:
-        with torch.no_grad():
-            batch = torch.from_numpy(model.inputs(canvases)).to(next(cut.parameters()).device)
-            return np.asarray(cut(batch).cpu().numpy())
-
-    return infer
 
 
 def _over_draws(draws: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgedx.core.errors import UsageError
-from edgedx.core.files import read_json
-from edgedx.lab.judge.subject import CARD, Subject, open_subject
-from edgedx.lab.run.stage import RECORD, read_record
+from edgedx.lab.judge.subject import Subject, open_subject
+from edgedx.lab.run.run import Run
 
 
 def open_models(
@@ -21,29 +19,5 @@ def open_models(
     UsageError
         A run that holds no model yet.
     """
-    found = [model for path in paths for model in (_of_run(path) if _is_run(path) else [path])]
+    found = [model for path in paths for model in (Run(path).models() if Run(path).exists else [path])]
     return [open_subject(path, run=run, threads=threads, device=device) for path in found]
-
-
-def _is_run(path: Path) -> bool:
-    return (path / "recipe.yaml").is_file() and not (path / CARD).is_file()
-
-
-def _of_run(run: Path) -> list[Path]:
-    found = [run / role for role in ("teacher", "student") if (run / role / CARD).is_file()]
-    if not found:
-        raise UsageError(f"{run} has no model yet", next_step="edgedx finetune RECIPE")
-    return [*found, *_shipped(run)]
-
-
-def _shipped(run: Path) -> list[Path]:
-    """The variant of the bundle; where there is none yet, the last one in 8 bits; none where nothing is compressed."""
-    folder = next((run / name for name in ("int8", "onnx") if (run / name / "metrics.json").is_file()), None)
-    if folder is None:
-        return []
-    variants = list(read_json(folder / "metrics.json").get("variants", {}))
-    if (run / "bundle" / RECORD).is_file():
-        chosen = read_record(run / "bundle").get("metrics", {}).get("default", {}).get("variant")
-        variants = [chosen] if chosen in variants else variants
-    eight = [name for name in variants if name.startswith("int8")] or variants
-    return [folder / f"{name}.onnx" for name in eight[-1:]]

@@ -6,7 +6,6 @@ Nothing is run: every model's answers were kept when it was made. Nothing here n
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,15 @@ from edgedx.core.errors import CheckpointError, UsageError
 from edgedx.core.files import read_json
 from edgedx.core.settings.recipe import Recipe
 from edgedx.core.stats.cases import Answers, Cases, answers_of_logits
+from edgedx.core.stats.gate import RECORD as VERDICT
 from edgedx.core.stats.paired import Comparison, compare
 from edgedx.core.stats.points import OperatingPoint
 from edgedx.core.stats.resample import RESAMPLES
-from edgedx.lab.data.dataset import load_dataset
+from edgedx.lab.data.dataset import SUMMARY, load_dataset
 from edgedx.lab.judge.disparity import Disparity, disparity
 from edgedx.lab.judge.figures import Figures, figures_with_intervals
+from edgedx.lab.run.device_build import DeviceBuild
+from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import RECORD, read_record
 
 
@@ -60,7 +62,7 @@ class Collected:
         The gate's, as gate.json has it; None where it was not asked.
     """
 
-    run: Path
+    run: Run
     recipe: Recipe
     split: str
     cases: Cases
@@ -106,28 +108,35 @@ class Collected:
         }
 
 
-def collect(recipe: Recipe, run: Path, *, split: str = "test", resamples: int = RESAMPLES) -> Collected:
+def collect(
+    recipe: Recipe, run: Path | Run, *, split: str = "test", device: str | None = None, resamples: int = RESAMPLES
+) -> Collected:
     """Read a run's records and answers, and judge each of its models on one split.
+
+    Parameters
+    ----------
+    device : str, optional
+        Device profile, where the run serves several.
 
     Raises
     ------
     UsageError
-        There is no teacher yet.
+        There is no teacher yet, or several devices and none was named.
     CheckpointError
         Answers are of another data set than the run's.
     """
-    if not (run / "teacher" / RECORD).is_file():
+    run = Run.of(run)
+    if not run.teacher.finished:
         raise UsageError(f"{run} has no teacher yet", next_step="edgedx finetune RECIPE")
-    data = load_dataset(run / "data", recipe.task.kind, recipe.preprocess)
+    data = load_dataset(run.data, recipe.task.kind, recipe.preprocess)
     part = data.subset(split)
+    build = run.build(device) if run.builds or device else None
     task = recipe.task
     cases = Cases(part.names, part.patients, part.labels, part.subgroups, task.kind, task.classes, task.positive)
-    models = [
-        _judge(name, cases, _logits(folder, split, cases, data.digest, record), temperature, point, facts, resamples)
-        for name, folder, record, temperature, point, facts in _stored(run)
-    ]
-    bundle = _record(run / "bundle")
-    shipped = _shipped(models, bundle)
+    stored = _stored(run, build, split, data.digest)
+    models = [_judge(one, cases, resamples) for one in stored]
+    bundle = build.bundle_record if build is not None else None
+    shipped = next(one for one in models if one.name == (build.shipped.name if build else stored[-1].name))
     ordered = [one for one in models if one is not shipped] + [shipped]
     teacher = next(one for one in models if one.name == "teacher")
     lost = compare(cases, teacher.answers, shipped.answers) if shipped is not teacher else None
@@ -139,97 +148,67 @@ def collect(recipe: Recipe, run: Path, *, split: str = "test", resamples: int = 
         models=ordered,
         shipped=shipped,
         lost=lost,
-        data={key: value for key, value in read_json(run / "data" / "dataset.json").items() if key != "digest"},
-        verdict=_verdict(run, bundle, shipped.name),
+        data={key: value for key, value in read_json(run.data / SUMMARY).items() if key != "digest"},
+        verdict=_verdict(build, bundle),
         bundle=_bundle_facts(bundle),
-        made=_made(run),
+        made=_made(run, build),
     )
 
 
-_Stored = tuple[str, Path, dict[str, Any], float, OperatingPoint, dict[str, Any]]
+@dataclass(frozen=True)
+class _Stored:
+    """A finished model of the run, with the logits (N, K) that it gave to the split."""
+
+    name: str
+    logits: np.ndarray
+    temperature: float
+    point: OperatingPoint
+    facts: dict[str, Any]
 
 
-def _stored(run: Path) -> list[_Stored]:
-    """Every finished model of a run whose answers are kept."""
-    found: list[_Stored] = []
-    for role in ("teacher", "student"):
-        folder = run / role
-        if not (folder / RECORD).is_file():
+def _stored(run: Run, build: DeviceBuild | None, split: str, digest: str) -> list[_Stored]:
+    found = []
+    for model in (run.teacher, run.student):
+        if not model.finished:
             continue
-        card, told = read_json(folder / "model.json"), read_json(folder / "metrics.json")
-        point = (card.get("operating_points") or [{"name": "argmax", "threshold": {}}])[0]
+        card, metrics = model.card, model.metrics
         facts = {
-            "backbone": card["backbone"],
-            "weights_from": card["weights_from"],
-            "parameters": told.get("parameters"),
-            "bytes": (folder / "model.safetensors").stat().st_size,
-            "history": told.get("history", []),
+            "backbone": card.backbone,
+            "weights_from": card.weights_from,
+            "parameters": metrics.get("parameters"),
+            "bytes": model.weight_bytes,
+            "history": metrics.get("history", []),
         }
-        point = OperatingPoint.model_validate(point)
-        found.append((role, folder, read_record(folder), float(card["temperature"]), point, facts))
-    folder = next((run / name for name in ("int8", "onnx") if (run / name / RECORD).is_file()), None)
-    if folder is not None:
-        variants = read_json(folder / "metrics.json")["variants"]
-        for name, entry in variants.items():
-            if not (folder / name / "logits.npz").is_file():
-                continue
-            point = OperatingPoint.model_validate(entry["operating_points"][0])
-            facts = {"bytes": entry.get("bytes"), "precision": entry["precision"], "scheme": entry["scheme"]}
-            found.append((name, folder / name, read_record(folder), float(entry["temperature"]), point, facts))
+        point = (card.operating_points or [OperatingPoint(name="argmax", threshold={})])[0]
+        logits = model.logits(split, digest=digest)[split]
+        found.append(_Stored(model.path.name, logits, card.temperature, point, facts))
+    for name, variant in (build.variants if build is not None else {}).items():
+        assert build is not None
+        facts = {key: variant.entry.get(key) for key in ("bytes", "precision", "scheme")}
+        logits = build.logits(name, digest, split)[split]
+        found.append(_Stored(name, logits, variant.temperature, variant.points[0], facts))
     return found
 
 
-def _logits(folder: Path, split: str, cases: Cases, digest: str, record: dict[str, Any]) -> np.ndarray:
-    if record["inputs"].get("data") != digest:
+def _judge(model: _Stored, cases: Cases, resamples: int) -> Judged:
+    if model.logits.shape != (len(cases), len(cases.classes)) or not np.isfinite(model.logits).all():
         raise CheckpointError(
-            f"{folder} answered another data set than the one in the run",
-            next_step="make the stage again, or restore run/data",
+            f"the logits kept of {model.name} are not those of this data set",
+            next_step="make the stage again, with --overwrite",
         )
-    try:
-        with np.load(folder / "logits.npz", allow_pickle=False) as archive:
-            found = np.asarray(archive[split])
-    except (OSError, KeyError, ValueError, EOFError) as error:
-        raise CheckpointError(
-            f"{folder}/logits.npz cannot be read: {error}", next_step="make the stage again"
-        ) from error
-    if found.shape != (len(cases), len(cases.classes)) or not np.isfinite(found).all():
-        raise CheckpointError(f"{folder}/logits.npz does not answer {split}", next_step="make the stage again")
-    return found
-
-
-def _judge(
-    name: str,
-    cases: Cases,
-    logits: np.ndarray,
-    temperature: float,
-    point: OperatingPoint,
-    facts: dict[str, Any],
-    resamples: int,
-) -> Judged:
-    answers = answers_of_logits(cases, logits, temperature, point)
+    answers = answers_of_logits(cases, model.logits, model.temperature, model.point)
     figures = figures_with_intervals(cases, answers, resamples=resamples)
-    return Judged(name, answers, figures, disparity(cases, answers, resamples=resamples), facts)
+    return Judged(model.name, answers, figures, disparity(cases, answers, resamples=resamples), model.facts)
 
 
-def _shipped(models: Sequence[Judged], bundle: dict[str, Any] | None) -> Judged:
-    """The bundle's own variant; else what would be judged before shipping: the last INT8 variant, else the last."""
-    named = {one.name: one for one in models}
-    chosen = (bundle or {}).get("metrics", {}).get("default", {}).get("variant")
-    if chosen in named:
-        return named[chosen]
-    return next((one for one in reversed(models) if one.name.startswith("int8")), models[-1])
-
-
-def _record(folder: Path) -> dict[str, Any] | None:
-    return read_record(folder) if (folder / RECORD).is_file() else None
-
-
-def _verdict(run: Path, bundle: dict[str, Any] | None, shipped: str) -> dict[str, Any] | None:
-    """The gate's word on what ships; one on another variant only where there is no other."""
-    path = run / "gate" / "gate.json"
+def _verdict(build: DeviceBuild | None, bundle: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The last verdict on what ships: asked for by `edgedx gate`, else by `edgedx deploy`."""
+    if build is None:
+        return None
+    path = build.gate_folder / VERDICT
     asked: dict[str, Any] | None = read_json(path) if path.is_file() else None
     built: dict[str, Any] | None = (bundle or {}).get("metrics", {}).get("gate")
-    if asked is not None and f"variant {shipped}," in asked.get("ran", ""):
+    if asked is not None and f"variant {build.shipped.name}," in asked.get("ran", ""):
         return asked
     return built or asked
 
@@ -246,10 +225,12 @@ def _bundle_facts(bundle: dict[str, Any] | None) -> dict[str, Any] | None:
     }
 
 
-def _made(run: Path) -> dict[str, Any]:
-    records = [read_record(folder) for folder in sorted(run.iterdir()) if (folder / RECORD).is_file()]
+def _made(run: Run, build: DeviceBuild | None) -> dict[str, Any]:
+    folders = [run.data, run.teacher.path, run.student.path]
+    folders += [build.variants_folder, build.bundle_folder] if build is not None else []
+    records = [read_record(folder) for folder in folders if (folder / RECORD).is_file()]
     hours = sum(float(record.get("wall_seconds", 0)) for record in records) / 3600
-    teacher = read_record(run / "teacher")
+    teacher = run.teacher.record
     return {
         "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": teacher.get("machine"),

@@ -48,7 +48,7 @@ def _shots(found: Collected) -> list[tuple[bytes, str]]:
     from edgedx.lab.judge.gallery import shots
 
     spec = found.recipe.preprocess
-    part = load_dataset(found.run / "data", found.recipe.task.kind, spec).subset(found.split)
+    part = load_dataset(found.run.data, found.recipe.task.kind, spec).subset(found.split)
     answers = found.shipped.answers
     return shots(found.cases, answers, wrong_first(found.cases, answers), lambda row: part.canvases[part.rows[row]])
 

@@ -65,13 +65,13 @@ def robustness(subjects: Sequence[Subject], *, split: str = "test", seed: int = 
         The split has no image.
     """
     first = subjects[0]
-    if any(one.run is None or one.whole is None for one in subjects) or len({one.run for one in subjects}) > 1:
+    if any(one.run is None for one in subjects) or len({one.run for one in subjects}) > 1:
         raise UsageError("the models must lie in one run, whose data they are asked", next_step="name it: --run RUN")
     assert first.run is not None and first.recipe is not None
-    recipe, data = first.recipe, load_dataset(first.run / "data", first.task, first.preprocess)
+    recipe, data = first.recipe, load_dataset(first.run.data, first.task, first.preprocess)
     part = data.subset(split)
     if not len(part):
-        raise DataError(f"{first.run / 'data'} has no image in {split}", next_step="choose val or test")
+        raise DataError(f"{first.run.data} has no image in {split}", next_step="choose val or test")
     sets = {
         kind: [name for name in names if is_here(name)]
         for kind, names in (("near", recipe.foreign.near), ("far", recipe.foreign.far))
@@ -128,9 +128,7 @@ class _Judge:
 
     def work(self, strangers: Mapping[str, Canvas], first: Sequence[Heard]) -> tuple[dict[str, Any], list[Heard]]:
         """Everything; and what was said to clean and corrupted images, for those that are compared with it."""
-        assert self.subject.whole is not None
-        with self.subject.whole() as infer:
-            self.infer = infer
+        with self.subject.runner:
             train = self._few(self.data.subset("train"))
             known = self._ask(train)
             sets = self._sets()
@@ -173,11 +171,11 @@ class _Judge:
                     [corrupt(one, name, strength, rng) for one, rng in zip(canvases, rngs, strict=True)]
                 )
             number += len(canvases)
-            said.append(self.infer(canvases, columns if self.subject.columns else None))
+            said.append(self.subject.infer(canvases, columns if self.subject.columns else None))
         return _joined(said)
 
     def _said(self, canvases: Canvas) -> Output:
-        return _joined([self.infer(canvases[at : at + _BATCH]) for at in range(0, len(canvases), _BATCH)])
+        return _joined([self.subject.infer(canvases[at : at + _BATCH]) for at in range(0, len(canvases), _BATCH)])
 
     def _sets(self) -> SetThresholds | None:
         """Conformal thresholds as `deploy` fits them, on val; None where it is too small."""

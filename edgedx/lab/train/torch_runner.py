@@ -1,0 +1,69 @@
+"""torch as a `Runner`: a trained model answers in the way that ONNX Runtime and TensorRT do."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from typing_extensions import Self
+
+from edgedx.device.runtime.runner import Output
+
+from .column_head import head_of, image_part
+from .network import WithFeatures
+
+
+class TorchRunner:
+    """Runs a classifier in eval mode; afterwards it trains on where it was.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Images (N, C, H, W), and encoded columns (N, T) where it has a head for them, to logits (N, K).
+    device : torch.device or str
+        Where it runs, and stays.
+    features : bool
+        Give the pooled features too, by timm's ``forward_features`` and ``forward_head``.
+    """
+
+    def __init__(self, model: nn.Module, device: torch.device | str = "cpu", *, features: bool = False) -> None:
+        self.model, self.device, self.features = model, torch.device(device), features
+        self.provider = f"PyTorch on {self.device.type}"
+        self._was_training = model.training
+
+    def activate(self) -> None:
+        """Put the model onto its device, in eval mode."""
+        self._was_training = self.model.training
+        self.model.to(self.device).eval()
+
+    @torch.inference_mode()
+    def infer(
+        self, batch: NDArray[np.float32], columns: NDArray[np.float32] | None = None, *, cam: bool = False
+    ) -> Output:
+        """Run a batch of shape (N, C, H, W), float32 (see `Runner.infer`); it has no class activation maps to give."""
+        images = torch.from_numpy(batch).to(self.device, memory_format=torch.channels_last)
+        head = head_of(self.model)  # a model that takes no columns never learned from any
+        beside = None if head is None or columns is None else torch.from_numpy(columns).to(self.device)
+        if not self.features:
+            logits = self.model(images) if beside is None else self.model(images, beside)
+            return Output(logits.float().cpu().numpy())
+        logits, features = WithFeatures(image_part(self.model))(images)
+        if head is not None:
+            logits = logits + head(images.new_zeros(len(images), head.inputs) if beside is None else beside)
+        return Output(logits.float().cpu().numpy(), features.float().cpu().numpy())
+
+    def deactivate(self) -> None:
+        """Give the model its mode back."""
+        self.model.train(self._was_training)
+
+    def __enter__(self) -> Self:
+        self.activate()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.deactivate()
