@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 def deploy(
     run: Annotated[Path, typer.Argument(help="Run folder with a compressed model; with --to, a .edgedx file too.")],
     target: Annotated[
-        str, typer.Option(help="cpu, jetson or rtx; must be that of the device it was compressed for.")
-    ] = "cpu",
+        str | None, typer.Option(help="cpu, jetson or rtx, instead of the name of a device profile.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Device profile, where the run is compressed for several.")] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Ship although the gate said no; the bundle records it.")
     ] = False,
@@ -69,20 +70,13 @@ def deploy(
         _sign(run, keys)
         _push(run, to, json, {}, there)
         return
-    from edgedx.core.errors import ProfileError
-    from edgedx.core.settings.profile import load_profile
     from edgedx.lab.run.run import Run
     from edgedx.lab.ship.deploy import deploy as work
+    from edgedx.lab.ship.deploy import profile_to_deploy
 
     run = run_of(run)
     recipe = run_recipe(run, [])
-    profile = load_profile(Run(run).build().profile)
-    if profile.target != target:
-        raise ProfileError(
-            f"{run} was compressed for {profile.name}, whose target is {profile.target}, not {target}",
-            next_step=f"edgedx compress {run} --int8 --overwrite --device NAME, with a {target} device of "
-            "`edgedx devices list`",
-        )
+    profile = profile_to_deploy(Run(run), device, target)
     record = work(recipe, run, profile, force=force, overwrite=overwrite)
     made = Path(record["metrics"]["bundle"])
     record["metrics"] |= {"signatures": _sign(made, keys), "bytes": made.stat().st_size}

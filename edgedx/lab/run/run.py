@@ -56,7 +56,7 @@ class Run:
 
         A candidate of a search or a fold has a folder like a run's inside another run: the nearest counts.
         """
-        places = [path, *path.absolute().parents[:5]] if not path.is_absolute() else [path, *path.parents[:5]]
+        places = [path, *path.parents, *path.absolute().parents]  # as it was spelt, where that is enough
         return next((cls(folder) for folder in places if (folder / RECIPE).is_file()), None)
 
     @classmethod

@@ -14,12 +14,12 @@ from edgedx import __version__
 from edgedx.core.bundle.doubt import Doubt
 from edgedx.core.bundle.manifest import Golden, Manifest, check_models, open_bundle, write_bundle
 from edgedx.core.bundle.manifest import Variant as BundleVariant
-from edgedx.core.errors import GateRefused
+from edgedx.core.errors import GateRefused, ProfileError, UsageError
 from edgedx.core.files import canonical_json, sha256_file
 from edgedx.core.image import Image
 from edgedx.core.preprocess import preprocess
 from edgedx.core.settings.columns import FittedColumn, make_up
-from edgedx.core.settings.profile import DeviceProfile
+from edgedx.core.settings.profile import DeviceProfile, load_profile
 from edgedx.core.settings.recipe import Recipe
 from edgedx.core.stats.cases import probabilities
 from edgedx.core.stats.gate import FLIPS, Verdict, write_verdict
@@ -63,6 +63,47 @@ def deploy(
         overwrite=overwrite,
         restartable=True,
     )
+
+
+def profile_to_deploy(run: Run, device: str | None, target: str | None) -> DeviceProfile:
+    """The device profile that a call of `edgedx deploy` means.
+
+    Parameters
+    ----------
+    device : str, optional
+        Its name; where neither is given, the run's only one.
+    target : str, optional
+        cpu, jetson or rtx: the run's only profile of that target.
+
+    Raises
+    ------
+    UsageError
+        Nothing is compressed for it, or several profiles fit.
+    ProfileError
+        Device and target contradict each other.
+    """
+    if device is not None or target is None:
+        profile = load_profile(run.build(device).profile)
+        if target not in (None, profile.target):
+            raise ProfileError(
+                f"{profile.name} has target {profile.target}, not {target}",
+                next_step=f"leave out --target, or name a device of target {target} (`edgedx devices list`)",
+            )
+        return profile
+    profiles = [load_profile(build.profile) for build in run.builds]
+    fitting = [profile for profile in profiles if profile.target == target]
+    if not fitting:
+        made = ", ".join(f"{profile.name} ({profile.target})" for profile in profiles) or "no device yet"
+        raise ProfileError(
+            f"{run} is compressed for {made}, none of target {target}",
+            next_step=f"edgedx compress {run} --device NAME, with a {target} device of `edgedx devices list`",
+        )
+    if len(fitting) > 1:
+        raise UsageError(
+            f"{run} is compressed for {' and '.join(profile.name for profile in fitting)}, all of target {target}",
+            next_step=f"name one: --device {fitting[0].name}",
+        )
+    return fitting[0]
 
 
 def _bundle(

@@ -12,11 +12,11 @@ from made_run import VARIANTS, write_run
 from edgedx.core.errors import CheckpointError, UsageError
 from edgedx.lab.data.prepare import open_data
 from edgedx.lab.evidence.bench import contenders_of
-from edgedx.lab.evidence.explain.subjects import open_models
 from edgedx.lab.evidence.report.collect import collect
 from edgedx.lab.judge.gate import Judge
 from edgedx.lab.judge.subject import open_subject
 from edgedx.lab.run.run import Run
+from edgedx.lab.ship.deploy import profile_to_deploy
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +43,10 @@ def test_all_that_judges_ships_or_reports_takes_the_variant_that_compress_chose(
     assert run.build().shipped.name == "fp32"
     assert open_subject(run.path).name == "fp32"
     assert "variant fp32" in Judge(recipe, run, open_data(recipe, run)).artifact(run.path).ran
-    assert [one.name for one in open_models([run.path])] == ["teacher", "student", "fp32"]
+    assert [path.stem for path in run.models()] == ["teacher", "student", "fp32"]
     assert collect(recipe, run, resamples=50).shipped.name == "fp32"
     assert contenders_of([str(run.build().shipped.path)])[0].name == "student, fp32"
+    assert profile_to_deploy(run, None, "cpu").name == "x86-avx2"
 
 
 def test_a_run_is_found_from_any_folder_or_file_in_it(run: Run, tmp_path: Path) -> None:

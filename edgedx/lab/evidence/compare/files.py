@@ -16,10 +16,10 @@ def write_comparison(found: Compared, folder: Path) -> list[Path]:
     from edgedx.lab.run.plots import save_figure
 
     from .plots import comparison_figure
-    from .words import markdown
+    from .words import as_json, markdown
 
     written = [folder / REPORT, folder / WORDS, folder / PICTURE]
     save_figure(comparison_figure(found), written[2])
     write_text(written[1], markdown(found))
-    write_json(written[0], found.to_dict())
+    write_json(written[0], as_json(found))
     return written

@@ -121,7 +121,6 @@ class Compared:
         """As JSON: NaN becomes null."""
         cases = self.lineup.cases
         return {
-            "schema_version": 1,
             "data": self.lineup.where,
             "synthetic": self.lineup.synthetic,
             "task": cases.task,

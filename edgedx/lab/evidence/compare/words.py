@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgedx.core.stats.metrics import Interval
 
@@ -29,6 +29,11 @@ def p_text(p: float) -> str:
 def sentences(found: Compared) -> list[str]:
     """For each pair one on ranking and one on decisions."""
     return [sentence for pair in found.pairs for sentence in (_sentence(pair, of) for of in ("ranking", "decisions"))]
+
+
+def as_json(found: Compared) -> dict[str, Any]:
+    """A comparison with its sentences, for programs."""
+    return {"schema_version": 1, "sentences": sentences(found), **found.to_dict()}
 
 
 def _sentence(pair: Pair, of: str) -> str:
