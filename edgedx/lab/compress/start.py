@@ -20,7 +20,7 @@ from edgedx.lab.train.column_head import with_columns
 from edgedx.lab.train.feed import Feed
 from edgedx.lab.train.loop import fit
 from edgedx.lab.train.network import build_model
-from edgedx.lab.train.phase import Phase
+from edgedx.lab.train.phase import Phase, Training
 from edgedx.lab.train.tasks import TrainingTask
 from edgedx.lab.train.weights import load_weights
 
@@ -141,17 +141,19 @@ def _prune(
             model.load_state_dict(tensors)
         else:
             fit(
-                model,
-                task,
-                train,
-                val,
-                recipe,
-                [recoveries[step]],
+                Training(
+                    model,
+                    task,
+                    train,
+                    val,
+                    recipe,
+                    [recoveries[step]],
+                    title="pruning",
+                    ahead=plan.ahead(recoveries[step]),
+                ),
                 state=work / f"recovering-{step + 1}.safetensors",
                 resume=True,
                 keep_state=True,
-                title="pruning",
-                ahead=plan.ahead(recoveries[step]),
             )
             model.to("cpu")
             save_state(done, model.state_dict(), {})

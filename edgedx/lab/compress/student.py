@@ -19,10 +19,10 @@ from edgedx.lab.train.checkpoint import Checkpoint, load_checkpoint
 from edgedx.lab.train.distil import Distil, contrast_for, method_for, say
 from edgedx.lab.train.finish import finish
 from edgedx.lab.train.loop import fit
-from edgedx.lab.train.phase import Phase
+from edgedx.lab.train.phase import Outcome, Phase, Training
 from edgedx.lab.train.predict import predict
 from edgedx.lab.train.pruned import count_macs
-from edgedx.lab.train.tasks import Classify, class_weights
+from edgedx.lab.train.tasks import Classify, TrainingTask, class_weights
 from edgedx.lab.train.torch_runner import TorchRunner
 
 from .committee import Committee
@@ -125,20 +125,8 @@ class _Maker:
             "macs": count_macs(model, self.recipe.preprocess),
             "teacher_macs": count_macs(self.teacher.model, self.recipe.preprocess),
         }
-        outcome = fit(
-            model,
-            self._task(model, temperature),
-            self.train_set,
-            self.val,
-            self.recipe,
-            [self.distilling],
-            extra=self.unlabeled,
-            state=work / "distil.safetensors",
-            resume=True,
-            keep_state=True,
-            title="student",
-            ahead=self.plan.ahead(self.distilling),
-        )
+        state = work / "distil.safetensors"
+        outcome = self._fit(model, self._task(model, temperature), self.distilling, state, "student", self.unlabeled)
         self.guide.to("cpu")  # the loop took it along to a GPU, where there is one
         metrics = finish(
             model,
@@ -156,18 +144,8 @@ class _Maker:
         """The same start, steps and seed, without a teacher. The start itself was recovered with its help."""
         work = self._begin(folder, resume)
         model, card = open_start(self.recipe, self.folder / START)
-        outcome = fit(
-            model,
-            self._labels(),
-            self.train_set,
-            self.val,
-            self.recipe,
-            [self.controlling],
-            state=work / "control.safetensors",
-            resume=True,
-            keep_state=True,
-            title="student without teacher",
-        )
+        state = work / "control.safetensors"
+        outcome = self._fit(model, self._labels(), self.controlling, state, "student without teacher")
         metrics = finish(
             model,
             self.recipe,
@@ -179,6 +157,23 @@ class _Maker:
             pruning=card.pruning,
         )
         return metrics | {"steps": self.controlling.steps}
+
+    def _fit(
+        self, model: nn.Module, task: TrainingTask, phase: Phase, state: Path, title: str, extra: Dataset | None = None
+    ) -> Outcome:
+        """Train for one phase, from where a killed run left `state`."""
+        training = Training(
+            model,
+            task,
+            self.train_set,
+            self.val,
+            self.recipe,
+            [phase],
+            extra=extra,
+            title=title,
+            ahead=self.plan.ahead(phase),
+        )
+        return fit(training, state=state, resume=True, keep_state=True)
 
     def _begin(self, folder: Path, resume: bool) -> Path:
         """Folder of what a killed run continues from. Unless it is continued, nothing of an earlier run stays."""
@@ -200,20 +195,8 @@ class _Maker:
 
         def trial(temperature: float, state: Path) -> np.ndarray:
             model, _ = open_start(self.recipe, start)
-            fit(
-                model,
-                self._task(model, temperature),
-                self.train_set,
-                self.val,
-                self.recipe,
-                [self._trial(temperature)],
-                extra=self.unlabeled,
-                state=state,
-                resume=True,
-                keep_state=True,
-                title="temperature",
-                ahead=self.plan.ahead(self._trial(temperature)),
-            )
+            task, phase = self._task(model, temperature), self._trial(temperature)
+            self._fit(model, task, phase, state, "temperature", self.unlabeled)
             return predict(TorchRunner(model.to("cpu")), self.val, self.recipe.preprocess)
 
         trials = try_temperatures(self.tried, trial, self.recipe.task, self.val.labels, work)

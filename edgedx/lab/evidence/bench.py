@@ -94,7 +94,9 @@ def contender(target: str, spec: PreprocessSpec | None, classes: int = 2) -> Con
         run, variant = Run.around(path), build.variants[path.stem]
         recipe = run.recipe() if run is not None else None
         if recipe is not None:
-            return Contender(f"student, {variant.name}", path.read_bytes(), recipe.preprocess, variant.entry.get("test", {}))
+            return Contender(
+                f"student, {variant.name}", path.read_bytes(), recipe.preprocess, variant.entry.get("test", {})
+            )
     if path.is_file() and path.suffix == ".edgedx":
         bundle = open_bundle(path)
         manifest = bundle.manifest

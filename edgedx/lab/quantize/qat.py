@@ -11,7 +11,7 @@ from edgedx.lab.train.checkpoint import Checkpoint
 from edgedx.lab.train.column_head import ColumnHead, WithColumns
 from edgedx.lab.train.distil import Distil
 from edgedx.lab.train.loop import fit
-from edgedx.lab.train.phase import Outcome, Phase
+from edgedx.lab.train.phase import Outcome, Phase, Training
 from edgedx.lab.train.tasks import Classify, class_weights
 
 from .graph_torch import GraphModule
@@ -57,7 +57,10 @@ def train_aware(
     )
     whole = model if head is None else WithColumns(model, head.fixed())
     outcome = fit(
-        whole, task, train, bench.val, recipe, [phase], state=state, resume=True, keep_state=True, title="rounding"
+        Training(whole, task, train, bench.val, recipe, [phase], title="rounding"),
+        state=state,
+        resume=True,
+        keep_state=True,
     )
     model.to("cpu").eval()
     base = with_weights(start.base, model.weights())

@@ -19,7 +19,7 @@ from .column_head import with_columns
 from .finish import finish
 from .loop import fit
 from .network import build_model
-from .phase import Outcome, Phase
+from .phase import Outcome, Phase, Training
 from .tasks import Classify, class_weights
 from .weights import load_weights
 
@@ -101,17 +101,10 @@ def fit_teacher(
     weights = class_weights(train, recipe.task) if recipe.train.imbalance == "loss" else None
     task = Classify(recipe.task, weights, recipe.train.label_smoothing)
     outcome = fit(
-        model,
-        task,
-        train,
-        val,
-        recipe,
-        teacher_phases(recipe, origin),
+        Training(model, task, train, val, recipe, teacher_phases(recipe, origin), title=title, watch=watch),
         state=state,
         resume=resume,
-        title=title,
         keep_state=True,
-        watch=watch,
     )
     return model, origin, outcome
 

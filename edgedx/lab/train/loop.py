@@ -7,7 +7,6 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from edgedx.core.progress import progress
-from edgedx.core.settings.recipe import Recipe, Train
-from edgedx.lab.data.dataset import Dataset
+from edgedx.core.settings.recipe import Train
 
 from .checkpoint import load_state, pack_optimizer, save_state, unpack_optimizer
 from .column_head import head_of, image_part
 from .feed import Feed, mix
 from .network import classifier
-from .phase import Outcome, Phase
+from .phase import Outcome, Phase, Training
 from .predict import predict
 from .short_figures import auc_of_logits
-from .tasks import TrainingTask
 from .torch_runner import TorchRunner
 
 COLUMN_RATE = 10.0
@@ -33,77 +30,46 @@ COLUMN_RATE = 10.0
 them to harm. At the same rate a small data set ends before they have learned what the columns say."""
 
 
-def fit(
-    model: nn.Module,
-    task: TrainingTask,
-    train: Dataset,
-    val: Dataset,
-    recipe: Recipe,
-    phases: list[Phase],
-    *,
-    extra: Dataset | None = None,
-    state: Path | None = None,
-    resume: bool = False,
-    title: str = "training",
-    keep_state: bool = False,
-    ahead: int = 0,
-    watch: Callable[[dict[str, Any]], object] | None = None,
-) -> Outcome:
-    """Train `model` in place; it ends with the averaged (EMA) weights, or the best where patience is set.
+def fit(training: Training, *, state: Path | None = None, resume: bool = False, keep_state: bool = False) -> Outcome:
+    """Train a model in place; it ends with the averaged (EMA) weights, or the best where patience is set.
 
     Every random draw derives from (seed, step), so a run that was killed and resumed from `state` ends with the
     same weights as one that was not (on the same CPU).
 
     Parameters
     ----------
-    extra : Dataset, optional
-        Images without labels, mixed into each epoch; only for a task that can do without labels.
     state : Path, optional
         File for the training state, written after each epoch and every ``train.checkpoint_minutes``.
     resume : bool
         Continue from `state` where it exists.
     keep_state : bool
         Leave `state` behind, for the caller to remove when it has kept the result: a kill in between repeats nothing.
-    ahead : int
-        Steps of later calls, for the time left that is shown.
-    watch : callable, optional
-        Is given each line of the history as soon as it is there; what it raises ends the training.
     """
     _keep_freed_memory()
-    fitting = _Fit(model, task, train, val, recipe, phases, extra, state, title, ahead, watch)
-    outcome = fitting.run(resume)
-    if state is not None and not keep_state and fitting.accelerator.is_main_process:
+    loop = _Loop(training, state)
+    outcome = loop.run(resume)
+    if state is not None and not keep_state and loop.accelerator.is_main_process:
         state.unlink(missing_ok=True)
     return outcome
 
 
-class _Fit:
-    def __init__(
-        self,
-        model: nn.Module,
-        task: TrainingTask,
-        train: Dataset,
-        val: Dataset,
-        recipe: Recipe,
-        phases: list[Phase],
-        extra: Dataset | None,
-        state: Path | None,
-        title: str,
-        ahead: int,
-        watch: Callable[[dict[str, Any]], object] | None,
-    ) -> None:
+class _Loop:
+    """The state of one training while it runs."""
+
+    def __init__(self, training: Training, state: Path | None) -> None:
         from accelerate import Accelerator
 
-        self.recipe, self.options, self.phases, self.state, self.title = recipe, recipe.train, phases, state, title
-        self.watch = watch
-        self.ahead, self.own = ahead, getattr(task, "own", None)  # tasks without tensors of their own need not say so
+        recipe = training.recipe
+        self.training, self.state = training, state
+        self.recipe, self.options, self.phases = recipe, recipe.train, training.phases
+        self.own = getattr(training.task, "own", None)  # tasks without tensors of their own need not say so
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=_precision(self.options))
-        self.model, self.task, self.val = model, task, val
+        self.model, self.task, self.val = training.model, training.task, training.val
         self.device = self.accelerator.device
         self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.task.to(self.device)
         self.feed = Feed(
-            train,
+            training.train,
             recipe.task,
             recipe.preprocess,
             recipe.augment,
@@ -113,7 +79,7 @@ class _Fit:
             workers=_workers(self.options),
             rank=self.accelerator.process_index,
             world=self.accelerator.num_processes,
-            extra=extra,
+            extra=training.extra,
             absent=recipe.columns.absent,
         )
         self.outcome = Outcome()
@@ -167,8 +133,8 @@ class _Fit:
         saved = time.monotonic()
         losses: list[Tensor] = []
         quiet = not self.accelerator.is_main_process
-        ahead = self.ahead + sum(self._steps(later) for later in self.phases[number + 1 :])
-        with progress(f"{self.title}: {phase.name}", steps, done=done, quiet=quiet, ahead=ahead) as bar:
+        ahead = self.training.ahead + sum(self._steps(later) for later in self.phases[number + 1 :])
+        with progress(f"{self.training.title}: {phase.name}", steps, done=done, quiet=quiet, ahead=ahead) as bar:
             batches = self.feed.batches(first + done, first + steps)
             began = epoch_began = time.perf_counter()
             for step in range(done, steps):
@@ -196,8 +162,8 @@ class _Fit:
                     stop = self._watch(score) and not phase.frozen
                     self._save(number, step + 1, optimizer, stopped=stop)
                     saved = time.monotonic()
-                    if self.watch is not None:
-                        self.watch(line)
+                    if self.training.watch is not None:
+                        self.training.watch(line)
                     if stop:
                         break
                 else:

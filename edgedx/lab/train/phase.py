@@ -1,10 +1,19 @@
-"""One phase of training, and what a training gave."""
+"""A training: what is trained on what, phase by phase, and what it gave."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from edgedx.core.settings.recipe import Recipe
+from edgedx.lab.data.dataset import Dataset
+
+if TYPE_CHECKING:
+    from .tasks import TrainingTask
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,42 @@ class Phase:
     def length(self, steps_per_epoch: int) -> int:
         """Steps of this phase."""
         return self.steps or (max(1, math.ceil(self.epochs * steps_per_epoch)) if self.epochs else 0)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What `loop.fit` is asked to do.
+
+    Attributes
+    ----------
+    model : nn.Module
+        Trained in place.
+    task : TrainingTask
+        Turns a batch into a loss.
+    train, val : Dataset
+        Learned from, and looked at after each epoch.
+    recipe : Recipe
+        Its sections train, augment, preprocess and columns decide.
+    extra : Dataset, optional
+        Images without labels, mixed into each epoch; only for a task that can do without labels.
+    title : str
+        What the progress bar calls it.
+    ahead : int
+        Steps of later trainings, for the time left that is shown.
+    watch : callable, optional
+        Is given each line of the history as soon as it is there; what it raises ends the training.
+    """
+
+    model: nn.Module
+    task: TrainingTask
+    train: Dataset
+    val: Dataset
+    recipe: Recipe
+    phases: Sequence[Phase]
+    extra: Dataset | None = None
+    title: str = "training"
+    ahead: int = 0
+    watch: Callable[[dict[str, Any]], object] | None = None
 
 
 @dataclass

@@ -38,7 +38,7 @@ from edgedx.lab.train.checkpoint import Checkpoint, load_checkpoint, save_checkp
 from edgedx.lab.train.column_head import WithColumns, add_columns, head_logits, head_of, image_part, with_columns
 from edgedx.lab.train.feed import Feed, mix
 from edgedx.lab.train.loop import fit
-from edgedx.lab.train.phase import Phase
+from edgedx.lab.train.phase import Phase, Training
 from edgedx.lab.train.predict import predict
 from edgedx.lab.train.tasks import Classify
 from edgedx.lab.train.torch_runner import TorchRunner
@@ -160,7 +160,7 @@ def _fit(data: Dataset, **changes: Any) -> tuple[torch.nn.Module, Recipe]:
     torch.manual_seed(0)
     image = quantizing.torch_backbone()
     whole = with_columns(image, data.fitted, 2)
-    fit(whole, Classify(recipe.task), data, data, recipe, [Phase("all layers", 0, 0.02, steps=30)])
+    fit(Training(whole, Classify(recipe.task), data, data, recipe, [Phase("all layers", 0, 0.02, steps=30)]))
     return whole, recipe
 
 
@@ -198,9 +198,9 @@ def test_a_killed_training_goes_on_to_the_very_same_weights(tmp_path: Path) -> N
         state = tmp_path / f"{kill}.safetensors"
         if kill:
             with pytest.raises(KeyboardInterrupt):
-                fit(whole, Killed(recipe.task), data, data, recipe, phases, state=state)
+                fit(Training(whole, Killed(recipe.task), data, data, recipe, phases), state=state)
             whole = with_columns(quantizing.torch_backbone(), data.fitted, 2)
-        fit(whole, Classify(recipe.task), data, data, recipe, phases, state=state, resume=True)
+        fit(Training(whole, Classify(recipe.task), data, data, recipe, phases), state=state, resume=True)
         weights.append(whole.state_dict())
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
@@ -210,7 +210,7 @@ def test_a_frozen_base_trains_the_head_of_the_columns_too() -> None:
     whole = with_columns(quantizing.torch_backbone(), data.fitted, 2)
     before = {name: value.clone() for name, value in whole.state_dict().items()}
     recipe = tiny.recipe(columns=USE, train={"batch_size": 16, "ema": 0.0})
-    fit(whole, Classify(recipe.task), data, data, recipe, [Phase("new head", 0, 0.02, frozen=True, steps=3)])
+    fit(Training(whole, Classify(recipe.task), data, data, recipe, [Phase("new head", 0, 0.02, frozen=True, steps=3)]))
     moved = {name for name, value in whole.state_dict().items() if not torch.equal(value, before[name])}
     assert {name.split(".")[0] for name in moved} == {"head", "image"}
     assert {name for name in moved if name.startswith("image")} == {"image.classifier.weight", "image.classifier.bias"}
