@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "edgedx"
-ZONES = ["core", "dicom", "device", "lab", "cli"]
+ZONES = ["core", "dicom", "device", "lab", "api", "cli"]
 ROOMS = [
     *("core", "core.stats", "core.settings", "core.bundle"),
     *("dicom.reading", "dicom.writing", "dicom"),
@@ -19,6 +19,7 @@ ROOMS = [
     *("lab.run", "lab.data.layouts", "lab.data", "lab.train", "lab.tune", "lab.quantize", "lab.judge", "lab.compress"),
     *("lab.ship", "lab.remote", "lab.evidence", "lab.evidence.compare", "lab.evidence.robustness"),
     *("lab.evidence.explain", "lab.evidence.report", "lab"),
+    "api",
     "cli",
 ]
 """From the ground up: a room imports only rooms before it. A room is a folder, without the folders in it."""

@@ -52,7 +52,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from edgedx import __version__
+        from edgedx._version import __version__
 
         typer.echo(f"edgedx {__version__}")
         raise typer.Exit

@@ -65,11 +65,6 @@ def synthetic_note(synthetic: bool) -> None:
 
 def profile_for(device: str) -> DeviceProfile:
     """The profile called `device`, or the one that fits this machine for ``this``."""
-    from edgedx.core.settings.profile import load_profile, load_profiles
+    from edgedx.device.machine.match import profile_for as work
 
-    if device != "this":
-        return load_profile(device)
-    from edgedx.device.machine.hardware import read_hardware
-    from edgedx.device.machine.match import match_profile
-
-    return match_profile(read_hardware(), load_profiles())[0]
+    return work(device)

@@ -50,7 +50,7 @@ def push_bundle(
 
 
 def _house_for(profile_name: str, python: str, glibc: tuple[int, int] | None) -> Wheelhouse:
-    from edgedx import __version__
+    from edgedx._version import __version__
     from edgedx.core.settings.profile import load_profile
     from edgedx.lab.remote.wheel_target import wheel_target
     from edgedx.lab.remote.wheelhouse import RECORD, make_wheelhouse, read_wheelhouse

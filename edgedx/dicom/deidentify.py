@@ -22,7 +22,7 @@ from pydicom.datadict import dictionary_has_tag
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian
 
-from edgedx import __version__
+from edgedx._version import __version__
 from edgedx.core.codes import Code
 from edgedx.core.errors import DependencyMissing, ImageError
 from edgedx.dicom.reading.header import check_class, field, read_file_meta, read_header, silence_pydicom

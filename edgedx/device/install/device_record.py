@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from edgedx import __version__
+from edgedx._version import __version__
 from edgedx.core.bundle.manifest import Bundle
 from edgedx.core.errors import EdgedxError, UsageError
 from edgedx.core.files import write_json

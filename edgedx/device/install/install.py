@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgedx import __version__
+from edgedx._version import __version__
 from edgedx.core.bundle.container import SIGNATURES, signature_lines
 from edgedx.core.bundle.manifest import Bundle, check_models, open_bundle, open_folder
 from edgedx.core.bundle.signing import PublicKey

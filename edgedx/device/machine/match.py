@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Iterable
 
 from edgedx.core.errors import ProfileError
-from edgedx.core.settings.profile import DeviceProfile, quantization_for
+from edgedx.core.settings.profile import DeviceProfile, load_profile, load_profiles, quantization_for
 
-from .hardware import Hardware
+from .hardware import Hardware, read_hardware
 
 
 def match_profile(hardware: Hardware, profiles: Iterable[DeviceProfile]) -> tuple[DeviceProfile, str]:
@@ -83,3 +83,10 @@ def _memory_remark(profile: DeviceProfile, hardware: Hardware) -> str:
 
 def _mentions(text: str, phrases: Iterable[str]) -> bool:
     return any(re.search(rf"(?<!\w){re.escape(phrase)}(?!\w)", text, re.IGNORECASE) for phrase in phrases)
+
+
+def profile_for(device: str) -> DeviceProfile:
+    """The profile called `device`, or for ``this`` the one that fits this machine."""
+    if device != "this":
+        return load_profile(device)
+    return match_profile(read_hardware(), load_profiles())[0]

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
-from edgedx import __version__
+from edgedx._version import __version__
 
 UNKNOWN_VERSION = "unknown version"
 """Version of a package that pip did not install, such as JetPack's TensorRT or a distribution's OpenCV."""

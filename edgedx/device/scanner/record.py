@@ -6,7 +6,7 @@ import os
 import time
 from typing import Literal
 
-from edgedx import __version__
+from edgedx._version import __version__
 from edgedx.core.bundle.manifest import Bundle
 from edgedx.core.result import Reason, Result, Runtime, Source
 from edgedx.device.decode.decoder import DecodedCanvas

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from edgedx import __version__
+from edgedx._version import __version__
 from edgedx.core.errors import AlreadyExists, InputOutputError, UsageError
 from edgedx.core.files import canonical_json, read_json, sha256_bytes, write_json
 from edgedx.core.settings.recipe import Recipe

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from edgedx import __version__
+from edgedx._version import __version__
 from edgedx.core.bundle.doubt import Doubt
 from edgedx.core.bundle.manifest import Golden, Manifest, check_models, open_bundle, write_bundle
 from edgedx.core.bundle.manifest import Variant as BundleVariant

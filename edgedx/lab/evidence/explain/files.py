@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from edgedx import __version__
+from edgedx._version import __version__
 from edgedx.core.files import write_json, write_text
 from edgedx.core.stats.metrics import Interval
 from edgedx.core.table import csv_text, plain_cell

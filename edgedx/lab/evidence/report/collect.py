@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from edgedx import __version__
+from edgedx._version import __version__
 from edgedx.core.errors import CheckpointError, UsageError
 from edgedx.core.files import read_json
 from edgedx.core.settings.recipe import Recipe

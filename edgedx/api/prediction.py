@@ -1,0 +1,119 @@
+"""What a model says of one image, as an object that shows itself in a notebook."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedx.core.heatmap import overlay
+from edgedx.core.preprocess import Canvas
+from edgedx.core.result import NOT_A_MEDICAL_DEVICE
+
+
+@dataclass(frozen=True)
+class ImagePrediction:
+    """What a model says of one image.
+
+    Attributes
+    ----------
+    source : str
+        Path of the image, or ``array``.
+    status : str
+        ``done``; or ``refused``, where the model was not made for the image; or ``unreadable``.
+    label : str, optional
+        The class decided for; of several findings those over their thresholds, joined by ``|``. Only where done.
+    probabilities : dict of str to float
+        Calibrated, by class, 0 to 1; empty unless done.
+    threshold : dict of str to float
+        Of the operating point, by class; empty where the most probable class decides.
+    prediction_set : list of str, optional
+        Conformal prediction set, where the model has one.
+    out_of_distribution : bool, optional
+        Whether the image is unlike the training images; None where the model has no limits.
+    reason : str
+        Why there is no prediction, starting with a stable code.
+    not_checked : tuple of str
+        Rules of the model that could not be checked, because the image has no header.
+    canvas : ndarray of shape (H, W) or (H, W, 3), optional
+        What the model saw.
+    cam : ndarray of shape (h, w), optional
+        What speaks for the class decided for, place by place, where the model tells it.
+    """
+
+    source: str
+    status: str
+    label: str | None = None
+    probabilities: dict[str, float] = field(default_factory=dict)
+    operating_point: str = ""
+    threshold: dict[str, float] = field(default_factory=dict)
+    prediction_set: list[str] | None = None
+    out_of_distribution: bool | None = None
+    reason: str = ""
+    not_checked: tuple[str, ...] = ()
+    canvas: Canvas | None = field(default=None, repr=False)
+    cam: NDArray[np.float32] | None = field(default=None, repr=False)
+
+    def heat_map(self) -> NDArray[np.uint8]:
+        """Where the model looked, laid over what it saw: (H, W, 3) uint8, RGB, with the disclaimer below.
+
+        Raises
+        ------
+        ValueError
+            The model tells no map, or the image has no prediction.
+        """
+        if self.canvas is None or self.cam is None:
+            raise ValueError(f"{self.source}: no heat map: {self.reason or 'this model has no class activation maps'}")
+        return overlay(self.canvas, self.cam)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON, without pixels."""
+        return {
+            "source": self.source,
+            "status": self.status,
+            "label": self.label,
+            "probabilities": self.probabilities,
+            "operating_point": self.operating_point,
+            "threshold": self.threshold,
+            "prediction_set": self.prediction_set,
+            "out_of_distribution": self.out_of_distribution,
+            "reason": self.reason,
+            "not_checked": list(self.not_checked),
+            "disclaimer": NOT_A_MEDICAL_DEVICE,
+        }
+
+    def _repr_html_(self) -> str:
+        """Image with heat map, probabilities and remarks, for notebooks."""
+        lines = [f"<b>{escape(self.label or self.status)}</b> <small>{escape(self.source)}</small>"]
+        for name, probability in self.probabilities.items():
+            limit = f" (threshold {self.threshold[name]:.2f})" if name in self.threshold else ""
+            lines.append(
+                f"<meter min='0' max='1' value='{probability:.4f}'></meter> {escape(name)} {probability:.2f}{limit}"
+            )
+        if self.prediction_set is not None:
+            lines.append(f"prediction set: {escape(', '.join(self.prediction_set) or 'none')}")
+        if self.out_of_distribution:
+            lines.append("unlike the training images")
+        if self.reason:
+            lines.append(escape(self.reason))
+        if self.not_checked:
+            lines.append(f"not checked, the image has no header: {escape(', '.join(self.not_checked))}")
+        lines.append(f"<small>{NOT_A_MEDICAL_DEVICE}</small>")
+        return f"<div style='display:flex;gap:1em'>{self._picture_html()}<div>{'<br>'.join(lines)}</div></div>"
+
+    def _picture_html(self) -> str:
+        if self.canvas is None:
+            return ""
+        if self.cam is not None:
+            shown = self.heat_map()[..., ::-1]
+        else:
+            peak = np.iinfo(self.canvas.dtype).max
+            shown = (self.canvas.astype(np.float32) * (255 / peak)).astype(np.uint8)
+            shown = shown[..., ::-1] if shown.ndim == 3 else shown
+        data = base64.b64encode(cv2.imencode(".png", shown)[1].tobytes()).decode()
+        return f"<img alt='image' style='max-width:320px' src='data:image/png;base64,{data}'>"
