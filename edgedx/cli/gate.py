@@ -115,7 +115,7 @@ def _on_run(
 
     judge = Judge(recipe, Run(run), open_data(recipe, run), split or "", teacher, threads)
     verdict = judge.artifact(artifact, variant=variant)
-    folder = out or Run(run).build().gate_folder
+    folder = out or Run(run).build_of(artifact).gate_folder
     write_verdict(folder, verdict)
     if not json:
         print_verdict(verdict)
@@ -130,10 +130,10 @@ def _on_run(
 def _run_around(artifact: Path) -> Path:
     """The run that an artifact lies in: itself, one of its stages, or a file in one."""
     from edgedx.core.errors import UsageError
+    from edgedx.lab.run.run import Run
 
-    for folder in (artifact, artifact.parent, artifact.parent.parent):
-        if (folder / "recipe.yaml").is_file():
-            return folder
+    if (found := Run.around(artifact)) is not None:
+        return found.path
     raise UsageError(
         f"{artifact} lies in no run, so there is no teacher and no data set",
         next_step="name them: --run runs/NAME; or judge a bundle on labelled images: --data FOLDER",

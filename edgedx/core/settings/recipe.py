@@ -334,6 +334,9 @@ class Gate(_Section):
     max_ece: float | None = Field(
         None, gt=0, le=1, description="Greatest calibration error (ECE) of the artifact; null: told, not judged."
     )
+    least_auc: float | None = Field(
+        None, gt=0.5, le=1, description="Least AUC of the artifact on split; null: better than chance is enough."
+    )
     split: Literal["val", "test"] = Field("val", description="The split that decides; test is for reporting.")
     points: list[str] = Field(
         ["youden", "sensitivity-0.95"],

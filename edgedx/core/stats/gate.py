@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from math import comb
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgedx.core.files import write_json, write_text
 from edgedx.core.table import csv_text, plain_cell
@@ -18,6 +20,7 @@ from .paired import Comparison, Paired, Part, compare
 
 Rule = Literal["non-inferior", "value"]
 CONFIDENCE = 0.95
+CHANCE = 0.5  # AUC of a model that guesses
 RECORD, FLIPS = "gate.json", "flips.csv"
 
 
@@ -29,6 +32,7 @@ class Limits:
     rule: Rule = "non-inferior"
     max_sensitivity_drop: float | None = None
     max_ece: float | None = None
+    least_auc: float | None = None
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class Check:
     Attributes
     ----------
     name : str
-        numbers, auc, sensitivity CLASS, ece or subgroup NAME.
+        numbers, auc, chance, least_auc, sensitivity CLASS, ece or subgroup NAME.
     value, limit : float or None
         What was compared; None where there is no such number.
     """
@@ -208,6 +212,12 @@ def _checks(
     number = f"{len(cases)} images" + (f" of {patients} patients" if patients < len(cases) else "")
     told = f"{subject} {_change(auc.drop)} AUC against {reference} on {where}"
     yield _bounded("auc", auc, limits.max_auc_drop, limits.rule, told, "AUC", number)
+    yield _better_than_chance(cases, auc.student, where, subject, number)
+    if limits.least_auc is not None:
+        reached = bool(auc.student.value >= limits.least_auc)
+        relation = "at least" if reached else "below"
+        sentence = f"{subject} has {auc.student} AUC on {where}, {relation} gate.least_auc of {limits.least_auc:g}"
+        yield Check("least_auc", reached, sentence, _or_none(auc.student.value), limits.least_auc)
     if limits.max_sensitivity_drop is not None:
         for name, rate in found.whole.sensitivity.items():
             told = f"{subject} {_change(rate.drop)} sensitivity for {name} against {reference} on {where}"
@@ -220,6 +230,45 @@ def _checks(
         sentence = f"the calibration error (ECE) of {subject} is {ece:.3f} on {where}, {verb} {limits.max_ece:g}"
         yield Check("ece", passed, sentence, _or_none(ece), limits.max_ece)
     yield from _subgroup_checks(found, limits, reference)
+
+
+def _better_than_chance(cases: Cases, auc: Interval, where: str, subject: str, number: str) -> Check:
+    """The floor that no rule removes: a model that may be guessing does not ship.
+
+    Passed when the lower end of the 95 % interval of the AUC is above 0.5, and when there are so many patients with and
+    without each finding that a perfect order of them is not luck itself (exact permutation test, p <= 0.05).
+    """
+    luck = max(_chance_of_perfection(cases, known, present) for _, known, present in cases.findings())
+    if np.isnan(auc.value) or luck >= round(1 - CONFIDENCE, 6):
+        few = f"{number} are too few" if np.isfinite(luck) else f"{number}, of which some class has none, are too few"
+        return Check(
+            "chance",
+            False,
+            f"not proven: {few} in {where} to show that {subject} is better than chance; 4 patients of each class are "
+            "the least, 50 or more are usual",
+            _or_none(auc.low),
+            CHANCE,
+        )
+    if auc.low > CHANCE:
+        return Check("chance", True, f"{subject} is better than chance: {auc} AUC on {where}", auc.low, CHANCE)
+    if not auc.value > CHANCE:
+        return Check("chance", False, f"{subject} is not better than chance: {auc} AUC on {where}", auc.low, CHANCE)
+    # The width of the interval shrinks with the root of the number of images.
+    needed = int(np.ceil(len(cases) * ((auc.value - auc.low) / (auc.value - CHANCE)) ** 2 / 10) * 10)
+    sentence = (
+        f"not proven: {subject} is not shown to be better than chance: {auc} AUC on {where} with {number}; about "
+        f"{needed} images would show it, if it holds"
+    )
+    return Check("chance", False, sentence, _or_none(auc.low), CHANCE)
+
+
+def _chance_of_perfection(cases: Cases, known: NDArray[np.bool_], present: NDArray[np.bool_]) -> float:
+    """Probability that random scores rank all patients with a finding first; infinite where none has it."""
+    patients = np.asarray(cases.patients)
+    having = len(set(patients[known & present]))
+    lacking = len(set(patients[known & ~present]))
+    orders = comb(having + lacking, having)  # may be larger than any float
+    return (1.0 / orders if orders < 10**9 else 0.0) if having and lacking else float("inf")
 
 
 def _change(drop: Interval) -> str:
@@ -278,7 +327,7 @@ def _next_step(failed: list[Check], limits: Limits) -> str:
     if any(check.name == "numbers" for check in failed):
         return "compress again; if it stays so, report it with the backbone's name"
     if all(check.sentence.startswith("not proven") for check in failed):
-        return "more validation images, or gate.rule=value, which only compares the figures"
+        return "judge it on more images: a greater val split, or more patients in the data set"
     if all(check.name.startswith("subgroup") for check in failed):
         return "more training images of that subgroup, distil longer, or prune less"
     return "train or distil longer, prune less, or ship FP32"

@@ -141,12 +141,13 @@ def _refusal(code: str) -> dict[str, Any]:
 def limits_of(manifest: Manifest, rule: Rule | None = None) -> Limits:
     """The limits that a bundle was made under; `rule` replaces its own."""
     gate = manifest.gate
-    sensitivity, ece = gate.get("max_sensitivity_drop"), gate.get("max_ece")
+    sensitivity, ece, least = (gate.get(name) for name in ("max_sensitivity_drop", "max_ece", "least_auc"))
     return Limits(
         max_auc_drop=float(gate.get("budget", 0.0)),
         rule=rule or cast(Rule, gate.get("rule", "non-inferior")),
         max_sensitivity_drop=None if sensitivity is None else float(sensitivity),
         max_ece=None if ece is None else float(ece),
+        least_auc=None if least is None else float(least),
     )
 
 

@@ -137,7 +137,7 @@ class Judge:
 def limits_of_recipe(recipe: Recipe) -> Limits:
     """The section gate of a recipe."""
     gate = recipe.gate
-    return Limits(gate.max_auc_drop, gate.rule, gate.max_sensitivity_drop, gate.max_ece)
+    return Limits(gate.max_auc_drop, gate.rule, gate.max_sensitivity_drop, gate.max_ece, gate.least_auc)
 
 
 def against_teacher(

@@ -169,6 +169,11 @@ class Run:
             next_step=f"edgedx compress {self.path} --device {profile}",
         )
 
+    def build_of(self, path: Path, profile: str | None = None) -> DeviceBuild:
+        """The build that a file lies in; for all else `build`."""
+        around = [one for one in self.builds if one.path.resolve() in path.resolve().parents]
+        return around[0] if around else self.build(profile)
+
     def models(self, profile: str | None = None) -> list[Path]:
         """Paths of all that can be asked: teacher, student, and the variant that ships where one is compressed.
 

@@ -115,7 +115,7 @@ def _bundle(
     verdict = Judge(recipe, run, data).variant(ships)
     write_verdict(out, verdict)  # also of what is refused: flips.csv says on which images
     if not verdict.passed and not force:
-        raise GateRefused(verdict.sentence, next_step=f"{verdict.next_step}; --force is recorded")
+        raise GateRefused(verdict.sentence, next_step=verdict.next_step)
     parts = {one.path.name: models[name] for name, one in variants.items()}
     golden, parts["golden.npz"] = _golden(recipe, data, models, variants)
     parts["recipe.json"] = canonical_json(recipe.model_dump(mode="json"))
@@ -185,6 +185,7 @@ def _told(verdict: Verdict, force: bool) -> dict[str, float | bool | str]:
         "budget": verdict.limits.max_auc_drop,
         "max_sensitivity_drop": verdict.limits.max_sensitivity_drop,
         "max_ece": verdict.limits.max_ece,
+        "least_auc": verdict.limits.least_auc,
         "images": verdict.images,
         "flips": len(verdict.flips),
     }

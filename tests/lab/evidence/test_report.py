@@ -120,7 +120,7 @@ def test_answers_of_another_data_set_are_refused(made: tuple[Recipe, Path], tmp_
     shutil.copytree(run, tmp_path / "run")
     record = tmp_path / "run" / "student" / "stage.json"
     record.write_text(record.read_text().replace(json.loads(record.read_text())["inputs"]["data"], "0" * 64))
-    with pytest.raises(CheckpointError, match="another data set"):
+    with pytest.raises(CheckpointError, match="is of data set"):
         collect(recipe, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "teacher")
     with pytest.raises(UsageError, match="no teacher yet"):

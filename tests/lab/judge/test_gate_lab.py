@@ -184,7 +184,7 @@ def test_a_bundle_is_judged_as_a_device_decides_and_force_is_in_it(run: Run) -> 
     _change(folder / VARIANTS / "fp32.onnx", "Gather", np.array([1, 0]), axis=1)
     with pytest.raises(GateRefused, match="over the budget") as caught:
         deploy(recipe, folder, profile, overwrite=True)
-    assert "--force is recorded" in str(caught.value.next_step)
+    assert "--force" not in str(caught.value.next_step)
     assert len((folder / "devices/x86-avx2/bundle" / "flips.csv").read_text().splitlines()) > 10
     deploy(recipe, folder, profile, overwrite=True, force=True)
     forced = open_bundle(path).manifest.gate

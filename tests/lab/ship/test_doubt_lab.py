@@ -15,6 +15,7 @@ from edgedx.core.stats.ood import unpack_space
 from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.quantize.cam import add_cam
+from edgedx.lab.run.device_build import Variant
 from edgedx.lab.ship.doubt import Fitted, fit_doubt, told, without
 
 ENTRY = {"fused": True, "purpose": "cpu", "scheme": "float", "precision": "fp32"}
@@ -35,7 +36,8 @@ def fitted(folder: Path, data: Dataset, **entry: Any) -> tuple[Fitted, bytes]:
     (folder / "fp32").mkdir()
     np.savez(folder / "fp32" / "logits.npz", val=logits)
     models = {"fp32": model if not entry else quantizing.residual()}
-    return fit_doubt(quantizing.recipe(), data, models, {"fp32": {**ENTRY, **entry}}, folder, 1.5), model
+    variants = {"fp32": Variant("fp32", folder / "fp32.onnx", {**ENTRY, **entry})}
+    return fit_doubt(quantizing.recipe(), data, models, variants, 1.5), model
 
 
 def test_limits_let_pass_all_but_one_in_a_hundred_of_val(tmp_path: Path) -> None:
