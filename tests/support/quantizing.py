@@ -16,7 +16,7 @@ from edgedx.core.preprocess import PreprocessSpec
 from edgedx.core.settings.recipe import Recipe
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.quantize.calibrate import observe
-from edgedx.lab.quantize.qdq import Plan, Scheme
+from edgedx.lab.quantize.qdq import QuantizationPlan, Scheme
 from edgedx.lab.quantize.to_onnx import export_onnx
 from edgedx.lab.train.network import build_model
 
@@ -97,6 +97,6 @@ def residual(seed: int = 0, limit: float = 6.0) -> bytes:
 SCHEMES: list[Scheme] = ["u8s8", "s8s8", "trt"]
 
 
-def plan_for(model: bytes, scheme: Scheme, **more: Any) -> Plan:
+def plan_for(model: bytes, scheme: Scheme, **more: Any) -> QuantizationPlan:
     observed = observe(model, images(), SPEC)
-    return Plan(scheme, observed.ranges("minmax", 99.99, symmetric=scheme == "trt"), **more)
+    return QuantizationPlan(scheme, observed.ranges("minmax", 99.99, symmetric=scheme == "trt"), **more)

@@ -19,7 +19,7 @@ from edgedx.core.timing import interleave
 from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.quantize.calibrate import observe
-from edgedx.lab.quantize.qdq import Plan, Scheme, write_qdq
+from edgedx.lab.quantize.qdq import QuantizationPlan, Scheme, write_qdq
 from edgedx.lab.quantize.to_onnx import export_onnx
 from edgedx.lab.train.checkpoint import Checkpoint
 from edgedx.lab.train.column_head import with_columns
@@ -104,7 +104,9 @@ def quick_int8(train: Dataset, recipe: Recipe, profile: DeviceProfile) -> Callab
 
     def convert(exported: bytes) -> bytes:
         ranges = observe(exported, few, recipe.preprocess).ranges("minmax", 100.0, symmetric=scheme != "u8s8")
-        return write_qdq(exported, Plan(scheme, ranges, reduced=profile.quantization.reduce_range == "measure"))
+        return write_qdq(
+            exported, QuantizationPlan(scheme, ranges, reduced=profile.quantization.reduce_range == "measure")
+        )
 
     return convert
 

@@ -25,7 +25,7 @@ from edgedx.lab.train.tasks import TrainingTask
 from edgedx.lab.train.weights import load_weights
 
 from .prune import prune
-from .time_left import Plan
+from .time_left import RemainingSteps
 
 
 def make_start(
@@ -36,7 +36,7 @@ def make_start(
     val: Dataset,
     folder: Path,
     work: Path,
-    plan: Plan,
+    plan: RemainingSteps,
 ) -> None:
     """Build and prune the student into `folder`, unless it is there.
 
@@ -46,7 +46,7 @@ def make_start(
         Whose gradients rank the channels, and which the recovery trains.
     work : Path
         Folder for what a killed run continues from.
-    plan : Plan
+    plan : RemainingSteps
         With `recovery_phases` in it.
     """
     if (folder / CARD).is_file():
@@ -113,7 +113,7 @@ def _prune(
     train: Dataset,
     val: Dataset,
     work: Path,
-    plan: Plan,
+    plan: RemainingSteps,
 ) -> list[Any]:
     options, recoveries = recipe.student, recovery_phases(recipe)
     feed = Feed(

@@ -28,7 +28,7 @@ from edgedx.lab.train.torch_runner import TorchRunner
 from .committee import Committee
 from .control import with_gain
 from .start import make_start, open_start, recovery_phases
-from .time_left import Plan
+from .time_left import RemainingSteps
 from .trials import best, try_temperatures
 
 START, WORK = "pruned", "work"
@@ -101,7 +101,7 @@ class _Maker:
         self.train_set, self.val = data.subset("train"), data.subset("val")
         self.images = len(self.train_set) + (len(unlabeled) if unlabeled is not None else 0)
         self.method, self.said = method_for(recipe.task, recipe.student)
-        self.plan = Plan(recipe.train.batch_size)
+        self.plan = RemainingSteps(recipe.train.batch_size)
         self.distilling = Phase("distil", self.options.epochs, self.options.learning_rate)
         steps = self.plan.steps(self.distilling, self.images)
         self.controlling = Phase("control", 0, self.options.learning_rate, steps=steps)

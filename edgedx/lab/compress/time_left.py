@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgedx.lab.train.phase import Phase
 
 
-class Plan:
+class RemainingSteps:
     """Phases in the order in which they are trained; each has a name of its own."""
 
     def __init__(self, batch_size: int) -> None:

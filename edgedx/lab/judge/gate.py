@@ -18,7 +18,7 @@ from edgedx.device.install.active import open_any
 from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.device.runtime.runner import Runner
 from edgedx.lab.data.dataset import Dataset
-from edgedx.lab.run.device_build import DeviceBuild, Variant
+from edgedx.lab.run.device_build import CompiledVariant, DeviceBuild
 from edgedx.lab.run.run import Run
 from edgedx.lab.train.checkpoint import load_checkpoint
 from edgedx.lab.train.predict import predict
@@ -86,7 +86,7 @@ class Judge:
             )
         return self.variant(made_for.variants[path.stem])
 
-    def variant(self, variant: Variant, *, subject: str = "the shipped model") -> Verdict:
+    def variant(self, variant: CompiledVariant, *, subject: str = "the shipped model") -> Verdict:
         """Run an ONNX variant on the split and compare it with the teacher.
 
         Parameters

@@ -16,13 +16,13 @@ from edgedx.lab.data.dataset import Dataset
 
 from .graph_torch import GraphModule
 from .onnx_graph import Graph, with_weights
-from .qdq import Plan
+from .qdq import QuantizationPlan
 
 _PIXELS = 1 << 20  # of all images together: each layer's outputs are held at once
 
 
 @torch.inference_mode()
-def correct_biases(exported: bytes, plan: Plan, calibration: Dataset, spec: PreprocessSpec) -> bytes:
+def correct_biases(exported: bytes, plan: QuantizationPlan, calibration: Dataset, spec: PreprocessSpec) -> bytes:
     """The FP32 network with biases that `plan` will need; for quantizing, not for running as it is.
 
     Layers without a bias, or that share one, and those that stay float are left as they are.
@@ -59,7 +59,7 @@ def correct_biases(exported: bytes, plan: Plan, calibration: Dataset, spec: Prep
     )
 
 
-def _has_own_bias(graph: Graph, node, plan: Plan) -> bool:  # type: ignore[no-untyped-def]
+def _has_own_bias(graph: Graph, node, plan: QuantizationPlan) -> bool:  # type: ignore[no-untyped-def]
     if len(node.input) < 3 or node.input[2] not in graph.weights or len(graph.readers[node.input[2]]) > 1:
         return False
     return not {node.name, graph.label(node)} & plan.keep_float

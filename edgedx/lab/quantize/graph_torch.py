@@ -19,7 +19,7 @@ from edgedx.core.errors import UnsupportedModel
 
 from .fake_quant import FakeQuantActivation, FakeQuantWeight
 from .onnx_graph import WEIGHTED, Graph, attributes
-from .qdq import PASSING, Plan, eight_bit_ranges, write_qdq
+from .qdq import PASSING, QuantizationPlan, eight_bit_ranges, write_qdq
 
 Watch = Callable[[str, Tensor], Tensor]
 """Called with label and output of each weighted node; what it returns takes the output's place."""
@@ -42,7 +42,7 @@ class GraphModule(nn.Module):
     ----------
     exported : bytes
         FP32 ONNX from `export_onnx`.
-    plan : Plan, optional
+    plan : QuantizationPlan, optional
         Quantizes as `write_qdq` would.
     extremes : mapping, optional
         Least and greatest value that calibration saw, by tensor; for ranges that follow the training.
@@ -58,7 +58,7 @@ class GraphModule(nn.Module):
     def __init__(
         self,
         exported: bytes,
-        plan: Plan | None = None,
+        plan: QuantizationPlan | None = None,
         *,
         extremes: Mapping[str, tuple[float, float]] | None = None,
         follow: int = 0,

@@ -22,11 +22,11 @@ from edgedx.lab.train.torch_runner import TorchRunner
 from .qat import train_aware
 from .qdq import Scheme
 from .sensitivity import exclude
-from .workbench import Candidate, Workbench, check_fused, noise_of
+from .workbench import QuantizedModel, Workbench, check_fused, noise_of
 
 
 @dataclass(frozen=True)
-class Budget:
+class NoiseBudget:
     """What must hold on val.
 
     Attributes
@@ -40,11 +40,11 @@ class Budget:
     auc: float
     noise: float
 
-    def holds(self, candidate: Candidate) -> bool:
+    def holds(self, candidate: QuantizedModel) -> bool:
         """Whether a candidate keeps to it."""
         return candidate.auc >= self.auc and candidate.noise <= self.noise
 
-    def missed(self, candidate: Candidate) -> str:
+    def missed(self, candidate: QuantizedModel) -> str:
         """By how much a candidate misses it, in words; empty where it holds."""
         said = []
         if candidate.auc < self.auc:
@@ -66,7 +66,7 @@ def make_int8(
     *,
     here: bool = True,
     head: ColumnHead | None = None,
-) -> tuple[Candidate, dict[str, Any]]:
+) -> tuple[QuantizedModel, dict[str, Any]]:
     """Quantize an exported student as its recipe says.
 
     Parameters
@@ -99,7 +99,7 @@ def make_int8(
     bench = Workbench(exported, recipe, train, val, scheme, here=here, told=told)
     guide = predict(TorchRunner(teacher.model), val, recipe.preprocess)
     guide_auc = auc_of_logits(recipe.task, guide, val.labels)
-    budget = Budget(max(bench.reference_auc, guide_auc) - recipe.gate.max_auc_drop, options.max_noise)
+    budget = NoiseBudget(max(bench.reference_auc, guide_auc) - recipe.gate.max_auc_drop, options.max_noise)
     tried = bench.calibrate(reduce_range)
     best = tried[0]
     record: dict[str, Any] = {
@@ -117,20 +117,20 @@ def make_int8(
     record["kept_in_float"] = sorted(best.plan.keep_float)
     trained = best.step == "training"
     # A trained network has weights of its own: noise against the FP32 student no longer tells rounding from learning.
-    missed = Budget(budget.auc, float("inf") if trained else budget.noise).missed(best)
+    missed = NoiseBudget(budget.auc, float("inf") if trained else budget.noise).missed(best)
     record |= {"chosen": best.describe() | {"step": best.step}, "missed": missed}
     return best, record | check_fused(best, val, recipe, scheme, here=here, told=told)
 
 
 def _train(
     bench: Workbench,
-    start: Candidate,
+    start: QuantizedModel,
     teacher: Checkpoint,
     guide: np.ndarray,
     train: Dataset,
     state: Path,
     head: ColumnHead | None,
-) -> tuple[Candidate, dict[str, Any]]:
+) -> tuple[QuantizedModel, dict[str, Any]]:
     """Train on, and keep it where it is nearer to the teacher without ranking val any worse."""
     try:
         trained, outcome = train_aware(bench, start, teacher, train, state, head)

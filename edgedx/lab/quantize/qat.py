@@ -16,17 +16,17 @@ from edgedx.lab.train.tasks import Classify, class_weights
 
 from .graph_torch import GraphModule
 from .onnx_graph import with_weights
-from .workbench import Candidate, Workbench
+from .workbench import QuantizedModel, Workbench
 
 
 def train_aware(
     bench: Workbench,
-    start: Candidate,
+    start: QuantizedModel,
     teacher: Checkpoint,
     train: Dataset,
     state: Path,
     head: ColumnHead | None = None,
-) -> tuple[Candidate, Outcome]:
+) -> tuple[QuantizedModel, Outcome]:
     """Train `start` on, with its layers, ranges and kept-float nodes, and write it again as it then is.
 
     Ranges follow the activations for the first half of the steps and stand still for the second.

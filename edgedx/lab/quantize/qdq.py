@@ -30,7 +30,7 @@ _SMALLEST = 1e-12
 
 
 @dataclass(frozen=True)
-class Plan:
+class QuantizationPlan:
     """How a network is to be quantized.
 
     Attributes
@@ -50,11 +50,11 @@ class Plan:
     reduced: bool = False
     keep_float: frozenset[str] = frozenset()
 
-    def keeping(self, more: Collection[str]) -> Plan:
+    def keeping(self, more: Collection[str]) -> QuantizationPlan:
         """The same with more nodes in float."""
         return replace(self, keep_float=self.keep_float | frozenset(more))
 
-    def with_ranges(self, ranges: Ranges) -> Plan:
+    def with_ranges(self, ranges: Ranges) -> QuantizationPlan:
         """The same with other ranges for some tensors."""
         return replace(self, ranges={**self.ranges, **ranges})
 
@@ -90,7 +90,7 @@ def weight_scales(weight: np.ndarray, axis: int, peak: int) -> np.ndarray:
     return np.maximum(np.abs(weight).max(axis=others) / np.float32(peak), np.float32(_SMALLEST)).astype(np.float32)
 
 
-def write_qdq(exported: bytes, plan: Plan, *, trainable: bool = False) -> bytes:
+def write_qdq(exported: bytes, plan: QuantizationPlan, *, trainable: bool = False) -> bytes:
     """Write the quantized graph.
 
     Parameters
@@ -104,7 +104,7 @@ def write_qdq(exported: bytes, plan: Plan, *, trainable: bool = False) -> bytes:
     return _Writer(Graph(exported), plan, trainable).write()
 
 
-def eight_bit_ranges(exported: bytes, plan: Plan) -> dict[str, tuple[float, float]]:
+def eight_bit_ranges(exported: bytes, plan: QuantizationPlan) -> dict[str, tuple[float, float]]:
     """Every tensor that `plan` makes 8-bit, with the range it gets."""
     writer = _Writer(Graph(exported), plan, trainable=True)
     writer.decide()
@@ -112,7 +112,7 @@ def eight_bit_ranges(exported: bytes, plan: Plan) -> dict[str, tuple[float, floa
 
 
 class _Writer:
-    def __init__(self, graph: Graph, plan: Plan, trainable: bool) -> None:
+    def __init__(self, graph: Graph, plan: QuantizationPlan, trainable: bool) -> None:
         self.graph, self.plan, self.trainable = graph, plan, trainable
         self.cpu = plan.scheme != "trt"
         self.pairs = trainable or not self.cpu  # weights as float with Q and DQ, instead of as integers with DQ

@@ -13,7 +13,7 @@ from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.train.predict import predict
 
 from .qdq import write_qdq
-from .workbench import Candidate, Workbench, noise_of
+from .workbench import QuantizedModel, Workbench, noise_of
 
 _IMAGES = 128  # of val, for one layer at a time; the set that is chosen is judged on all of val
 _SMALLEST_COST = 1e-3  # conversions around a layer cost something, however few products it has
@@ -50,7 +50,7 @@ def by_value(bargains: list[Bargain]) -> list[Bargain]:
     return sorted(worth, key=lambda bargain: -bargain.gain / max(bargain.cost, _SMALLEST_COST))
 
 
-def sensitivities(bench: Workbench, candidate: Candidate) -> list[Bargain]:
+def sensitivities(bench: Workbench, candidate: QuantizedModel) -> list[Bargain]:
     """Drop one at a time: each quantized layer of `candidate` back in float, all others as they are.
 
     Drop-one measures a layer among its neighbours' rounding, as it will run; a layer alone in 8 bits would be blamed
@@ -79,8 +79,8 @@ def sensitivities(bench: Workbench, candidate: Candidate) -> list[Bargain]:
 
 
 def exclude(
-    bench: Workbench, candidate: Candidate, holds: Callable[[Candidate], bool]
-) -> tuple[Candidate, dict[str, Any]]:
+    bench: Workbench, candidate: QuantizedModel, holds: Callable[[QuantizedModel], bool]
+) -> tuple[QuantizedModel, dict[str, Any]]:
     """Layers back to float, best bargains first, until `holds`, or until ``max_float_share`` is spent.
 
     Returns

@@ -20,11 +20,11 @@ from edgedx.lab.train.short_figures import auc_of_logits
 from .bias_correction import correct_biases
 from .calibrate import Observed, observe
 from .onnx_graph import Graph
-from .qdq import Plan, Scheme, write_qdq
+from .qdq import QuantizationPlan, Scheme, write_qdq
 
 
 @dataclass(frozen=True)
-class Candidate:
+class QuantizedModel:
     """One quantized model, with how far it is from FP32.
 
     Attributes
@@ -43,7 +43,7 @@ class Candidate:
 
     model: bytes
     base: bytes
-    plan: Plan
+    plan: QuantizationPlan
     calibrator: str
     logits: np.ndarray
     noise: float
@@ -107,15 +107,17 @@ class Workbench:
         stem = [node for node in weighted if node.op_type == "Conv"][: options.float_stem]
         return frozenset([*options.keep_float, *(self.graph.label(node) for node in [*stem, *last])])
 
-    def candidate(self, plan: Plan, calibrator: str, step: str, base: bytes | None = None) -> Candidate:
+    def candidate(
+        self, plan: QuantizationPlan, calibrator: str, step: str, base: bytes | None = None
+    ) -> QuantizedModel:
         """Write and judge."""
         model = write_qdq(base or self.exported, plan)
         logits = predict(OnnxRunner(model, fused=self.fused), self.val, self.recipe.preprocess) + self.told
         noise = noise_of(logits, self.reference)
         area = auc_of_logits(self.recipe.task, logits, self.val.labels)
-        return Candidate(model, base or self.exported, plan, calibrator, logits, noise, area, step)
+        return QuantizedModel(model, base or self.exported, plan, calibrator, logits, noise, area, step)
 
-    def calibrate(self, reduce_range: Iterable[bool]) -> list[Candidate]:
+    def calibrate(self, reduce_range: Iterable[bool]) -> list[QuantizedModel]:
         """One candidate for each calibrator and range of weights, best first."""
         options = self.recipe.quantize
         choices = list(product(options.calibrators, reduce_range))
@@ -123,12 +125,12 @@ class Workbench:
         with progress(f"calibrating {self.scheme}", len(choices)) as bar:
             for calibrator, reduced in choices:
                 ranges = self.observed.ranges(calibrator, options.percentile, symmetric=self.scheme == "trt")
-                plan = Plan(self.scheme, ranges, reduced, self.kept())
+                plan = QuantizationPlan(self.scheme, ranges, reduced, self.kept())
                 found.append(self.candidate(plan, calibrator, "calibration"))
                 bar.advance(1)
         return sorted(found, key=lambda candidate: candidate.noise)
 
-    def corrected(self, candidate: Candidate) -> tuple[Candidate, dict[str, Any]]:
+    def corrected(self, candidate: QuantizedModel) -> tuple[QuantizedModel, dict[str, Any]]:
         """The candidate with its biases corrected, if that brings it nearer to FP32; and what was found."""
         try:
             base = correct_biases(self.exported, candidate.plan, self.calibration, self.recipe.preprocess)
@@ -148,7 +150,7 @@ def noise_of(logits: np.ndarray, reference: np.ndarray) -> float:
 
 def quantize(
     exported: bytes, recipe: Recipe, train: Dataset, val: Dataset, scheme: Scheme, reduce_range: list[bool]
-) -> tuple[Candidate, list[dict[str, Any]]]:
+) -> tuple[QuantizedModel, list[dict[str, Any]]]:
     """Try each calibrator (and range), keep the one whose val logits are nearest to FP32.
 
     AUC on val cannot choose: it is close to 1 on many sets while logits already drift.
@@ -171,7 +173,7 @@ def quantize(
 
 
 def check_fused(
-    best: Candidate,
+    best: QuantizedModel,
     val: Dataset,
     recipe: Recipe,
     scheme: Scheme,

@@ -19,7 +19,7 @@ from .stage import RECORD, read_record
 
 
 @dataclass(frozen=True)
-class Variant:
+class CompiledVariant:
     """One ONNX file of the student, and what was measured of it on the workstation.
 
     Attributes
@@ -119,7 +119,7 @@ class DeviceBuild:
         return path if path is not None and path.is_file() else None
 
     @property
-    def variants(self) -> dict[str, Variant]:
+    def variants(self) -> dict[str, CompiledVariant]:
         """Variants by name.
 
         Raises
@@ -133,7 +133,7 @@ class DeviceBuild:
                 f"{path} is missing", next_step=f"edgedx compress RUN --device {self.profile} --overwrite"
             )
         return {
-            name: Variant(name, self.variants_folder / entry["file"], entry)
+            name: CompiledVariant(name, self.variants_folder / entry["file"], entry)
             for name, entry in read_json(path)["variants"].items()
         }
 
@@ -170,7 +170,7 @@ class DeviceBuild:
         write_json(self.variants_folder / RECORD, record)
 
     @property
-    def shipped(self) -> Variant:
+    def shipped(self) -> CompiledVariant:
         """The variant that ships."""
         return self.variants[str(self.choice["variant"])]
 

@@ -12,8 +12,7 @@ import numpy as np
 
 from edgedx._version import __version__
 from edgedx.core.bundle.doubt import Doubt
-from edgedx.core.bundle.manifest import Golden, Manifest, check_models, open_bundle, write_bundle
-from edgedx.core.bundle.manifest import Variant as BundleVariant
+from edgedx.core.bundle.manifest import Golden, Manifest, Variant, check_models, open_bundle, write_bundle
 from edgedx.core.errors import GateRefused, ProfileError, UsageError
 from edgedx.core.files import canonical_json, sha256_file
 from edgedx.core.image import Image
@@ -27,7 +26,7 @@ from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.data.prepare import open_data
 from edgedx.lab.judge.gate import Judge
-from edgedx.lab.run.device_build import DeviceBuild, Variant
+from edgedx.lab.run.device_build import CompiledVariant, DeviceBuild
 from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import Stage
 
@@ -120,7 +119,7 @@ def _bundle(
     golden, parts["golden.npz"] = _golden(recipe, data, models, variants)
     parts["recipe.json"] = canonical_json(recipe.model_dump(mode="json"))
     shipped_variants = {
-        name: BundleVariant(
+        name: Variant(
             file=one.path.name,
             precision=one.entry["precision"],
             scheme=one.entry["scheme"],
@@ -203,7 +202,7 @@ def _card_gaps(verdict: Verdict) -> list[str]:
 
 
 def _golden(
-    recipe: Recipe, data: Dataset, models: dict[str, bytes], variants: Mapping[str, Variant]
+    recipe: Recipe, data: Dataset, models: dict[str, bytes], variants: Mapping[str, CompiledVariant]
 ) -> tuple[Golden, bytes]:
     """Images near and far from the decision, as canvases, with the logits that every variant gave here."""
     val = data.subset("val")
@@ -235,7 +234,7 @@ def _feature_length(model: bytes, recipe: Recipe) -> int | None:
     return None if features is None else int(features.shape[1])
 
 
-def _baseline(recipe: Recipe, data: Dataset, variant: Variant) -> dict[str, list[float]]:
+def _baseline(recipe: Recipe, data: Dataset, variant: CompiledVariant) -> dict[str, list[float]]:
     """Deciles of scores and of mean brightness on val, which a device compares its days with."""
     val = data.subset("val")
     chance = probabilities(variant.logits("val")["val"], recipe.task.kind, variant.temperature)
@@ -261,7 +260,7 @@ def _flat(entry: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _warnings(
-    models: dict[str, bytes], variants: Mapping[str, Variant], profile: DeviceProfile, shipped: Shipped
+    models: dict[str, bytes], variants: Mapping[str, CompiledVariant], profile: DeviceProfile, shipped: Shipped
 ) -> list[str]:
     """What may not work on the device, as far as it can be known here."""
     built = {name: model for name, model in models.items() if variants[name].entry["purpose"] == "tensorrt"}
@@ -290,7 +289,7 @@ def _columns_told(columns: Sequence[FittedColumn]) -> str:
 
 def _model_card(
     recipe: Recipe,
-    variant: Variant,
+    variant: CompiledVariant,
     verdict: Verdict,
     profile: DeviceProfile,
     data: Dataset,

@@ -18,7 +18,7 @@ from edgedx.core.stats.ood import PASS_RATE, OodLimits, energy, fit_space, limit
 from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.device.runtime.runner import Output
 from edgedx.lab.data.dataset import Dataset
-from edgedx.lab.run.device_build import Variant
+from edgedx.lab.run.device_build import CompiledVariant
 
 MOST_IMAGES = 5000
 """Of train and of val each, drawn by the recipe's seed: a covariance of some hundred features needs no more."""
@@ -37,7 +37,7 @@ def fit_doubt(
     recipe: Recipe,
     data: Dataset,
     models: Mapping[str, bytes],
-    variants: Mapping[str, Variant],
+    variants: Mapping[str, CompiledVariant],
     temperature: float,
 ) -> Fitted:
     """Fit what every variant needs to doubt itself on a device.
@@ -49,7 +49,7 @@ def fit_doubt(
     ----------
     models : mapping of variant to ONNX
         As they ship; they are run by the runner that serves. TensorRT's are computed on the CPU, in float as written.
-    variants : mapping of name to Variant
+    variants : mapping of name to CompiledVariant
     temperature : float
         That the bundle will divide logits by.
     """
@@ -136,6 +136,6 @@ def _limits(
     return found, {file: packed}
 
 
-def _sets(recipe: Recipe, val: Dataset, variant: Variant, temperature: float) -> SetThresholds:
+def _sets(recipe: Recipe, val: Dataset, variant: CompiledVariant, temperature: float) -> SetThresholds:
     chances = probabilities(variant.logits("val")["val"], recipe.task.kind, temperature)
     return calibrate(recipe.task.classes, val.labels, chances)

@@ -20,7 +20,7 @@ from .tensorrt_operators import DLA, KNOWN, PARSERS, parser_of
 
 
 @dataclass(frozen=True)
-class Graph:
+class GraphFacts:
     """What a parser asks of an ONNX file.
 
     Attributes
@@ -38,19 +38,19 @@ class Graph:
     fp16_scales: bool
 
 
-def read_graph(model: bytes) -> Graph:
+def read_graph(model: bytes) -> GraphFacts:
     """Facts of an ONNX file."""
     graph = onnx.load_from_string(model)
     halves = {tensor.name for tensor in graph.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT16}
     names = Counter(f"{node.domain}::{node.op_type}" if node.domain else node.op_type for node in graph.graph.node)
-    return Graph(
+    return GraphFacts(
         opset=next((entry.version for entry in graph.opset_import if not entry.domain), 0),
         operators=dict(sorted(names.items())),
         fp16_scales=any(node.op_type == "QuantizeLinear" and node.input[1] in halves for node in graph.graph.node),
     )
 
 
-def check_graph(graph: Graph, tensorrt: str) -> list[str]:
+def check_graph(graph: GraphFacts, tensorrt: str) -> list[str]:
     """What a TensorRT version is not documented to take; empty where all is well.
 
     Parameters
@@ -96,6 +96,6 @@ def check_profile(models: Mapping[str, bytes], profile: DeviceProfile) -> list[s
     return warnings
 
 
-def off_dla(graph: Graph) -> dict[str, int]:
+def off_dla(graph: GraphFacts) -> dict[str, int]:
     """Operators that NVIDIA's table does not list as native on Orin's DLA, with their counts: they run on the GPU."""
     return {name: count for name, count in graph.operators.items() if name not in DLA}

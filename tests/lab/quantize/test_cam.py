@@ -17,7 +17,7 @@ from edgedx.device.runtime.run_onnx import OnnxRunner  # noqa: E402
 from edgedx.lab.quantize.calibrate import observe  # noqa: E402
 from edgedx.lab.quantize.cam import NoCam, add_cam, with_cam  # noqa: E402
 from edgedx.lab.quantize.onnx_graph import Graph  # noqa: E402
-from edgedx.lab.quantize.qdq import Plan, Scheme, write_qdq  # noqa: E402
+from edgedx.lab.quantize.qdq import QuantizationPlan, Scheme, write_qdq  # noqa: E402
 from edgedx.lab.quantize.to_fp16 import to_fp16  # noqa: E402
 from edgedx.lab.ship.engines import build_ahead  # noqa: E402
 
@@ -31,7 +31,9 @@ def quantized(model: bytes, scheme: Scheme) -> bytes:
     observed = observe(model, quantizing.images(), SPEC)
     ranges = observed.ranges("minmax", 99.99, symmetric=scheme == "trt")
     graph = Graph(model)
-    return write_qdq(model, Plan(scheme, ranges, keep_float=frozenset([graph.label(graph.maker["logits"])])))
+    return write_qdq(
+        model, QuantizationPlan(scheme, ranges, keep_float=frozenset([graph.label(graph.maker["logits"])]))
+    )
 
 
 def sums_up(model: bytes, *, fused: bool = True, batch: np.ndarray = BATCH) -> float:
@@ -111,7 +113,9 @@ def test_a_map_that_does_not_add_up_is_not_shipped() -> None:
     model = quantizing.residual()
     ranges = observe(model, quantizing.images(), SPEC).ranges("minmax", 99.99, symmetric=False) | {"g": (0.0, 900.0)}
     graph = Graph(model)
-    coarse = write_qdq(model, Plan("u8s8", ranges, keep_float=frozenset([graph.label(graph.maker["logits"])])))
+    coarse = write_qdq(
+        model, QuantizationPlan("u8s8", ranges, keep_float=frozenset([graph.label(graph.maker["logits"])]))
+    )
     with pytest.raises(NoCam, match="differ by"):
         add_cam(coarse, BATCH, precision="int8")
 

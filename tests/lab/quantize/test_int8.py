@@ -19,11 +19,11 @@ from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.quantize.bias_correction import correct_biases
 from edgedx.lab.quantize.calibrate import Histogram, Observed, observe
 from edgedx.lab.quantize.graph_torch import GraphModule
-from edgedx.lab.quantize.int8 import Budget, make_int8
+from edgedx.lab.quantize.int8 import NoiseBudget, make_int8
 from edgedx.lab.quantize.onnx_graph import Graph, with_weights
-from edgedx.lab.quantize.qdq import Plan
+from edgedx.lab.quantize.qdq import QuantizationPlan
 from edgedx.lab.quantize.sensitivity import Bargain, by_value, exclude, sensitivities
-from edgedx.lab.quantize.workbench import Candidate, Workbench, check_fused, noise_of, quantize
+from edgedx.lab.quantize.workbench import QuantizedModel, Workbench, check_fused, noise_of, quantize
 from edgedx.lab.run.card import ModelCard
 from edgedx.lab.train import checkpoint as checkpoints
 from edgedx.lab.train.checkpoint import Checkpoint
@@ -91,7 +91,7 @@ def test_the_calibrator_nearest_to_float_is_kept() -> None:
 def test_the_shift_of_each_layer_is_taken_out() -> None:
     model = quantizing.residual(seed=3)
     found = observe(model, TRAIN, quantizing.SPEC)
-    plan = Plan("trt", found.ranges("percentile", 97.0, symmetric=True))
+    plan = QuantizationPlan("trt", found.ranges("percentile", 97.0, symmetric=True))
     corrected = correct_biases(model, plan, TRAIN, quantizing.SPEC)
     images = torch.from_numpy(normalise(np.concatenate(list(TRAIN.batches(64))), quantizing.SPEC))
 
@@ -151,7 +151,7 @@ def test_steps_run_only_where_the_budget_is_missed(tmp_path: Path) -> None:
         broken(), quantizing.recipe(**more), teacher(), TRAIN, VAL, "trt", [False], tmp_path / "qat.safetensors"
     )
     best, record = run(max_noise=10.0)
-    budget = Budget(record["budget"]["val_auc"] - 1e-5, 10.0)
+    budget = NoiseBudget(record["budget"]["val_auc"] - 1e-5, 10.0)
     if budget.holds(best):
         assert "exclusion" not in record and "qat" not in record and not record["missed"]
     best, record = run(max_noise=1e-6, qat="never", max_float_share=0.0)
@@ -211,12 +211,12 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(tmp_path: Path
 
 def test_kernels_that_saturate_are_an_error_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     best, _ = quantize(quantizing.residual(), quantizing.recipe(), TRAIN, VAL, "u8s8", [True])
-    good = Candidate(**{**vars(best), "auc": 1.0})
+    good = QuantizedModel(**{**vars(best), "auc": 1.0})
     assert "val_auc_fused" in check_fused(good, VAL, quantizing.recipe(), "u8s8")
     simulated = predict(OnnxRunner(best.model, fused=False), VAL, quantizing.SPEC)
     monkeypatch.setattr("edgedx.lab.quantize.workbench.auc_of_logits", lambda *given: 0.95)
     with pytest.raises(GateRefused, match="avx512_vnni or avx_vnni") as refused:
-        check_fused(Candidate(**{**vars(best), "auc": 0.445}), VAL, quantizing.recipe(), "u8s8")
+        check_fused(QuantizedModel(**{**vars(best), "auc": 0.445}), VAL, quantizing.recipe(), "u8s8")
     assert "x86-avx2" in str(refused.value.next_step)
     assert "device proves" in str(check_fused(good, VAL, quantizing.recipe(), "u8s8", here=False)["kernels"])
     assert noise_of(simulated, simulated) == 0

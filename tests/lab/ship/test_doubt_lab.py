@@ -15,7 +15,7 @@ from edgedx.core.stats.ood import unpack_space
 from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.quantize.cam import add_cam
-from edgedx.lab.run.device_build import Variant
+from edgedx.lab.run.device_build import CompiledVariant
 from edgedx.lab.ship.doubt import Fitted, fit_doubt, told, without
 
 ENTRY = {"fused": True, "purpose": "cpu", "scheme": "float", "precision": "fp32"}
@@ -36,7 +36,7 @@ def fitted(folder: Path, data: Dataset, **entry: Any) -> tuple[Fitted, bytes]:
     (folder / "fp32").mkdir()
     np.savez(folder / "fp32" / "logits.npz", val=logits)
     models = {"fp32": model if not entry else quantizing.residual()}
-    variants = {"fp32": Variant("fp32", folder / "fp32.onnx", {**ENTRY, **entry})}
+    variants = {"fp32": CompiledVariant("fp32", folder / "fp32.onnx", {**ENTRY, **entry})}
     return fit_doubt(quantizing.recipe(), data, models, variants, 1.5), model
 
 

@@ -9,10 +9,10 @@ from onnx import helper
 from edgedx.core.settings.jetpack import JETPACKS, jetpack_support  # noqa: E402
 from edgedx.core.settings.profile import load_profile, load_profiles  # noqa: E402
 from edgedx.device.runtime.tensorrt_library import version_numbers  # noqa: E402
-from edgedx.lab.ship.preflight import Graph, check_graph, check_profile, off_dla, read_graph  # noqa: E402
+from edgedx.lab.ship.preflight import GraphFacts, check_graph, check_profile, off_dla, read_graph  # noqa: E402
 from edgedx.lab.ship.tensorrt_operators import DLA, KNOWN, PARSERS, parser_of  # noqa: E402
 
-FINE = Graph(18, {"Conv": 3, "Relu": 2, "Gemm": 1}, False)
+FINE = GraphFacts(18, {"Conv": 3, "Relu": 2, "Gemm": 1}, False)
 
 
 @pytest.mark.parametrize(
@@ -21,23 +21,23 @@ FINE = Graph(18, {"Conv": 3, "Relu": 2, "Gemm": 1}, False)
         (FINE, "10.3", []),
         (FINE, "10.16.2", []),
         (FINE, "8.6", ["opset 18"]),
-        (Graph(17, {"Conv": 1}, False), "8.5", []),
-        (Graph(17, {"LayerNormalization": 1}, False), "8.5", ["LayerNormalization is not supported"]),
-        (Graph(17, {"LayerNormalization": 1}, False), "8.6", []),
-        (Graph(21, {"Conv": 1}, False), "10.3", ["opset 21"]),
-        (Graph(21, {"Conv": 1}, False), "10.16.2", []),
-        (Graph(17, {"QuantizeLinear": 1}, True), "8.6", ["FP16 scales"]),
-        (Graph(19, {"QuantizeLinear": 1}, True), "10.3", []),
-        (Graph(18, {"DeformConv": 1}, False), "10.0", ["DeformConv is not supported"]),
-        (Graph(18, {"DeformConv": 1}, False), "10.3", []),
-        (Graph(20, {"Gelu": 1}, False), "10.3", ["Gelu is not supported"]),
-        (Graph(20, {"Gelu": 1}, False), "10.15", []),
-        (Graph(18, {"Invented": 1}, False), "10.3", ["in no table"]),
-        (Graph(18, {"com.microsoft::FusedConv": 1}, False), "10.3", ["another domain"]),
+        (GraphFacts(17, {"Conv": 1}, False), "8.5", []),
+        (GraphFacts(17, {"LayerNormalization": 1}, False), "8.5", ["LayerNormalization is not supported"]),
+        (GraphFacts(17, {"LayerNormalization": 1}, False), "8.6", []),
+        (GraphFacts(21, {"Conv": 1}, False), "10.3", ["opset 21"]),
+        (GraphFacts(21, {"Conv": 1}, False), "10.16.2", []),
+        (GraphFacts(17, {"QuantizeLinear": 1}, True), "8.6", ["FP16 scales"]),
+        (GraphFacts(19, {"QuantizeLinear": 1}, True), "10.3", []),
+        (GraphFacts(18, {"DeformConv": 1}, False), "10.0", ["DeformConv is not supported"]),
+        (GraphFacts(18, {"DeformConv": 1}, False), "10.3", []),
+        (GraphFacts(20, {"Gelu": 1}, False), "10.3", ["Gelu is not supported"]),
+        (GraphFacts(20, {"Gelu": 1}, False), "10.15", []),
+        (GraphFacts(18, {"Invented": 1}, False), "10.3", ["in no table"]),
+        (GraphFacts(18, {"com.microsoft::FusedConv": 1}, False), "10.3", ["another domain"]),
         (FINE, "8.4", ["older than 8.5"]),
     ],
 )
-def test_each_version_objects_to_what_its_table_says(graph: Graph, tensorrt: str, words: list[str]) -> None:
+def test_each_version_objects_to_what_its_table_says(graph: GraphFacts, tensorrt: str, words: list[str]) -> None:
     found = check_graph(graph, tensorrt)
     assert len(found) == len(words)
     for problem, word in zip(found, words, strict=True):
@@ -79,7 +79,7 @@ def test_the_tables_agree_with_themselves() -> None:
 
 def test_what_the_dla_leaves_to_the_gpu_is_counted() -> None:
     assert off_dla(FINE) == {}
-    assert off_dla(Graph(18, {"Conv": 3, "GlobalAveragePool": 1, "Flatten": 1}, False)) == {
+    assert off_dla(GraphFacts(18, {"Conv": 3, "GlobalAveragePool": 1, "Flatten": 1}, False)) == {
         "GlobalAveragePool": 1,
         "Flatten": 1,
     }
