@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from edgedx.core.settings.recipe import Recipe, Task
-from edgedx.core.stats.cases import probabilities
+from edgedx.core.stats.cases import probabilities, ranking_scores
 from edgedx.core.stats.metrics import (
     auc,
     bootstrap,
@@ -21,7 +21,12 @@ from edgedx.core.stats.points import OperatingPoint, threshold_of
 
 def auc_of_logits(task: Task, logits: np.ndarray, labels: np.ndarray) -> float:
     """AUC of a task from raw logits of shape (N, K). One logit alone does not rank cases; probabilities do."""
-    return auc(labels, probabilities(logits, task.kind, 1.0), task.kind, task.positive_index)
+    return auc(labels, _scores(task, logits, 1.0), task.kind, task.positive_index)
+
+
+def _scores(task: Task, logits: np.ndarray, temperature: float) -> np.ndarray:
+    """What ranks the images in every table and report too, of shape (N, K)."""
+    return ranking_scores(probabilities(logits, task.kind, temperature), task.kind)
 
 
 def operating_points(

@@ -54,8 +54,8 @@ def test_figures_of_single_labels_are_those_of_scikit_learn(task: str, classes: 
     for index, name in enumerate(classes):
         positive, called = np.array(truth) == name, np.array(said.decisions) == name
         one = found.classes[name]
-        assert one["auc_roc"].value == pytest.approx(sk.roc_auc_score(positive, chances[:, index]), **EXACT)
-        assert one["auc_pr"].value == pytest.approx(sk.average_precision_score(positive, chances[:, index]), **EXACT)
+        assert one["auc_roc"].value == pytest.approx(sk.roc_auc_score(positive, said.ranks[:, index]), **EXACT)
+        assert one["auc_pr"].value == pytest.approx(sk.average_precision_score(positive, said.ranks[:, index]), **EXACT)
         assert one["sensitivity"].value == pytest.approx(sk.recall_score(positive, called), **EXACT)
         assert one["specificity"].value == pytest.approx(sk.recall_score(~positive, ~called), **EXACT)
         assert one["precision"].value == pytest.approx(sk.precision_score(positive, called), **EXACT)

@@ -153,7 +153,7 @@ def answers(
     features: Features,
     parts: Mapping[str, Dataset],
     seed: int,
-) -> dict[str, NDArray[np.float64]]:
+) -> dict[str, Floats]:
     """Train one setting and return logits of shape (N, classes) for val and test, as a network would give them.
 
     Findings of a multilabel task are learned one by one, each from the images where it is known.
@@ -180,7 +180,7 @@ def _log_chances(
     val: NDArray[Any],
     seed: int,
     known: NDArray[np.bool_] | None = None,
-) -> dict[str, NDArray[np.float64]]:
+) -> dict[str, Floats]:
     """Log probabilities of shape (N, classes); of classes that were not there to be learned, next to none."""
     rows = _rows_for(method, train, seed)
     if len(np.unique(train[rows])) < 2:
@@ -202,7 +202,8 @@ def _log_chances(
     whole = {split: np.full((len(values), classes), _LEAST) for split, values in found.items()}
     for split, values in found.items():
         whole[split][:, model.classes_] = np.maximum(values, _LEAST)
-    return {split: np.log(values) for split, values in whole.items()}
+    # As precise as a network's: in float64 images that are alike differ in the last bit, another one on each processor.
+    return {split: np.log(values).astype(np.float32) for split, values in whole.items()}
 
 
 def _columns(values: NDArray[Any]) -> NDArray[Any]:
