@@ -10,8 +10,8 @@ from sklearn import metrics as sk
 
 from edgedx.core.stats.cases import Cases, answers_of
 from edgedx.core.stats.metrics import brier, expected_calibration_error, threshold_at_specificity
+from edgedx.core.stats.weighted import Ranked
 from edgedx.lab.judge.figures import figures_with_intervals
-from edgedx.lab.judge.ranks import Ranked
 
 EXACT = {"rel": 0, "abs": 1e-9}
 

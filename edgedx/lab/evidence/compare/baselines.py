@@ -26,6 +26,7 @@ from edgedx.core.progress import progress
 from edgedx.core.settings.recipe import Recipe
 from edgedx.core.stats.cases import answers_of_logits
 from edgedx.core.stats.metrics import fit_temperature
+from edgedx.core.table import null_for_nan
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.data.prepare import open_data
 from edgedx.lab.judge.evaluation_files import predictions_csv
@@ -126,7 +127,7 @@ def _train(
     for settings in GRIDS[one.method]:
         logits = answers(one.method, settings, task.kind, len(task.classes), features, parts, recipe.train.seed)
         area = auc_of_logits(task, logits["val"], val.labels)
-        tried.append({**settings, "val_auc": None if np.isnan(area) else area})
+        tried.append({**settings, "val_auc": null_for_nan(area)})
         if best is None or area > best[0]:
             best = (area, settings, logits)
     assert best is not None

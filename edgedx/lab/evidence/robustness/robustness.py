@@ -25,6 +25,7 @@ from edgedx.core.stats.conformal import ALPHA, SetThresholds, calibrate, coverag
 from edgedx.core.stats.metrics import Interval, roc_auc
 from edgedx.core.stats.ood import energy, fit_space
 from edgedx.core.stats.paired import compare, figures_of
+from edgedx.core.table import null_for_nan
 from edgedx.device.runtime.runner import Output
 from edgedx.lab.data.dataset import Dataset, load_dataset
 from edgedx.lab.judge.subject import Subject
@@ -196,7 +197,7 @@ class _Judge:
         if sets is not None:
             least = np.array([sets.least[name] for name in self.subject.classes])
             covered = coverage(sets, self.subject.classes, self.cases.labels, answers.chances)
-            figures["covered"] = {name: None if np.isnan(share) else share for name, share in covered.items()}
+            figures["covered"] = {name: null_for_nan(share) for name, share in covered.items()}
             figures["set_size"] = float((answers.chances >= least).sum(axis=1).mean())
         return Heard(output, answers, figures)
 
