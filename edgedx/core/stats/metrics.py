@@ -161,6 +161,23 @@ class Interval:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
+def log_loss(logits: ArrayLike, labels: ArrayLike, task: str) -> float:
+    """Mean negative log likelihood of the labels; of a multilabel task over all labels that are known.
+
+    Parameters
+    ----------
+    logits : array of shape (N, K)
+    labels : array of shape (N,) of class indices, or (N, K) of 0/1/NaN for multilabel
+    """
+    values, truth = np.asarray(logits, np.float64), np.asarray(labels)
+    if task == "multilabel":
+        known = ~np.isnan(truth.astype(np.float64))
+        return float((np.logaddexp(0, values) - np.where(known, truth, 0) * values)[known].mean())
+    peak = values.max(axis=1)
+    log_sum = peak + np.log(np.exp(values - peak[:, None]).sum(axis=1))
+    return float((log_sum - values[np.arange(len(truth)), truth.astype(int)]).mean())
+
+
 def fit_temperature(logits: ArrayLike, labels: ArrayLike, task: str) -> float:
     """Temperature that minimises the negative log likelihood (Guo et al. 2017), by golden-section search.
 
@@ -174,16 +191,10 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike, task: str) -> float:
     float
         Between 0.05 and 20.
     """
-    values, truth = np.asarray(logits, np.float64), np.asarray(labels)
+    values = np.asarray(logits, np.float64)
 
     def loss(log_temperature: float) -> float:
-        scaled = values / np.exp(log_temperature)
-        if task == "multilabel":
-            known = ~np.isnan(truth.astype(np.float64))
-            return float((np.logaddexp(0, scaled) - np.where(known, truth, 0) * scaled)[known].mean())
-        peak = scaled.max(axis=1)
-        log_sum = peak + np.log(np.exp(scaled - peak[:, None]).sum(axis=1))
-        return float((log_sum - scaled[np.arange(len(truth)), truth.astype(int)]).mean())
+        return log_loss(values / np.exp(log_temperature), labels, task)
 
     low, high, ratio = np.log(0.05), np.log(20.0), (np.sqrt(5.0) - 1) / 2
     for _ in range(60):

@@ -285,7 +285,7 @@ def test_all_of_it_says_what_is_shown_and_what_is_not() -> None:
     assert {line["method"] for line in told["curves"]} == {"lime", CONTROL} and told["sanity"] == []
     gains = {line["method"]: line["insertion_gain"] for line in told["curves"]}
     assert gains["lime"]["low"] > 0 and gains[CONTROL] is None
-    assert "more than toy (1) on another image" in sentences(found)[0]
+    assert "more than toy (1) does on another image" in sentences(found)[0]
     with pytest.raises(UsageError, match="no map can be made"):
         explain([model], images, ["ig"])
     with pytest.raises(UsageError, match="no class 'c7'"):
