@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -29,7 +30,6 @@ class Parts:
 
     def __init__(self, folder: Path | None, about: Mapping[str, Any]) -> None:
         self.folder = None if folder is None else folder / FOLDER
-        self.reused = 0
         if self.folder is None:
             return
         fingerprint = sha256_bytes(canonical_json(about))
@@ -45,10 +45,8 @@ class Parts:
         path = self.folder / f"{sha256_bytes(name.encode())[:24]}.npz"
         try:
             with np.load(path, allow_pickle=False) as archive:
-                kept = {key: archive[key] for key in archive.files}
-            self.reused += 1
-            return kept
-        except (OSError, ValueError, EOFError, KeyError):
+                return {key: archive[key] for key in archive.files}
+        except (OSError, ValueError, EOFError, KeyError, BadZipFile):
             pass
         made = compute()
         with atomic_write(path) as stream:

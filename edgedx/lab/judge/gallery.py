@@ -95,17 +95,17 @@ def _caption(cases: Cases, answers: Answers, row: int) -> str:
             number,
             f"truth: {_cut(truth)}",
             f"predicted: {_cut(decision)}",
-            f"p({_cut(cases.positive)}) = {chance:.2f}{_limit(answers, cases.positive)}",
+            f"p({_cut(cases.positive, 10)}) = {chance:.2f}{_limit(answers, cases.positive)}",
         ]
     )
 
 
 def _limit(answers: Answers, name: str) -> str:
-    return f", from {answers.thresholds[name]:.2f}" if name in answers.thresholds else ""
+    return f" (threshold {answers.thresholds[name]:.2f})" if name in answers.thresholds else ""
 
 
 def _wrong_findings(cases: Cases, answers: Answers, row: int) -> list[str]:
-    """Findings decided wrongly, worst first: ``missed effusion: p = 0.10, from 0.30``."""
+    """Findings decided wrongly, worst first: ``missed effusion: p = 0.10 (threshold 0.30)``."""
     called = set(answers.decisions[row].split("|"))
     wrong = []
     for name, chance, value in zip(cases.classes, answers.chances[row], cases.labels[row], strict=True):

@@ -8,6 +8,7 @@ from typing import Any
 
 from edgedx.core.files import atomic_write
 
+_MARKERS = ("o", "s", "^", "D")
 INK, GRID = "#22303c", "#d9dfe4"
 COLOURS = ("#0b6e99", "#c8553d", "#5b8c5a", "#8a6fb0", "#c99a2e", "#4f6d7a")
 
@@ -63,7 +64,7 @@ def history_figure(history: Sequence[Mapping[str, Any]], title: str) -> Any:
         for start, _ in starts[1:]:
             axis.axvline(start, color=INK, linewidth=0.6, linestyle=":")
     for start, name in starts if len(starts) > 1 else ():
-        lower.annotate(name, (start, 0.0), xycoords=("data", "axes fraction"), xytext=(3, 3), fontsize=7,
+        lower.annotate(name, (start, 1.0), xycoords=("data", "axes fraction"), xytext=(3, -8), fontsize=7,
                        textcoords="offset points", color=INK)  # fmt: skip
     upper.set_title(title, fontsize=9.5)
     upper.tick_params(labelbottom=False)
@@ -84,43 +85,33 @@ def pareto(rows: Sequence[dict[str, Any]], path: Path, title: str) -> None:
     rows : sequence of dict
         ``name``, ``p50_ms``, ``megabytes`` and ``auc`` (dict of value, low, high, or None where it was not measured).
     """
-    figure, (axis,) = new_figure(7, 4.2)
+    figure, (axis,) = new_figure(7, 3.9 + 0.2 * len(rows))
     times = [row["p50_ms"] for row in rows]
-    # Room for the labels: each goes to the side where it stays inside.
     low, high = min(times) / 1.6, max(times) * 1.6
     axis.set_xscale("log")
     axis.set_xlim(low, high)
     _plain_ticks(axis, low, high)
-    for index, row in enumerate(rows):
-        colour = COLOURS[index % len(COLOURS)]
-        left = row["p50_ms"] > (low * high) ** 0.5
+    for index, row in enumerate(sorted(rows, key=lambda row: float(row["p50_ms"]))):
+        colour, marker = COLOURS[index % len(COLOURS)], _MARKERS[index // len(COLOURS) % len(_MARKERS)]
+        # Names stand in a list below: beside the points they would cover one another.
+        label = f"{row['name']}: {row['p50_ms']:.2f} ms, {row['megabytes']:.1f} MB"
         if row.get("auc"):
             value = row["auc"]["value"]
             bottom, top = (value if row["auc"][end] is None else row["auc"][end] for end in ("low", "high"))
             axis.errorbar(row["p50_ms"], value, [[value - bottom], [top - value]], color=colour, capsize=3, linewidth=1)
-            axis.scatter(row["p50_ms"], value, s=30 + 12 * row["megabytes"], color=colour, zorder=3, alpha=0.85)
-            side: dict[str, Any] = {"xytext": (-7 if left else 7, 5 - 22 * (_above(rows, index) % 2))}
+            axis.scatter(row["p50_ms"], value, s=30 + 12 * min(row["megabytes"], 30), color=colour, marker=marker,
+                         zorder=3, alpha=0.85, label=label)  # fmt: skip
         else:  # only its latency is known: a line, so that nobody reads an accuracy off it
-            value = 0.93 - 0.12 * (index % 4)
-            axis.axvline(row["p50_ms"], color=colour, linewidth=1, linestyle="--")
-            side = {"xytext": (-6 if left else 6, 0), "xycoords": ("data", "axes fraction")}
-        label = f"{row['name']}\n{row['p50_ms']:.2f} ms, {row['megabytes']:.1f} MB"
-        axis.annotate(label, (row["p50_ms"], value), textcoords="offset points", fontsize=7.5, color=colour,
-                      ha="right" if left else "left", **side)  # fmt: skip
+            axis.axvline(row["p50_ms"], color=colour, linewidth=1, linestyle="--", label=label)
     axis.margins(y=0.15)
     axis.set(xlabel="latency P50, ms (logarithmic)", ylabel="AUC on test, 95 % interval")
     axis.set_title(title, fontsize=8.5)
+    legend = figure.legend(loc="outside lower center", fontsize=7.5, frameon=False, title="fastest first",
+                           title_fontsize=7.5, alignment="left")  # fmt: skip
+    for handle in legend.legend_handles:
+        if hasattr(handle, "set_sizes"):
+            handle.set_sizes([30])
     save_figure(figure, path)
-
-
-def _above(rows: Sequence[dict[str, Any]], index: int) -> int:
-    """How many rows before this one lie so near that their labels would cross."""
-    here = rows[index]
-    return sum(
-        bool(row.get("auc")) and 0.6 < row["p50_ms"] / here["p50_ms"] < 1.6
-        and abs(row["auc"]["value"] - here["auc"]["value"]) < 0.02
-        for row in rows[:index]
-    )  # fmt: skip
 
 
 def _plain_ticks(axis: Any, low: float, high: float) -> None:

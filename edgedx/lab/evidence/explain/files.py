@@ -182,8 +182,8 @@ def notes(found: Explanation) -> list[str]:
     for (name, method), maps in found.maps.items():
         if empty := sum(is_empty(one) for one in maps):
             texts.append(
-                f"{name}, {METHODS[method].title}: {empty} of {len(maps)} maps are empty, nothing in them speaks for the "
-                "class"
+                f"{name}, {METHODS[method].title}: {empty} of {len(maps)} maps are empty, nothing in them speaks for "
+                "the class"
             )
     if any(subject.columns for subject in found.subjects):
         texts.append("what models get beside the image (columns) counted as absent: maps are of the image alone")

@@ -161,11 +161,11 @@ def _explain(report: dict[str, Any], folder: Path) -> Evidence:
     checked = report.get("sanity", [])
     passed = sum(one["passes"] for one in checked)
     if checked:
-        text = (
-            f"{passed} of {len(checked)} kinds of heat map depend on what the model learned; the others show nothing."
+        text = f"{passed} of {len(checked)} kinds of heat map depend on what was learned; the others show nothing."
+        whole = passed == len(checked)
+        headline = Headline(
+            "All kinds of heat map depend on what the model learned." if whole else text, "good" if whole else "bad"
         )
-        headline = Headline(text if passed < len(checked) else "All kinds of heat map depend on what the model learned.",
-                            "good" if passed == len(checked) else "bad")  # fmt: skip
     else:
         headline = Headline("No check by random weights was made: heat maps may show the image and not the model.")
     pictures = [(folder / one["file"], one["caption"], one["kind"]) for one in report["pictures"]]
