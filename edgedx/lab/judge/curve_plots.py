@@ -232,5 +232,5 @@ def subgroup_figure(models: Mapping[str, Sequence[Subgroup]], kind: str = "auc_r
     word = {"auc_roc": "AUC"}.get(kind, kind)
     axis.set(xlabel=f"{word}, 95 % interval", title="By subgroup (images)")
     if len(models) > 1:
-        axis.legend(fontsize=7.5, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=len(models))
+        figure.legend(fontsize=7.5, frameon=False, loc="outside lower center", ncols=len(models))
     return figure

@@ -24,7 +24,7 @@ from .curves import Curves, curves, random_maps
 from .cut import STAGES
 from .fidelity import CHANCE, alike, means
 from .images import Chosen
-from .methods import NoMap, heat_maps, require
+from .methods import NoMap, heat_maps, places_of, require
 from .models import Explainable, classes_to_explain, opened
 from .sanity import DRAWS, Sanity, check
 
@@ -43,6 +43,8 @@ class Explanation:
     Attributes
     ----------
     maps : dict of (model, method) to ndarray of shape (N, H, W)
+    grids : dict of (model, method) to (int, int)
+        Rows and columns of maps that are coarser than the image.
     missing : dict of (model, method) to reason
     alike : dict of (model, method) to dict of str to ndarray of shape (N,)
         Of all models but the first, against the first.
@@ -63,6 +65,7 @@ class Explanation:
     seed: int
     resamples: int
     maps: dict[Key, np.ndarray] = field(default_factory=dict)
+    grids: dict[Key, tuple[int, int]] = field(default_factory=dict)
     missing: dict[Key, str] = field(default_factory=dict)
     alike: dict[Key, dict[str, np.ndarray]] = field(default_factory=dict)
     others: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
@@ -207,6 +210,9 @@ def _maps(found: Explanation, models: Sequence[Explainable], parts: Parts, advan
                 )  # fmt: skip
             except NoMap as error:
                 found.missing[key] = str(error)
+                continue
+            if (grid := places_of(model, method, found.images.canvases)) is not None:
+                found.grids[key] = grid
     if not found.maps:
         raise UsageError(
             f"no map can be made: {next(iter(found.missing.values()))}",

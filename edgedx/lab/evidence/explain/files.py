@@ -166,8 +166,7 @@ def _sanity(found: Explanation) -> list[str]:
 def notes(found: Explanation) -> list[str]:
     """What to know before reading the figures."""
     texts = ["A heat map shows where an answer comes from, not whether it is right or why."]
-    coarse = {name: places for name, places in zip(found.names, found.places, strict=True)
-              if places is not None and places != (1, 1) and max(places) <= _COARSE}  # fmt: skip
+    coarse = {name: places for (name, _), places in found.grids.items() if max(places) <= _COARSE}
     for places in sorted(set(coarse.values())):
         which = " and ".join(name for name in coarse if coarse[name] == places)
         drawn = ", and is drawn as these squares" if is_coarse(places) else ""

@@ -135,6 +135,16 @@ def _enlarged(one: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return cv2.resize(one.astype(np.float32), shape[::-1], interpolation=how)
 
 
+def places_of(model: Explainable, method: str, canvases: Canvas) -> tuple[int, int] | None:
+    """Rows and columns that a method's maps of a model have; None where they are as fine as the image."""
+    if method not in ON_LAST_MAP:
+        return None
+    if model.cut is not None:
+        return (int(model.cut.places[0]), int(model.cut.places[1]))
+    maps = model.subject.maps(canvases[:1]) if model.subject.maps is not None else None
+    return None if maps is None else (maps.shape[2], maps.shape[3])
+
+
 def is_coarse(shape: Sequence[int]) -> bool:
     """Whether a map of so many rows and columns is too coarse to be drawn smooth."""
     return min(shape) < COARSE
@@ -163,7 +173,13 @@ def _gradcam(model: Explainable, canvases: Canvas, classes: np.ndarray) -> np.nd
 def _gradcam_plus_plus(model: Explainable, canvases: Canvas, classes: np.ndarray) -> np.ndarray:
     from pytorch_grad_cam import GradCAMPlusPlus
 
-    method = GradCAMPlusPlus(model.cut, [model.cut.maps])
+    class Unscaled(GradCAMPlusPlus):  # type: ignore[misc]
+        """Maps as they are: enlarged by the library they would be smooth, however few places they have."""
+
+        def get_target_width_height(self, input_tensor: Any) -> None:
+            return None
+
+    method = Unscaled(model.cut, [model.cut.maps])
     try:
         return np.asarray(method(_tensor(model, canvases), [_Margin(int(one)) for one in classes]))
     finally:  # as its context manager does, which would swallow an IndexError

@@ -15,7 +15,7 @@ from edgedx.lab.run.plots import COLOURS, GRID, INK, new_figure, save_figure
 
 from .curves import FRACTIONS
 from .fidelity import CHANCE
-from .methods import METHODS, ON_LAST_MAP, is_coarse
+from .methods import METHODS, is_coarse
 
 if TYPE_CHECKING:
     from .explain import Explanation, Key
@@ -95,13 +95,13 @@ def side_by_side(found: Explanation, index: int) -> Any:
                 axis.set_ylabel(f"{name}\n{words}", fontsize=7, color=INK)
                 axis.imshow(picture, cmap="gray" if picture.ndim == 2 else None, vmin=0, vmax=1)
             else:
-                _map(axis, picture, found, (name, method), row, index)
+                _map(axis, picture, found, (name, method), index)
     figure.suptitle(f"{_caption(found, index)}; {NOT_FOR_DIAGNOSIS}", fontsize=8.5, color=INK)
     _scale(figure)
     return figure
 
 
-def _map(axis: Any, picture: np.ndarray, found: Explanation, key: Key, row: int, index: int) -> None:
+def _map(axis: Any, picture: np.ndarray, found: Explanation, key: Key, index: int) -> None:
     """One map over the image, or why there is none."""
     maps = found.maps.get(key)
     if maps is None:
@@ -120,9 +120,9 @@ def _map(axis: Any, picture: np.ndarray, found: Explanation, key: Key, row: int,
     strongest = max(float(np.percentile(maps[index], 99.5)), 1e-12)
     shown = np.clip(maps[index] / strongest, 0, 1)
     axis.imshow(shown, cmap="inferno", alpha=_opacity(shown), vmin=0, vmax=1, interpolation="nearest")
-    places = found.places[row]
-    if key[1] in ON_LAST_MAP and places is not None and is_coarse(places):
-        axis.set_xlabel(f"{places[0]} x {places[1]} places", fontsize=7, color=INK)
+    if key in found.grids and is_coarse(found.grids[key]):
+        rows, columns = found.grids[key]
+        axis.set_xlabel(f"{rows} x {columns} places", fontsize=7, color=INK)
 
 
 def _scale(figure: Any) -> None:

@@ -92,8 +92,12 @@ def _environment() -> Environment:
 
 
 def _pictures(one: Evidence, images: bool) -> list[Picture]:
-    shown = [*one.pictures, *(one.patients if images else ())]
-    return [Picture(_address("png", path.read_bytes()), caption, caption) for path, caption in shown if path.is_file()]
+    """Pictures of patients carry their caption themselves."""
+    shown = [(path, text, text) for path, text in one.pictures]
+    shown += [(path, text, "") for path, text in one.patients if images]
+    return [
+        Picture(_address("png", path.read_bytes()), text, caption) for path, text, caption in shown if path.is_file()
+    ]
 
 
 def _plots(found: Collected) -> dict[str, list[Picture]]:

@@ -104,7 +104,9 @@ def gate_sentence(found: Collected) -> str:
     passed = "passed" if verdict["passed"] else "did NOT pass"
     ran = str(verdict.get("ran", ""))
     who = "It" if not ran or f"variant {found.shipped.name}," in ran else f"What was judged then ({ran})"
-    return f"{who} {passed} the gate on {verdict['split']}: {verdict['sentence']}."
+    first, *more = str(verdict["sentence"]).split("; ")
+    rest = f" ({len(more)} more under The gate)" if more else ""
+    return f"{who} {passed} the gate on {verdict['split']}: {first}{rest}."
 
 
 def _size_words(teacher: Judged, best: Judged) -> str:
@@ -204,8 +206,11 @@ def exclusions(found: Collected) -> list[str]:
 
 
 def not_judged(found: Collected) -> list[str]:
-    """Subgroups that are too small."""
-    return [f"{name}: not judged, {why}" for name, why in found.shipped.parts.not_judged]
+    """Subgroups that are too small, by reason."""
+    by_reason: dict[str, list[str]] = {}
+    for name, why in found.shipped.parts.not_judged:
+        by_reason.setdefault(why, []).append(name)
+    return [f"Not judged ({why}): {', '.join(names)}" for why, names in by_reason.items()]
 
 
 def card(found: Collected) -> Iterator[tuple[str, list[str]]]:
@@ -282,7 +287,8 @@ def _threshold_words(model: Judged) -> str:
     values = list(model.answers.thresholds.values())
     if not values:
         return "likeliest class"
-    return f"{values[0]:.3f} ({model.answers.point})" if len(values) == 1 else model.answers.point
+    point = model.answers.point.capitalize()
+    return f"{values[0]:.3f} ({point})" if len(values) == 1 else point
 
 
 def accepted(accept: Accept) -> list[str]:
