@@ -22,14 +22,15 @@ import numpy as np
 
 from edgedx.core.files import sha256_file, write_json
 from edgedx.core.settings.recipe import Recipe, load_recipe
-from edgedx.core.stats.metrics import bootstrap
+from edgedx.core.stats.resample import Draws, draw
+from edgedx.core.stats.weighted import mean_of
 from edgedx.lab.compress.control import calibrated
 from edgedx.lab.compress.student import make_student
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.data.prepare import open_data
 from edgedx.lab.run.stage import machine, versions
 from edgedx.lab.train.checkpoint import Checkpoint, load_checkpoint
-from edgedx.lab.train.short_figures import auc_of_logits
+from edgedx.lab.train.short_figures import area_of_logits, auc_of_logits
 
 ARMS = {
     "kd": ["student.method=kd", "student.feature=none"],
@@ -83,23 +84,18 @@ def judge(recipe: Recipe, part: Dataset, split: str, seeds: list[dict[str, Any]]
         if arm != LABELS:
             pairs = list(zip(logits[arm], logits[LABELS], strict=True))
             found[arm]["gain_by_seed"] = [own - other for own, other in zip(areas, found[LABELS]["auc"], strict=True)]
-            found[arm]["gain"] = bootstrap(
-                lambda rows, pairs=pairs: _mean_gain(recipe, part, pairs, rows), part.patients
-            )  # type: ignore[misc]
-            found[arm]["gain"] = found[arm]["gain"].to_dict()
+            found[arm]["gain"] = _mean_gain(recipe, part, pairs).interval().to_dict()
     return found
 
 
-def _mean_gain(recipe: Recipe, part: Dataset, pairs: list[tuple[np.ndarray, np.ndarray]], rows: np.ndarray) -> float:
-    labels = part.labels[rows]
-    return float(
-        np.mean(
-            [
-                auc_of_logits(recipe.task, one[rows], labels) - auc_of_logits(recipe.task, other[rows], labels)
-                for one, other in pairs
-            ]
-        )
-    )
+def _mean_gain(recipe: Recipe, part: Dataset, pairs: list[tuple[np.ndarray, np.ndarray]]) -> Draws:
+    """Mean AUC of all seeds less that of their counterparts, on the same resamples of patients."""
+    arms = {
+        name: mean_of([area_of_logits(recipe.task, logits, part.labels) for logits in arm])
+        for name, arm in zip(("one", "other"), zip(*pairs, strict=True), strict=True)
+    }
+    draws = draw(arms, part.patients)
+    return draws["one"].minus(draws["other"])
 
 
 def main() -> None:

@@ -51,12 +51,12 @@ def report_of(run: Path) -> dict[str, float]:
     """Seconds and bytes of a run's report."""
     from edgedx.lab.evidence.report.collect import collect
     from edgedx.lab.evidence.report.files import write_report
-    from edgedx.lab.evidence.report.sections import find_extras
+    from edgedx.lab.evidence.report.sections import find_evidence
 
     with tempfile.TemporaryDirectory() as folder:
         path, begun = Path(folder) / "report.html", time.perf_counter()
         found = collect(load_recipe(str(run / "recipe.yaml"), []), run)
-        write_report(found, path, extras=find_extras(run))
+        write_report(found, path, evidence=find_evidence(run))
         return {"seconds": time.perf_counter() - begun, "bytes": path.stat().st_size}
 
 

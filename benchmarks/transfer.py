@@ -26,8 +26,8 @@ from typing import Any
 
 from edgedx.core.files import write_json
 from edgedx.lab.evidence.compare.compare import compare as significance_of
+from edgedx.lab.evidence.compare.files import report_of
 from edgedx.lab.evidence.compare.lineup import line_up
-from edgedx.lab.evidence.compare.words import as_json
 from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import machine
 
@@ -58,7 +58,7 @@ def _test_auc(run: Path) -> float:
 def significance(runs: list[Path]) -> dict[str, Any]:
     """DeLong and McNemar of the first run's teacher against those of the others."""
     found = significance_of(line_up([run / "teacher" for run in runs]), baseline=str(runs[0] / "teacher"))
-    return {key: value for key, value in as_json(found).items() if key in ("sentences", "pairs")}  # no paths
+    return {key: value for key, value in report_of(found).items() if key in ("sentences", "pairs")}  # no paths
 
 
 def main() -> None:

@@ -44,9 +44,8 @@ def compare(
     """
     from edgedx.core.errors import UsageError
     from edgedx.lab.evidence.compare.compare import compare as work
-    from edgedx.lab.evidence.compare.files import write_comparison
+    from edgedx.lab.evidence.compare.files import report_of, write_comparison
     from edgedx.lab.evidence.compare.lineup import line_up
-    from edgedx.lab.evidence.compare.words import as_json
 
     if split not in ("train", "val", "test"):
         raise UsageError(f"--split {split}: no such split", next_step="test, val or train")
@@ -54,7 +53,7 @@ def compare(
     found = work(lineup, baseline=baseline, resamples=resamples)
     written = write_comparison(found, out)
     if json:
-        print_json({**as_json(found), "written": [str(path) for path in written]})
+        print_json({**report_of(found), "written": [str(path) for path in written]})
         return
     print_comparison(found)
     typer.echo(f"written   {out}: {', '.join(path.name for path in written)}")

@@ -52,10 +52,12 @@ def explain(
     Methods: gradcam and gradcam++ (checkpoints), ig (integrated gradients, checkpoints), lime (every model), cam (exact
     class activation maps, where the head is pooling and one layer). A method that a model cannot be asked by is n/a,
     with the reason. Figures: rank correlation and shared top tenth against the first model, deletion and insertion
-    against a random order, and what is left of the maps with random weights (docs/explain.md). Not for diagnosis.
+    against a random order, and what is left of the maps with random weights (docs/explain.md). Stopped, the same
+    command goes on where it was. Not for diagnosis.
     """
     from edgedx.core.errors import UsageError
     from edgedx.lab.evidence.explain.explain import explain as make
+    from edgedx.lab.evidence.explain.explain import parts_of
     from edgedx.lab.evidence.explain.files import to_dict, write_explanation
     from edgedx.lab.evidence.explain.images import of_files, of_split
     from edgedx.lab.evidence.explain.subjects import open_models
@@ -68,9 +70,11 @@ def explain(
     if of is not None and of not in first.classes:
         raise UsageError(f"--class {of}: no such class", next_step=f"the classes are {', '.join(first.classes)}")
     shown = of_files(first, images, count, seed) if images is not None else of_split(first, split, count, seed)
-    found = make(subjects, shown, chosen, wanted=of, device=device, seed=seed, resamples=resamples)
     folder = out or (first.run.path if first.run else Path()) / "explain"
+    parts = parts_of(folder, subjects, shown, wanted=of, seed=seed, device=device)
+    found = make(subjects, shown, chosen, wanted=of, device=device, seed=seed, resamples=resamples, parts=parts)
     written = write_explanation(found, folder, pictures=pictures)
+    parts.finish()
     if json:
         drawn = [path for path in written if path.suffix == ".png"]
         print_json({**to_dict(found, []), "pictures": [str(path) for path in drawn], "folder": str(folder)})

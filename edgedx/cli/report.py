@@ -37,7 +37,7 @@ def report(
     from edgedx.core.errors import UsageError
     from edgedx.lab.evidence.report.collect import collect
     from edgedx.lab.evidence.report.files import write_report
-    from edgedx.lab.evidence.report.sections import find_extras
+    from edgedx.lab.evidence.report.sections import find_evidence
     from edgedx.lab.evidence.report.words import summary
 
     if split not in ("test", "val"):
@@ -45,8 +45,8 @@ def report(
     run = run_of(run)
     recipe = run_recipe(run, [])
     found = collect(recipe, run, split=split, resamples=resamples)
-    extras = find_extras(run, with_ or [])
-    written = write_report(found, out or run / "report.html", images=images, extras=extras)
+    evidence = find_evidence(run, with_ or [])
+    written = write_report(found, out or run / "report.html", images=images, evidence=evidence)
     if json:
         print_json({**found.to_dict(), "written": [str(path) for path in written]})
         return

@@ -29,10 +29,12 @@ def robustness(
 
     Noise, blur, exposure, JPEG and rotation at five strengths; conformal sets by class; and how well energy,
     Mahalanobis distance and nearest neighbours tell the foreign sets of the recipe (near and far) from the own images.
+    Stopped, the same command goes on where it was.
     """
     from edgedx.core.errors import UsageError
     from edgedx.lab.evidence.explain.subjects import open_models
     from edgedx.lab.evidence.robustness.files import write_robustness
+    from edgedx.lab.evidence.robustness.robustness import finished
     from edgedx.lab.evidence.robustness.robustness import robustness as judge
 
     if split not in ("test", "val"):
@@ -40,9 +42,10 @@ def robustness(
     subjects = open_models(models, run=run, threads=threads, device=device)
     if len(models) == 1 and len(subjects) > 2:
         subjects = [subjects[0], subjects[-1]]  # teacher and what ships; the student in float lies between them
-    found = judge(subjects, split=split, seed=seed)
     folder = out or (subjects[0].run.path if subjects[0].run else run_of(models[0])) / "robustness"
+    found = judge(subjects, split=split, seed=seed, folder=folder)
     written = write_robustness(found, folder)
+    finished(folder)
     if json:
         print_json({**found, "written": [str(path) for path in written]})
         return

@@ -1,9 +1,10 @@
-"""CSV from humans and for them: a table read whole, and text that a spreadsheet shows as it is."""
+"""Tables for people and programs: CSV read whole and written, cells that a spreadsheet shows as they are, Markdown."""
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -38,6 +39,30 @@ def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     writer.writerow(header)
     writer.writerows(rows)
     return stream.getvalue()
+
+
+def null_for_nan(value: float) -> float | None:
+    """For JSON, which has no word for what is not a finite number."""
+    return float(value) if math.isfinite(value) else None
+
+
+def number_cell(value: float) -> str:
+    """A number in full, the shortest text that reads back as the same float64; empty where it is not finite.
+
+    Rounded numbers tie, and figures computed from a table would not be those of the report beside it.
+    """
+    return repr(float(value)) if math.isfinite(value) else ""
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table; names from outside make no markup."""
+    lines = [[markdown_text(cell) for cell in row] for row in (header, *rows)]
+    return [f"| {' | '.join(row)} |" for row in (lines[0], ["---"] * len(header), *lines[1:])]
+
+
+def markdown_text(text: str) -> str:
+    """Text from outside on one line, without markup."""
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
 def plain_cell(text: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from inprocess import edgedx
 from made_run import VARIANTS, write_run
 
-from edgedx.lab.evidence.report.sections import find_extras
+from edgedx.lab.evidence.report.sections import find_evidence
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +41,10 @@ def test_baselines_are_trained_compared_and_said_in_sentences(folder: Path) -> N
     assert any(line.startswith("compared  84 images of 42 patients (test); 95 % intervals by 100") for line in lines)
     assert lines[-1] == "written   comparison: comparison.json, comparison.md, comparison.png"
     assert (folder / "comparison" / "comparison.png").stat().st_size > 10_000
-    (extra,) = find_extras(folder / "run", [folder / "comparison"])
-    assert extra.key == "comparison" and len(extra.tables[0][1].rows) == 7 and extra.texts[1] in done.stdout
+    (evidence,) = find_evidence(folder / "run", [folder / "comparison"])
+    section = evidence.section
+    assert section.key == "comparison" and len(section.tables[0].rows) == 7
+    assert section.headline and section.headline.text.startswith("In ") and section.folded[0].texts[0] in done.stdout
 
 
 def test_json_is_one_document(folder: Path) -> None:

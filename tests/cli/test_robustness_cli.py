@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 from browser import chromium
+from death import run_until_killed
 from inprocess import edgedx
 from made_run import VARIANTS, write_run
 
+from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.evidence.robustness.corrupt import CORRUPTIONS
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
@@ -52,6 +54,23 @@ def test_two_models_side_by_side_and_in_the_report(folder: Path) -> None:
         assert "Worse and foreign images" in told and f"{area:.3f}" in told and "near: set/images" in told
     assert 'alt="AUC by strength of corruption' in page
     assert json.loads((folder / "run/report.json").read_text())["robustness"] == found
+
+
+def test_killed_in_the_middle_it_goes_on_with_what_it_has(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Robustness of a large set took an hour, and began anew after a Ctrl-C."""
+    command = ("robustness", "run/int8/fp32.onnx", "--out", "killed")
+    killed, _ = run_until_killed(lambda: edgedx(folder, *command), die_at=60)
+    kept = list((folder / "killed/.parts").rglob("*.npz"))
+    assert killed and len(kept) > 5
+    calls: list[int] = []
+    real = OnnxRunner.infer
+    monkeypatch.setattr(OnnxRunner, "infer", lambda self, *more, **named: calls.append(1) or real(self, *more, **named))
+    assert edgedx(folder, *command).returncode == 0
+    resumed = len(calls)
+    assert edgedx(folder, *command[:-1], "whole").returncode == 0
+    assert 0 < resumed <= len(calls) - resumed - len(kept)
+    one, two = (json.loads((folder / name / "robustness.json").read_text()) for name in ("killed", "whole"))
+    assert one["models"] == two["models"] and not (folder / "killed/.parts").exists()
 
 
 @pytest.mark.parametrize("width", [390, 1280])

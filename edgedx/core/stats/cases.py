@@ -15,6 +15,9 @@ Floats = NDArray[np.float64]
 
 
 NOT_A_NUMBER = "not a number"
+_LEAST = 1e-300
+"""Least probability that odds are formed with, so that none is infinite."""
+_GRAIN = float(1 << 40)
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,7 @@ class Answers:
     decisions : sequence of str
         At the model's own operating point, as a result tells them.
     ranks : ndarray of shape (N, K)
-        Order of the images by class, for the AUC: the probabilities, or what they were computed from, which has no ties
-        where probabilities round to 1.
+        Order of the images by class, for the AUC: see `ranking_scores`.
     """
 
     chances: Floats
@@ -96,7 +98,7 @@ def answers_of(
 ) -> Answers:
     """Probabilities of shape (N, K) to answers, decided at `thresholds` unless `decisions` are given."""
     values = np.asarray(chances, np.float64)
-    order = values if ranks is None else np.asarray(ranks, np.float64)
+    order = ranking_scores(values, cases.task) if ranks is None else np.asarray(ranks, np.float64)
     if decisions is None:
         decisions = [
             label_at(cases.task, cases.classes, cases.positive, thresholds, row)
@@ -114,16 +116,22 @@ def probabilities(logits: NDArray[np.floating], task: str, temperature: float) -
     return np.asarray(scaled / scaled.sum(axis=-1, keepdims=True))
 
 
-def answers_of_logits(cases: Cases, logits: NDArray[np.floating], temperature: float, point: OperatingPoint) -> Answers:
-    """Logits of shape (N, K) to calibrated probabilities and decisions at an operating point.
+def ranking_scores(chances: NDArray[Any], task: str) -> Floats:
+    """Scores of shape (N, K) that order the images by class, from probabilities of shape (N, K) and nothing else.
 
-    Where two classes or single findings are ranked, logits do it: they have no ties where probabilities round to 1.
+    A table of predictions holds probabilities in full, so whoever reads it computes the same order, the same ties and
+    the same AUC. They are odds: of two classes those of one against the other, because where one probability rounds to
+    1, the other still tells images apart. Rounded to 40 bits, a million times finer than a network's own float32: what
+    differs less is the rounding noise of a processor, and another one would order it otherwise.
     """
-    values = np.asarray(logits, np.float64)
-    chances = probabilities(values, cases.task, temperature)
-    ranks = None
-    if cases.task == "multilabel":
-        ranks = values
-    elif cases.task == "binary":
-        ranks = values - values[:, ::-1]
-    return answers_of(cases, chances, point.threshold, ranks=ranks, point=point.name)
+    values = np.asarray(chances, np.float64)
+    with np.errstate(invalid="ignore"):
+        odds = values / np.maximum(values[:, ::-1] if task == "binary" else 1.0 - values, _LEAST)
+        mantissa, exponent = np.frexp(odds)
+        return np.asarray(np.ldexp(np.round(mantissa * _GRAIN) / _GRAIN, exponent))
+
+
+def answers_of_logits(cases: Cases, logits: NDArray[np.floating], temperature: float, point: OperatingPoint) -> Answers:
+    """Logits of shape (N, K) to calibrated probabilities and decisions at an operating point."""
+    chances = probabilities(logits, cases.task, temperature)
+    return answers_of(cases, chances, point.threshold, point=point.name)

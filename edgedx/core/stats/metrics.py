@@ -10,9 +10,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float64]
+from edgedx.core.table import null_for_nan
+
+from .weighted import BINS, Floats, Ranked, Statistic, calibration_error, mean_of, of_all
 
 
 def roc_auc(positive: ArrayLike, score: ArrayLike) -> float:
@@ -29,14 +31,8 @@ def roc_auc(positive: ArrayLike, score: ArrayLike) -> float:
     float
         NaN where only one class is present.
     """
-    truth, values = np.asarray(positive, bool), np.asarray(score, np.float64)
-    count = int(truth.sum())
-    if count in (0, truth.size):
-        return float("nan")
-    _, inverse, sizes = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(sizes)
-    rank = (last - (sizes - 1) / 2.0)[inverse]
-    return float((rank[truth].sum() - count * (count + 1) / 2.0) / (count * (truth.size - count)))
+    truth = np.asarray(positive, bool)
+    return of_all(Ranked(truth, score).auc, truth.size)
 
 
 def auc(labels: ArrayLike, probability: ArrayLike, task: str, positive: int = 1) -> float:
@@ -47,24 +43,26 @@ def auc(labels: ArrayLike, probability: ArrayLike, task: str, positive: int = 1)
     labels : array of shape (N,) of class indices, or (N, K) of 0/1/NaN for multilabel
     probability : array of shape (N, K)
     """
-    truth, chance = np.asarray(labels), np.asarray(probability)
-    if task == "binary":
-        return roc_auc(truth == positive, chance[:, positive])
-    known = [value for value in class_aucs(truth, chance, task) if not np.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")
+    return of_all(mean_of(area_statistics(labels, probability, task, positive)), len(np.asarray(labels)))
 
 
 def class_aucs(labels: ArrayLike, probability: ArrayLike, task: str) -> list[float]:
     """AUC of each class against the rest; unknown labels of a multilabel task are left out."""
-    truth, chance = np.asarray(labels), np.asarray(probability)
-    values = []
-    for column in range(chance.shape[1]):
+    return [of_all(area, len(np.asarray(labels))) for area in area_statistics(labels, probability, task)]
+
+
+def area_statistics(labels: ArrayLike, score: ArrayLike, task: str, positive: int | None = None) -> list[Statistic]:
+    """AUC of weighted images: of the positive class alone where one is named (binary), else of each class."""
+    truth, scores = np.asarray(labels), np.asarray(score, np.float64)
+    columns = [positive] if task == "binary" and positive is not None else range(scores.shape[1])
+    areas: list[Statistic] = []
+    for column in columns:
         if task == "multilabel":
-            known = ~np.isnan(truth[:, column].astype(np.float64))
-            values.append(roc_auc(truth[known, column] == 1, chance[known, column]))
+            known = np.flatnonzero(~np.isnan(truth[:, column].astype(np.float64)))
+            areas.append(Ranked(truth[:, column] == 1, scores[:, column], known).auc)
         else:
-            values.append(roc_auc(truth == column, chance[:, column]))
-    return values
+            areas.append(Ranked(truth == column, scores[:, column]).auc)
+    return areas
 
 
 def sensitivity_specificity(positive: ArrayLike, score: ArrayLike, threshold: float) -> tuple[float, float]:
@@ -126,7 +124,7 @@ def _midway(score: ArrayLike, thresholds: Floats, index: int) -> float:
     return float((thresholds[index] + below) / 2.0)
 
 
-def expected_calibration_error(correct: ArrayLike, confidence: ArrayLike, bins: int = 15) -> float:
+def expected_calibration_error(correct: ArrayLike, confidence: ArrayLike, bins: int = BINS) -> float:
     """ECE with equal-width bins (Guo et al. 2017).
 
     Parameters
@@ -136,11 +134,8 @@ def expected_calibration_error(correct: ArrayLike, confidence: ArrayLike, bins: 
     confidence : array of shape (N,)
         Probability given to that decision.
     """
-    right, sure = np.asarray(correct, np.float64), np.asarray(confidence, np.float64)
-    which = np.clip((sure * bins).astype(int), 0, bins - 1)
-    weights = np.bincount(which, minlength=bins)
-    gaps = np.abs(np.bincount(which, right, bins) - np.bincount(which, sure, bins))
-    return float(gaps[weights > 0].sum() / max(right.size, 1))
+    right = np.asarray(correct, bool)
+    return of_all(calibration_error(right, confidence, bins=bins), right.size)
 
 
 def brier(labels: ArrayLike, probability: ArrayLike) -> float:
@@ -160,46 +155,27 @@ class Interval:
 
     def to_dict(self) -> dict[str, float | None]:
         """As JSON: NaN becomes null."""
-        return {key: None if np.isnan(number) else float(number) for key, number in asdict(self).items()}
+        return {key: null_for_nan(number) for key, number in asdict(self).items()}
 
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
-def bootstrap(
-    statistic: Callable[[NDArray[np.int64]], float],
-    groups: ArrayLike,
-    *,
-    resamples: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> Interval:
-    """Percentile bootstrap interval (Efron 1979), resampling groups (patients) and not images.
+def log_loss(logits: ArrayLike, labels: ArrayLike, task: str) -> float:
+    """Mean negative log likelihood of the labels; of a multilabel task over all labels that are known.
 
     Parameters
     ----------
-    statistic : callable
-        Takes the indices of a resample, shape (n,), and returns the figure; NaN resamples are left out.
-    groups : array of shape (N,)
-        Group of each image. Images of one patient are not independent, so patients are drawn whole.
-    resamples : int
-        How many.
-    level : float
-        Coverage, 0 to 1.
+    logits : array of shape (N, K)
+    labels : array of shape (N,) of class indices, or (N, K) of 0/1/NaN for multilabel
     """
-    _, group = np.unique(np.asarray(groups), return_inverse=True)
-    members = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
-    rng = np.random.default_rng(seed)
-    values = []
-    for _ in range(resamples):
-        drawn = rng.integers(0, len(members), len(members))
-        values.append(statistic(np.concatenate([members[index] for index in drawn])))
-    kept = np.array(values)[~np.isnan(values)]
-    point = statistic(np.arange(group.size))
-    if kept.size == 0:
-        return Interval(point, float("nan"), float("nan"))
-    low, high = np.percentile(kept, [50 * (1 - level), 50 * (1 + level)])
-    return Interval(point, float(low), float(high))
+    values, truth = np.asarray(logits, np.float64), np.asarray(labels)
+    if task == "multilabel":
+        known = ~np.isnan(truth.astype(np.float64))
+        return float((np.logaddexp(0, values) - np.where(known, truth, 0) * values)[known].mean())
+    peak = values.max(axis=1)
+    log_sum = peak + np.log(np.exp(values - peak[:, None]).sum(axis=1))
+    return float((log_sum - values[np.arange(len(truth)), truth.astype(int)]).mean())
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike, task: str) -> float:
@@ -215,16 +191,10 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike, task: str) -> float:
     float
         Between 0.05 and 20.
     """
-    values, truth = np.asarray(logits, np.float64), np.asarray(labels)
+    values = np.asarray(logits, np.float64)
 
     def loss(log_temperature: float) -> float:
-        scaled = values / np.exp(log_temperature)
-        if task == "multilabel":
-            known = ~np.isnan(truth.astype(np.float64))
-            return float((np.logaddexp(0, scaled) - np.where(known, truth, 0) * scaled)[known].mean())
-        peak = scaled.max(axis=1)
-        log_sum = peak + np.log(np.exp(scaled - peak[:, None]).sum(axis=1))
-        return float((log_sum - scaled[np.arange(len(truth)), truth.astype(int)]).mean())
+        return log_loss(values / np.exp(log_temperature), labels, task)
 
     low, high, ratio = np.log(0.05), np.log(20.0), (np.sqrt(5.0) - 1) / 2
     for _ in range(60):

@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedx.core.table import null_for_nan
+
 from .cases import Answers, Cases
 from .metrics import Interval, brier, expected_calibration_error
-from .resample import Draws, Statistic, area, draw, mean_of, share
+from .resample import Draws, draw
 from .subgroups import bands
+from .weighted import Ranked, Statistic, mean_of, share
 
 MIN_OF_A_CLASS = 10
 """Images of each class that a subgroup must have to be judged."""
@@ -48,7 +51,7 @@ class Paired:
             "teacher": self.teacher.to_dict(),
             "student": self.student.to_dict(),
             "drop": self.drop.to_dict(),
-            "drop_at_most": None if np.isnan(upper) else upper,
+            "drop_at_most": null_for_nan(upper),
         }
 
 
@@ -114,15 +117,15 @@ def compare(cases: Cases, teacher: Answers, student: Answers, *, seed: int = 0) 
     """All figures, by one paired bootstrap over patients."""
     parts, not_judged = subgroup_rows(cases)
     members = {("", ""): np.ones(len(cases), bool), **parts}
-    statistics: dict[str, Statistic] = {}
+    statistics: dict[tuple[str, ...], Statistic] = {}
     for key, rows in members.items():
         for role, answers in (("teacher", teacher), ("student", student)):
-            for name, of in _statistics(cases, answers, rows).items():
-                statistics["\x00".join((*key, role, name))] = of
+            for name, statistic in _statistics(cases, answers, rows).items():
+                statistics[key + (role, name)] = statistic
     draws = draw(statistics, cases.patients, seed=seed)
 
     def pair(key: tuple[str, str], name: str, weight: float) -> Paired:
-        one, two = (draws["\x00".join((*key, role, name))] for role in ("teacher", "student"))
+        one, two = (draws[key + (role, name)] for role in ("teacher", "student"))
         drop = one.minus(two)
         return Paired(one.interval(), two.interval(), drop.interval(), drop, weight)
 
@@ -155,7 +158,7 @@ def _statistics(cases: Cases, answers: Answers, rows: NDArray[np.bool_]) -> dict
     found: dict[str, Statistic] = {}
     areas = []
     for index, known, present in _judged(cases, rows):
-        areas.append(area(present, answers.ranks[:, index], np.flatnonzero(known)))
+        areas.append(Ranked(present, answers.ranks[:, index], np.flatnonzero(known)).auc)
         name = cases.classes[index]
         called = np.array([name in decision.split("|") if cases.task == "multilabel" else decision == name
                            for decision in answers.decisions], bool)  # fmt: skip

@@ -11,11 +11,11 @@ import numpy as np
 
 from edgedx.core.files import write_json
 from edgedx.core.settings.recipe import Task
-from edgedx.core.stats.metrics import bootstrap
+from edgedx.core.stats.resample import draw
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.run.model_folder import ModelFolder
 from edgedx.lab.run.stage import RECORD, Stage
-from edgedx.lab.train.short_figures import auc_of_logits
+from edgedx.lab.train.short_figures import area_of_logits, auc_of_logits
 
 FOLDER = "control"
 
@@ -75,12 +75,9 @@ def paired_gain(one: np.ndarray, other: np.ndarray, part: Dataset, task: Task) -
 
     Each resample draws patients and judges both models on them, so that what is hard for both cancels.
     """
-    return bootstrap(
-        lambda rows: (
-            auc_of_logits(task, one[rows], part.labels[rows]) - auc_of_logits(task, other[rows], part.labels[rows])
-        ),
-        part.patients,
-    ).to_dict()
+    areas = {name: area_of_logits(task, logits, part.labels) for name, logits in (("one", one), ("other", other))}
+    draws = draw(areas, part.patients)
+    return draws["one"].minus(draws["other"]).interval().to_dict()
 
 
 def sentence(gain: dict[str, Any]) -> str:

@@ -232,35 +232,5 @@ def subgroup_figure(models: Mapping[str, Sequence[Subgroup]], kind: str = "auc_r
     word = {"auc_roc": "AUC"}.get(kind, kind)
     axis.set(xlabel=f"{word}, 95 % interval", title="By subgroup (images)")
     if len(models) > 1:
-        axis.legend(fontsize=7.5, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=len(models))
-    return figure
-
-
-def history_figure(history: Sequence[Mapping[str, Any]], title: str) -> Any:
-    """Training loss and AUC on val by epoch, one below the other; a dotted line where a phase begins."""
-    from matplotlib.ticker import MaxNLocator
-
-    figure, (upper, lower) = new_figure(_SIZE[0], 3.4, 2)
-    grid = figure.add_gridspec(2, 1)
-    upper.set_subplotspec(grid[0])
-    lower.set_subplotspec(grid[1])
-    ticks, starts = [], []
-    begin, last = 0.0, None
-    for line in history:
-        if line["phase"] != last:
-            begin, last = (ticks[-1] if ticks else 0.0), line["phase"]
-            starts.append(begin)
-        ticks.append(begin + float(line["epoch"]))
-    for axis, key, word, colour in (
-        (upper, "loss", "loss", COLOURS[0]),
-        (lower, "val_auc", "AUC on val", COLOURS[1]),
-    ):
-        axis.plot(ticks, [line[key] for line in history], marker="o", markersize=3, linewidth=1.4, color=colour)
-        axis.set_ylabel(word, fontsize=9)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        for start in starts[1:]:
-            axis.axvline(start, color=INK, linewidth=0.6, linestyle=":")
-    upper.set_title(title)
-    upper.tick_params(labelbottom=False)
-    lower.set_xlabel("epoch")
+        figure.legend(fontsize=7.5, frameon=False, loc="outside lower center", ncols=len(models))
     return figure

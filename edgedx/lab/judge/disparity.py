@@ -12,7 +12,8 @@ import numpy as np
 from edgedx.core.stats.cases import Answers, Cases
 from edgedx.core.stats.metrics import Interval
 from edgedx.core.stats.paired import subgroup_rows
-from edgedx.core.stats.resample import RESAMPLES, Statistic, draw, mean_of
+from edgedx.core.stats.resample import RESAMPLES, draw
+from edgedx.core.stats.weighted import Statistic, mean_of
 
 from .figures import class_statistics, paired_difference
 
@@ -117,10 +118,7 @@ def disparity(cases: Cases, answers: Answers, *, resamples: int = RESAMPLES, see
         lead = classes[list(cases.classes).index(cases.positive)] if cases.positive is not None else None
         for kind in KINDS:
             statistics[key + (kind,)] = lead[kind] if lead is not None else mean_of([one[kind] for one in classes])
-    drawn = draw(
-        {"\x00".join(key): of for key, of in statistics.items()}, cases.patients, resamples=resamples, seed=seed
-    )
-    draws = {key: drawn["\x00".join(key)] for key in statistics}
+    draws = draw(statistics, cases.patients, resamples=resamples, seed=seed)
     names = np.asarray(cases.patients)
     found = tuple(
         Subgroup(

@@ -19,6 +19,7 @@ from edgedx.core.settings.columns import encode_rows, gather
 from edgedx.core.stats.cases import Answers, Cases, answers_of_logits
 from edgedx.core.stats.conformal import coverage
 from edgedx.core.stats.resample import RESAMPLES
+from edgedx.core.table import null_for_nan
 from edgedx.lab.data.dataset import EXCLUDED, MANIFEST, Dataset, load_dataset
 from edgedx.lab.data.given_images import Given, Read, labels_array, list_images, read_batches, read_one
 
@@ -103,7 +104,7 @@ class Evaluation:
         least = np.array([found.least[name] for name in self.subject.classes])
         return {
             "promised": round(1 - found.alpha, 6),
-            "covered": {name: None if np.isnan(share) else share for name, share in covered.items()},
+            "covered": {name: null_for_nan(share) for name, share in covered.items()},
             "mean_size": float((self.answers.chances >= least).sum(axis=1).mean()),
         }
 

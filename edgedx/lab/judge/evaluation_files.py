@@ -18,7 +18,9 @@ REPORT, PREDICTIONS, LEFT_OUT = "evaluation.json", "predictions.csv", "excluded.
 def predictions_csv(cases: Cases, answers: Answers) -> str:
     """A row for each image: ``image,patient_id,truth``, a probability for each class, ``decision``.
 
-    It is what ``edgedx gate --teacher`` reads. Unknown findings of a multilabel task are named with a question mark.
+    It is what ``edgedx gate --teacher`` and ``edgedx compare`` read. Probabilities are written in full (the shortest
+    text that reads back as the same float64): rounded ones would tie, and the AUC of the table would not be that of
+    the report beside it. Unknown findings of a multilabel task are named with a question mark.
     """
     rows = []
     for index, name in enumerate(cases.names):
@@ -34,7 +36,7 @@ def predictions_csv(cases: Cases, answers: Answers) -> str:
                 plain_cell(name),
                 "" if patient.startswith("\x00") else plain_cell(patient),
                 truth,
-                *(f"{value:.9g}" for value in answers.chances[index]),
+                *(repr(float(value)) for value in answers.chances[index]),
                 answers.decisions[index],
             ]
         )

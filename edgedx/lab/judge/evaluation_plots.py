@@ -16,6 +16,8 @@ from .gallery import Overlay, gallery
 if TYPE_CHECKING:
     from .evaluation import Evaluation
 
+LEAST_PLACES = 4
+"""Places a side that a heat map must have to be laid over an image: fewer are blobs."""
 NAMES = ("roc.png", "pr.png", "calibration.png", "confusion.png", "subgroups.png", "misclassified.png")
 
 
@@ -40,16 +42,24 @@ def draw_evaluation(found: Evaluation, folder: Path, overlay: Overlay | None = N
     if wrong := wrong_first(cases, answers):
         bits = found.subject.preprocess.bits
         path = folder / "misclassified.png"
-        overlay = overlay or _maps(found, wrong[0])
-        written.append(gallery(cases, answers, wrong, found.asked.canvas_of, path, bits=bits, overlay=overlay))
+        note = ""
+        if overlay is None:
+            overlay, note = _maps(found, wrong[0])
+        written.append(
+            gallery(cases, answers, wrong, found.asked.canvas_of, path, bits=bits, overlay=overlay, note=note)
+        )
     return written
 
 
-def _maps(found: Evaluation, first: int) -> Overlay | None:
-    """Where the model looked when it decided, for graphs that say so."""
+def _maps(found: Evaluation, first: int) -> tuple[Overlay | None, str]:
+    """Where the model looked when it decided, for graphs that say so; and a line about it."""
     subject, cases, answers = found.subject, found.asked.cases, found.answers
-    if subject.infer(found.asked.canvas_of(first)[None], cam=True).cam is None:
-        return None
+    example = subject.infer(found.asked.canvas_of(first)[None], cam=True).cam
+    if example is None:
+        return None, ""
+    height, width = example.shape[2:]
+    if min(height, width) < LEAST_PLACES:
+        return None, f"No heat maps: the network's have {height} x {width} places, too coarse to point at anything."
 
     def heat(row: int, canvas: Canvas) -> np.ndarray:
         cams = subject.infer(canvas[None], cam=True).cam
@@ -58,4 +68,4 @@ def _maps(found: Evaluation, first: int) -> Overlay | None:
         name = max(decided, key=lambda one: answers.chances[row][cases.classes.index(one)])
         return heat_of(evidence(cams[0], cases.classes.index(name), cases.task), canvas.shape[:2])
 
-    return heat
+    return heat, "Colours show where the prediction comes from, not how sure it is; not for diagnosis."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +11,10 @@ from numpy.typing import NDArray
 
 from edgedx.core.stats.cases import Answers, Cases
 from edgedx.core.stats.metrics import Interval
-from edgedx.core.stats.resample import RESAMPLES, Draws, Floats, Statistic, draw, mean_of
-
-from .ranks import Ranked
+from edgedx.core.stats.resample import RESAMPLES, Draws, draw
+from edgedx.core.stats.weighted import Ranked, Statistic, Sums, calibration_error, mean_of, ratio
 
 SPECIFICITIES = (0.90, 0.95)
-BINS = 15
-"""Bins of the calibration error."""
 PER_CLASS = ("auc_roc", "auc_pr", "sensitivity", "specificity", "precision", "f1")
 
 
@@ -79,39 +76,6 @@ def truth_matrices(cases: Cases) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     return np.ones_like(present), present
 
 
-class _Counts:
-    """Weighted sums over images, all by one matrix product, kept for the weights that were seen last."""
-
-    def __init__(self) -> None:
-        self._columns: list[NDArray[Any]] = []
-        self._matrix: Floats | None = None
-        self._seen: Floats | None = None
-        self._sums: Floats = np.zeros((0, 0))
-
-    def add(self, column: NDArray[Any]) -> Callable[[Floats], Floats]:
-        place = len(self._columns)
-        self._columns.append(np.asarray(column, np.float64))
-
-        def of(weights: Floats) -> Floats:
-            if self._seen is not weights:
-                if self._matrix is None:
-                    self._matrix = np.stack(self._columns, axis=1)
-                self._sums, self._seen = weights @ self._matrix, weights
-            return self._sums[:, place]
-
-        return of
-
-
-def _ratio(above: Statistic, below: Statistic, empty: float = np.nan) -> Statistic:
-    def of(weights: Floats) -> Floats:
-        under = below(weights)
-        found = np.full(under.shape, empty)
-        np.divide(above(weights), under, out=found, where=under > 0)
-        return found
-
-    return of
-
-
 def _sum(*parts: Statistic) -> Statistic:
     return lambda weights: np.sum([part(weights) for part in parts], axis=0)
 
@@ -122,7 +86,7 @@ def _where_present(part: Statistic, present: Statistic) -> Statistic:
 
 def class_statistics(
     cases: Cases, answers: Answers, rows: NDArray[np.bool_] | None = None, specificities: Sequence[float] = ()
-) -> tuple[list[dict[str, Statistic]], _Counts]:
+) -> tuple[list[dict[str, Statistic]], Sums]:
     """Statistics of each class against the rest, among the images `rows`.
 
     Precision is 0 where a class that is there is never called, as in scikit-learn; leaving it out of the macro mean
@@ -132,7 +96,7 @@ def class_statistics(
     called = called_matrix(cases, answers.decisions)
     if rows is not None:
         known = known & rows[:, None]
-    counts, found = _Counts(), []
+    counts, found = Sums(), []
     for index in range(len(cases.classes)):
         among, sick = known[:, index], known[:, index] & present[:, index]
         well, cried = among & ~sick, among & called[:, index]
@@ -142,11 +106,11 @@ def class_statistics(
         one: dict[str, Statistic] = {
             "auc_roc": ranked.auc,
             "auc_pr": ranked.average_precision,
-            "sensitivity": _ratio(hits, ill),
-            "specificity": _ratio(spared, healthy),
-            "precision": _where_present(_ratio(hits, alarms, empty=0.0), ill),
-            "f1": _ratio(_sum(hits, hits), _sum(ill, alarms)),
-            "prevalence": _ratio(ill, base),
+            "sensitivity": ratio(hits, ill),
+            "specificity": ratio(spared, healthy),
+            "precision": _where_present(ratio(hits, alarms, empty=0.0), ill),
+            "f1": ratio(_sum(hits, hits), _sum(ill, alarms)),
+            "prevalence": ratio(ill, base),
         }
         for level in specificities:
             one[f"sensitivity_at_specificity_{level:.2f}"] = ranked.sensitivity_at(level)
@@ -173,17 +137,17 @@ def figures_with_intervals(
         raise ValueError(f"{len(cases)} images, {answers.broken} answers that are not numbers")
     classes, counts = class_statistics(cases, answers, specificities=specificities)
     together = _overall(cases, answers, classes, counts)
-    statistics = {f"\x00{name}": of for name, of in together.items()}
-    for name, one in zip(cases.classes, classes, strict=True):
-        statistics |= {f"{name}\x00{key}": of for key, of in one.items()}
+    statistics: dict[tuple[str, ...], Statistic] = {(name,): statistic for name, statistic in together.items()}
+    for name, by_figure in zip(cases.classes, classes, strict=True):
+        statistics |= {(name, key): statistic for key, statistic in by_figure.items()}
     draws = draw(statistics, cases.patients, resamples=resamples, seed=seed)
     _, present = truth_matrices(cases)
     return Figures(
         images=len(cases),
         patients=len(set(cases.patients)),
-        overall={name: draws[f"\x00{name}"].interval() for name in together},
+        overall={name: draws[name,].interval() for name in together},
         classes={
-            name: {key: draws[f"{name}\x00{key}"].interval() for key in one}
+            name: {key: draws[name, key].interval() for key in one}
             for name, one in zip(cases.classes, classes, strict=True)
         },
         support={name: int(present[:, index].sum()) for index, name in enumerate(cases.classes)},
@@ -192,26 +156,24 @@ def figures_with_intervals(
     )
 
 
-def _overall(
-    cases: Cases, answers: Answers, classes: list[dict[str, Statistic]], counts: _Counts
-) -> dict[str, Statistic]:
+def _overall(cases: Cases, answers: Answers, classes: list[dict[str, Statistic]], counts: Sums) -> dict[str, Statistic]:
     known, present = truth_matrices(cases)
     called = called_matrix(cases, answers.decisions)
     macro = {f"macro_{name}": mean_of([one[name] for one in classes]) for name in PER_CLASS}
     found: dict[str, Statistic] = {}
     if cases.task == "multilabel":
         shares = [
-            _ratio(counts.add(known[:, k] & (called[:, k] == present[:, k])), counts.add(known[:, k]))
+            ratio(counts.add(known[:, k] & (called[:, k] == present[:, k])), counts.add(known[:, k]))
             for k in range(len(cases.classes))
         ]
         found["accuracy"] = mean_of(shares)
         found["balanced_accuracy"] = mean_of([macro["macro_sensitivity"], macro["macro_specificity"]])
         complete = np.all(known, axis=1)
         same = complete & np.all(called == present, axis=1)
-        found["exact_match"] = _ratio(counts.add(same), counts.add(complete))
+        found["exact_match"] = ratio(counts.add(same), counts.add(complete))
     else:
         every = counts.add(np.ones(len(cases)))
-        found["accuracy"] = _ratio(counts.add(np.any(called & present, axis=1)), every)
+        found["accuracy"] = ratio(counts.add(np.any(called & present, axis=1)), every)
         found["balanced_accuracy"] = macro["macro_sensitivity"]
     lead = classes[list(cases.classes).index(cases.positive)] if cases.positive is not None else None
     for name in ("auc_roc", "auc_pr"):
@@ -220,7 +182,7 @@ def _overall(
 
 
 def _calibration(
-    cases: Cases, answers: Answers, known: NDArray[np.bool_], present: NDArray[np.bool_], counts: _Counts
+    cases: Cases, answers: Answers, known: NDArray[np.bool_], present: NDArray[np.bool_], counts: Sums
 ) -> dict[str, Statistic]:
     """ECE of the likeliest class and Brier score of the vector; of multilabel tasks the mean over findings."""
     chances = answers.chances
@@ -229,23 +191,16 @@ def _calibration(
         right = present[np.arange(len(cases)), chances.argmax(axis=1)]
         squares = counts.add(((chances - present) ** 2).sum(axis=1))
         return {
-            "ece": _ece(right, chances.max(axis=1), every, counts),
-            "brier": _ratio(squares, counts.add(every)),
+            "ece": calibration_error(right, chances.max(axis=1), sums=counts),
+            "brier": ratio(squares, counts.add(every)),
         }
     columns = range(len(cases.classes))
-    errors = [_ece(present[:, k], chances[:, k], known[:, k], counts) for k in columns]
+    errors = [calibration_error(present[:, k], chances[:, k], known[:, k], sums=counts) for k in columns]
     distances = [
-        _ratio(counts.add(np.where(known[:, k], (chances[:, k] - present[:, k]) ** 2, 0.0)), counts.add(known[:, k]))
+        ratio(counts.add(np.where(known[:, k], (chances[:, k] - present[:, k]) ** 2, 0.0)), counts.add(known[:, k]))
         for k in columns
     ]
     return {"ece": mean_of(errors), "brier": mean_of(distances)}
-
-
-def _ece(right: NDArray[Any], sure: Floats, among: NDArray[np.bool_], counts: _Counts) -> Statistic:
-    which = np.clip((sure * BINS).astype(int), 0, BINS - 1)
-    gaps = [counts.add(np.where(among & (which == one), right - sure, 0.0)) for one in sorted(set(which[among]))]
-    base = counts.add(among)
-    return _ratio(lambda weights: np.sum([np.abs(gap(weights)) for gap in gaps], axis=0), base)
 
 
 def confusion(cases: Cases, decisions: Sequence[str]) -> dict[str, Any]:

@@ -26,15 +26,23 @@ def gallery(
     *,
     bits: int,
     overlay: Overlay | None = None,
+    note: str = "",
 ) -> Path:
-    """Write a PNG of the images `rows`, at most `MOST` of them, with truth, decision and what was given to both.
+    """Write a PNG of the images `rows`, at most `MOST` of them, with truth, prediction, probability and threshold.
 
+    Parameters
+    ----------
+    note : str
+        A second line below the title: what colours are, or why there are none.
+
+    Notes
+    -----
     Images carry the number of their row in predictions.csv and not their names, which may hold a patient's.
     """
     shown = list(rows[:MOST])
     down = -(-len(shown) // _ACROSS)
     across = min(_ACROSS, max(len(shown), 3))
-    figure, axes = new_figure(1.75 * across, 2.12 * down + 0.4)
+    figure, axes = new_figure(1.85 * across, 2.3 * down + 0.55)
     for axis in axes:
         axis.remove()
     for place, row in enumerate(shown):
@@ -43,12 +51,12 @@ def gallery(
         axis.imshow(picture, cmap="gray" if picture.ndim == 2 else None, vmin=0, vmax=1)
         if overlay is not None:
             heat = overlay(row, canvas_of(row))
-            axis.imshow(heat, cmap="inferno", alpha=OPACITY * heat, vmin=0, vmax=1)
+            axis.imshow(heat, cmap="inferno", alpha=OPACITY * heat, vmin=0, vmax=1, interpolation="nearest")
         axis.set_axis_off()
-        axis.set_title(_told(cases, answers, row), fontsize=6.5, color=INK, loc="left", pad=3)
+        axis.set_title(_caption(cases, answers, row), fontsize=6.5, color=INK, loc="left", pad=3)
     more = f" of {len(rows)}" if len(rows) > len(shown) else ""
-    note = f"Decided wrongly, worst first: {len(shown)}{more}. Numbers are rows of predictions.csv."
-    figure.suptitle(note, fontsize=8.5, color=COLOURS[1], x=0.01, ha="left")
+    title = f"Decided wrongly, worst first: {len(shown)}{more}. Numbers are rows of predictions.csv."
+    figure.suptitle("\n".join([title, *([note] if note else [])]), fontsize=8.5, color=COLOURS[1], x=0.01, ha="left")
     save_figure(figure, path)
     return path
 
@@ -67,27 +75,45 @@ def shots(
         scale = side / max(picture.shape[:2])
         if scale < 1:
             picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        found.append((cv2.imencode(".png", picture)[1].tobytes(), _told(cases, answers, row)))
+        found.append((cv2.imencode(".png", picture)[1].tobytes(), _caption(cases, answers, row)))
     return found
 
 
-def _told(cases: Cases, answers: Answers, row: int) -> str:
+def _caption(cases: Cases, answers: Answers, row: int) -> str:
+    """Truth, prediction, probability and threshold, a line each."""
+    number = f"no. {row + 1}"
     if cases.task == "multilabel":
-        lines = [f"{name} {chance:.2f}" for name, chance in _wrong_findings(cases, answers, row)[:2]]
-        return "\n".join([f"no. {row + 1}: is {_cut(cases.truth(row))}", *lines])
-    chances = dict(zip(cases.classes, answers.chances[row], strict=True))
+        return "\n".join([number, *_wrong_findings(cases, answers, row)[:2]])
     truth, decision = cases.truth(row), answers.decisions[row]
-    return f"no. {row + 1}\nis {_cut(truth)} ({chances[truth]:.2f})\nsaid {_cut(decision)} ({chances[decision]:.2f})"
+    if cases.positive is None:
+        chances = dict(zip(cases.classes, answers.chances[row], strict=True))
+        shown = [f"{_cut(name)}: p = {chances[name]:.2f}" for name in (decision, truth) if name in chances]
+        return "\n".join([number, f"truth: {_cut(truth)}", f"predicted: {_cut(decision)}", *shown])
+    chance = answers.chances[row][list(cases.classes).index(cases.positive)]
+    return "\n".join(
+        [
+            number,
+            f"truth: {_cut(truth)}",
+            f"predicted: {_cut(decision)}",
+            f"p({_cut(cases.positive, 10)}) = {chance:.2f}{_limit(answers, cases.positive)}",
+        ]
+    )
 
 
-def _wrong_findings(cases: Cases, answers: Answers, row: int) -> list[tuple[str, float]]:
-    said = set(answers.decisions[row].split("|"))
-    found = [
-        (("said " if name in said else "missed ") + _cut(name), float(chance))
-        for name, chance, value in zip(cases.classes, answers.chances[row], cases.labels[row], strict=True)
-        if not np.isnan(value) and (name in said) != (value == 1)
-    ]
-    return sorted(found, key=lambda one: -one[1] if one[0].startswith("said") else one[1] - 1)
+def _limit(answers: Answers, name: str) -> str:
+    return f" (threshold {answers.thresholds[name]:.2f})" if name in answers.thresholds else ""
+
+
+def _wrong_findings(cases: Cases, answers: Answers, row: int) -> list[str]:
+    """Findings decided wrongly, worst first: ``missed effusion: p = 0.10 (threshold 0.30)``."""
+    called = set(answers.decisions[row].split("|"))
+    wrong = []
+    for name, chance, value in zip(cases.classes, answers.chances[row], cases.labels[row], strict=True):
+        if not np.isnan(value) and (name in called) != (value == 1):
+            word = "false" if name in called else "missed"
+            blame = chance if name in called else 1 - chance
+            wrong.append((-blame, f"{word} {_cut(name)}: p = {chance:.2f}{_limit(answers, name)}"))
+    return [text for _, text in sorted(wrong)]
 
 
 def _cut(text: str, most: int = 16) -> str:

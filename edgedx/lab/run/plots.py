@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgedx.core.files import atomic_write
 
+_MARKERS = ("o", "s", "^", "D")
 INK, GRID = "#22303c", "#d9dfe4"
 COLOURS = ("#0b6e99", "#c8553d", "#5b8c5a", "#8a6fb0", "#c99a2e", "#4f6d7a")
 
@@ -32,25 +33,48 @@ def save_figure(figure: Any, path: Path) -> None:
         figure.savefig(stream, format="png")
 
 
-def learning_curves(history: Sequence[dict[str, Any]], path: Path) -> None:
-    """Loss and val AUC by epoch, with the phases marked."""
-    figure, (left, right) = new_figure(8, 3.2, 2)
-    start, ticks, phases = 0.0, [], []
+def history_figure(history: Sequence[Mapping[str, Any]], title: str) -> Any:
+    """Loss on train and val, and AUC on val below it, by epoch; a dotted line where a phase begins.
+
+    Epochs are counted through: those of a second phase follow those of the first.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    figure, (upper, lower) = new_figure(4.6, 3.8, 2)
+    grid = figure.add_gridspec(2, 1)
+    upper.set_subplotspec(grid[0])
+    lower.set_subplotspec(grid[1])
+    epochs, starts = [], []
+    begin, phase = 0.0, None
     for line in history:
-        if not phases or phases[-1][0] != line["phase"]:
-            start = ticks[-1] if ticks else 0.0
-            phases.append((line["phase"], start))
-        ticks.append(start + line["epoch"] if line["epoch"] + start > (ticks[-1] if ticks else 0) else line["epoch"])
-    left.plot(ticks, [line["loss"] for line in history], marker="o", markersize=3, color=COLOURS[0])
-    right.plot(ticks, [line["val_auc"] for line in history], marker="o", markersize=3, color=COLOURS[1])
-    left.set(xlabel="epoch", ylabel="training loss")
-    right.set(xlabel="epoch", ylabel="AUC on val")
-    for axis in (left, right):
-        for name, begin in phases:
-            axis.axvline(begin, color=INK, linewidth=0.6, linestyle=":")
-            axis.annotate(name, (begin, 1.0), xycoords=("data", "axes fraction"), xytext=(3, -2),
-                          textcoords="offset points", fontsize=7, color=INK, va="top")  # fmt: skip
-    save_figure(figure, path)
+        if line["phase"] != phase:
+            begin, phase = (epochs[-1] if epochs else 0.0), line["phase"]
+            starts.append((begin, str(phase)))
+        epochs.append(begin + float(line["epoch"]))
+    style = {"marker": "o", "markersize": 3, "linewidth": 1.4}
+    upper.plot(epochs, [line["loss"] for line in history], color=COLOURS[0], label="train", **style)
+    if all(line.get("val_loss") is not None for line in history):  # older runs did not keep it
+        upper.plot(epochs, [line["val_loss"] for line in history], color=COLOURS[1], label="val", **style)
+        upper.legend(fontsize=7.5, frameon=False)
+    lower.plot(epochs, [line["val_auc"] for line in history], color=COLOURS[1], **style)
+    for axis, word in ((upper, "loss"), (lower, "AUC on val")):
+        axis.set_ylabel(word, fontsize=9)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.set_xlim(0, max(epochs) * 1.03)
+        for start, _ in starts[1:]:
+            axis.axvline(start, color=INK, linewidth=0.6, linestyle=":")
+    for start, name in starts if len(starts) > 1 else ():
+        lower.annotate(name, (start, 1.0), xycoords=("data", "axes fraction"), xytext=(3, -8), fontsize=7,
+                       textcoords="offset points", color=INK)  # fmt: skip
+    upper.set_title(title, fontsize=9.5)
+    upper.tick_params(labelbottom=False)
+    lower.set_xlabel("epoch")
+    return figure
+
+
+def learning_curves(history: Sequence[Mapping[str, Any]], path: Path, title: str = "Learning curves") -> None:
+    """`history_figure` as PNG."""
+    save_figure(history_figure(history, title), path)
 
 
 def pareto(rows: Sequence[dict[str, Any]], path: Path, title: str) -> None:
@@ -61,26 +85,47 @@ def pareto(rows: Sequence[dict[str, Any]], path: Path, title: str) -> None:
     rows : sequence of dict
         ``name``, ``p50_ms``, ``megabytes`` and ``auc`` (dict of value, low, high, or None where it was not measured).
     """
-    figure, (axis,) = new_figure(7, 4.2)
-    for place, row in enumerate(rows):
-        colour = COLOURS[place % len(COLOURS)]
-        if row.get("auc"):
-            value, low, high = (row["auc"][key] for key in ("value", "low", "high"))
-            axis.errorbar(row["p50_ms"], value, [[value - low], [high - value]], color=colour, capsize=3, linewidth=1)
-            axis.scatter(row["p50_ms"], value, s=30 + 12 * row["megabytes"], color=colour, zorder=3, alpha=0.85)
-            crowded = any(other.get("auc") and 1 < other["p50_ms"] / row["p50_ms"] < 1.6 for other in rows)
-            side: dict[str, Any] = {"xytext": (-7, 5), "ha": "right"} if crowded else {"xytext": (7, 5)}
-        else:  # only its latency is known: a line, so that nobody reads an accuracy off it
-            value = 0.93
-            axis.axvline(row["p50_ms"], color=colour, linewidth=1, linestyle="--")
-            side = {"xytext": (-6, 0), "xycoords": ("data", "axes fraction"), "ha": "right"}
-        label = f"{row['name']}\n{row['p50_ms']:.2f} ms, {row['megabytes']:.1f} MB"
-        axis.annotate(label, (row["p50_ms"], value), textcoords="offset points", fontsize=7.5, color=INK, **side)
+    figure, (axis,) = new_figure(7, 3.9 + 0.2 * len(rows))
+    times = [row["p50_ms"] for row in rows]
+    low, high = min(times) / 1.6, max(times) * 1.6
     axis.set_xscale("log")
-    axis.margins(x=0.45)
+    axis.set_xlim(low, high)
+    _plain_ticks(axis, low, high)
+    for index, row in enumerate(sorted(rows, key=lambda row: float(row["p50_ms"]))):
+        colour, marker = COLOURS[index % len(COLOURS)], _MARKERS[index // len(COLOURS) % len(_MARKERS)]
+        # Names stand in a list below: beside the points they would cover one another.
+        label = f"{row['name']}: {row['p50_ms']:.2f} ms, {row['megabytes']:.1f} MB"
+        if row.get("auc"):
+            value = row["auc"]["value"]
+            bottom, top = (value if row["auc"][end] is None else row["auc"][end] for end in ("low", "high"))
+            axis.errorbar(row["p50_ms"], value, [[value - bottom], [top - value]], color=colour, capsize=3, linewidth=1)
+            axis.scatter(row["p50_ms"], value, s=30 + 12 * min(row["megabytes"], 30), color=colour, marker=marker,
+                         zorder=3, alpha=0.85, label=label)  # fmt: skip
+        else:  # only its latency is known: a line, so that nobody reads an accuracy off it
+            axis.axvline(row["p50_ms"], color=colour, linewidth=1, linestyle="--", label=label)
+    axis.margins(y=0.15)
     axis.set(xlabel="latency P50, ms (logarithmic)", ylabel="AUC on test, 95 % interval")
     axis.set_title(title, fontsize=8.5)
+    legend = figure.legend(loc="outside lower center", fontsize=7.5, frameon=False, title="fastest first",
+                           title_fontsize=7.5, alignment="left")  # fmt: skip
+    for handle in legend.legend_handles:
+        if hasattr(handle, "set_sizes"):
+            handle.set_sizes([30])
     save_figure(figure, path)
+
+
+def _plain_ticks(axis: Any, low: float, high: float) -> None:
+    """0.5, 1, 2, 5, 10: what a reader of milliseconds looks for; no powers of ten."""
+    from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+
+    steps = (1, 2, 5) if high / low < 100 else (1,)
+    if high / low < 4:
+        steps = (1, 1.5, 2, 3, 4, 5, 7)
+    ticks = [step * 10.0**power for power in range(-3, 6) for step in steps]
+    ticks = [tick for tick in ticks if low <= tick <= high]
+    axis.xaxis.set_major_locator(FixedLocator(ticks))
+    axis.xaxis.set_major_formatter(FixedFormatter([f"{tick:g}" for tick in ticks]))
+    axis.xaxis.set_minor_locator(NullLocator())
 
 
 def candidates_plot(

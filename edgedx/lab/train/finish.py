@@ -88,4 +88,4 @@ def write_history(folder: Path, history: list[dict[str, Any]]) -> None:
         writer.writerows(history)
     from edgedx.lab.run.plots import learning_curves
 
-    learning_curves(history, folder / "learning-curves.png")
+    learning_curves(history, folder / "learning-curves.png", f"Learning curves of {folder.name}")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from edgedx.core.progress import progress
 from edgedx.core.settings.recipe import Train
+from edgedx.core.stats.metrics import log_loss
 
 from .checkpoint import load_state, pack_optimizer, save_state, unpack_optimizer
 from .column_head import head_of, image_part
@@ -147,11 +148,12 @@ class _Loop:
                 self.waited += got - began
                 self.worked += time.perf_counter() - got
                 if (step + 1) % self.feed.steps_per_epoch == 0 or step + 1 == steps:
-                    score = self._evaluate()
+                    score, val_loss = self._evaluate()
                     line = {
                         "phase": phase.name,
                         "epoch": round((step + 1) / self.feed.steps_per_epoch, 2),
                         "loss": float(torch.stack(losses).mean()),
+                        "val_loss": val_loss,
                         "val_auc": score,
                         "learning_rate": optimizer.param_groups[-1]["lr"],
                         "seconds": round(time.perf_counter() - epoch_began, 1),
@@ -199,17 +201,18 @@ class _Loop:
             self.average.update(self.model, step=step)
         return loss.detach()
 
-    def _evaluate(self) -> float:
-        """AUC on val; computed by the main process and told to the others, so that all decide alike."""
+    def _evaluate(self) -> tuple[float, float]:
+        """AUC and log loss on val; computed by the main process and given to the others, so that all decide alike."""
         from accelerate.utils import broadcast_object_list
 
-        score = [0.0]
+        figures = [0.0, 0.0]
         if self.accelerator.is_main_process:
             judged = self.average.module if self.average is not None else self.model
             logits = predict(TorchRunner(judged, self.device), self.val, self.recipe.preprocess)
-            score = [auc_of_logits(self.recipe.task, logits, self.val.labels)]
-        broadcast_object_list(score)
-        return score[0]
+            task, labels = self.recipe.task, self.val.labels
+            figures = [auc_of_logits(task, logits, labels), log_loss(logits, labels, task.kind)]
+        broadcast_object_list(figures)
+        return figures[0], figures[1]
 
     def _watch(self, score: float) -> bool:
         """Remember the best weights where patience is set; True when it has run out."""

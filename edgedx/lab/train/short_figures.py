@@ -7,21 +7,34 @@ from typing import Any
 import numpy as np
 
 from edgedx.core.settings.recipe import Recipe, Task
-from edgedx.core.stats.cases import probabilities
+from edgedx.core.stats.cases import probabilities, ranking_scores
 from edgedx.core.stats.metrics import (
+    area_statistics,
     auc,
-    bootstrap,
     brier,
     class_aucs,
     expected_calibration_error,
     sensitivity_specificity,
 )
 from edgedx.core.stats.points import OperatingPoint, threshold_of
+from edgedx.core.stats.resample import draw
+from edgedx.core.stats.weighted import Statistic, mean_of, share
+from edgedx.core.table import null_for_nan
 
 
 def auc_of_logits(task: Task, logits: np.ndarray, labels: np.ndarray) -> float:
     """AUC of a task from raw logits of shape (N, K). One logit alone does not rank cases; probabilities do."""
-    return auc(labels, probabilities(logits, task.kind, 1.0), task.kind, task.positive_index)
+    return auc(labels, _scores(task, logits, 1.0), task.kind, task.positive_index)
+
+
+def area_of_logits(task: Task, logits: np.ndarray, labels: np.ndarray) -> Statistic:
+    """The same of weighted images, for `resample.draw`."""
+    return mean_of(area_statistics(labels, _scores(task, logits, 1.0), task.kind, task.positive_index))
+
+
+def _scores(task: Task, logits: np.ndarray, temperature: float) -> np.ndarray:
+    """What ranks the images in every table and report too, of shape (N, K)."""
+    return ranking_scores(probabilities(logits, task.kind, temperature), task.kind)
 
 
 def operating_points(
@@ -71,30 +84,24 @@ def summary(
     Intervals are 95 % bootstrap over patients.
     """
     chance = probabilities(logits, task.kind, temperature)
-    interval = bootstrap(
-        lambda rows: auc(labels[rows], chance[rows], task.kind, task.positive_index), patients, resamples=resamples
-    )
-    figures: dict[str, Any] = {"images": len(labels), "auc": interval.to_dict()}
+    scores = ranking_scores(chance, task.kind)
+    statistics = {"auc": mean_of(area_statistics(labels, scores, task.kind, task.positive_index))}
+    if task.kind == "binary":
+        present = labels == task.positive_index
+        called = chance[:, task.positive_index] >= point.threshold[str(task.positive)]
+        statistics |= {"sensitivity": share(called, present), "specificity": share(~called, ~present)}
+    draws = draw(statistics, patients, resamples=resamples)
+    figures: dict[str, Any] = {"images": len(labels), "auc": draws["auc"].interval().to_dict()}
     if task.kind != "multilabel":
         figures["accuracy"] = float((chance.argmax(axis=1) == labels).mean())
         figures["ece"] = expected_calibration_error(chance.argmax(axis=1) == labels, chance.max(axis=1))
         figures["brier"] = brier(labels, chance)
     if task.kind == "binary":
-        index = task.positive_index
-        truth, score = labels == index, chance[:, index]
-        threshold = point.threshold[str(task.positive)]
         figures["operating_point"] = point.name
-        for place, name in enumerate(("sensitivity", "specificity")):
-            figures[name] = bootstrap(
-                lambda rows, place=place: sensitivity_specificity(truth[rows], score[rows], threshold)[place],  # type: ignore[misc]
-                patients,
-                resamples=resamples,
-            ).to_dict()
+        figures |= {name: draws[name].interval().to_dict() for name in ("sensitivity", "specificity")}
     else:
-        areas = class_aucs(labels, chance, task.kind)
-        figures["class_auc"] = {
-            name: None if np.isnan(area) else area for name, area in zip(task.classes, areas, strict=True)
-        }
+        areas = class_aucs(labels, scores, task.kind)
+        figures["class_auc"] = {name: null_for_nan(area) for name, area in zip(task.classes, areas, strict=True)}
     if task.kind == "multiclass":
         called = chance.argmax(axis=1)
         figures["class_sensitivity"] = {

@@ -11,7 +11,6 @@ from sklearn.metrics import brier_score_loss, recall_score, roc_auc_score, roc_c
 from edgedx.core.stats.metrics import (
     Interval,
     auc,
-    bootstrap,
     brier,
     class_aucs,
     expected_calibration_error,
@@ -163,53 +162,6 @@ def test_brier_of_two_classes_is_twice_scikit_learns() -> None:
 def test_brier_is_between_certainly_right_and_certainly_wrong() -> None:
     assert brier([2], [[0, 0, 1]]) == 0.0
     assert brier([2], [[1, 0, 0]]) == 2.0
-
-
-def test_an_interval_resamples_patients_and_not_images() -> None:
-    truth, score = _cases(count=60, decimals=6)
-    copies = np.repeat(np.arange(60), 9)
-
-    def area(rows: np.ndarray, which: np.ndarray) -> float:
-        return roc_auc(truth[which][rows], score[which][rows])
-
-    one_each = bootstrap(lambda rows: area(rows, np.arange(60)), np.arange(60), resamples=300)
-    by_patient = bootstrap(lambda rows: area(rows, copies), copies, resamples=300)
-    by_image = bootstrap(lambda rows: area(rows, copies), np.arange(copies.size), resamples=300)
-    # Nine copies of an image tell no more than one, so the interval must not shrink.
-    assert (by_patient.low, by_patient.high) == pytest.approx((one_each.low, one_each.high))
-    assert by_image.high - by_image.low < 0.5 * (by_patient.high - by_patient.low)
-
-
-def test_an_interval_of_a_mean_has_the_width_that_theory_gives() -> None:
-    values = np.random.default_rng(0).normal(5, 2, 400)
-    found = bootstrap(lambda rows: float(values[rows].mean()), np.arange(400), resamples=2000)
-    assert found.value == pytest.approx(values.mean())
-    assert found.high - found.low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
-
-
-def test_a_lower_level_gives_a_narrower_interval_and_the_same_seed_the_same() -> None:
-    values = np.arange(50.0)
-    wide, again, narrow = (
-        bootstrap(lambda rows: float(values[rows].mean()), np.arange(50), level=level) for level in (0.95, 0.95, 0.5)
-    )
-    assert wide == again
-    assert wide.low < narrow.low < narrow.high < wide.high
-
-
-def test_patients_need_no_order_and_may_be_words() -> None:
-    values = np.array([0.0, 10.0, 0.0, 10.0])
-    seen = []
-    bootstrap(lambda rows: seen.append(sorted(rows.tolist())) or 0.0, ["b", "a", "b", "a"], resamples=50)
-    assert {tuple(rows) for rows in seen} == {(0, 1, 2, 3), (0, 0, 2, 2), (1, 1, 3, 3)}
-    assert values.size == 4
-
-
-def test_resamples_without_a_figure_are_left_out() -> None:
-    truth = np.array([1, 0, 0, 0, 0])
-    found = bootstrap(lambda rows: roc_auc(truth[rows], -rows.astype(float)), np.arange(5), resamples=100)
-    assert found.value == found.low == found.high == 1.0
-    nothing = bootstrap(lambda rows: roc_auc(truth[rows] * 0, rows), np.arange(5), resamples=10)
-    assert nothing.to_dict() == {"value": None, "low": None, "high": None}
 
 
 def test_an_interval_reads_well() -> None:

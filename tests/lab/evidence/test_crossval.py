@@ -14,7 +14,7 @@ from edgedx.core.errors import InputOutputError, RecipeError
 from edgedx.lab.data.sources import Row
 from edgedx.lab.data.split import Case, assign_fold
 from edgedx.lab.evidence.compare.crossval import LOG, Plan, crossval
-from edgedx.lab.evidence.report.sections import find_extras
+from edgedx.lab.evidence.report.sections import find_evidence
 
 FRACTIONS = (0.7, 0.15, 0.15)
 
@@ -78,9 +78,10 @@ def test_every_image_is_answered_once_by_a_model_that_did_not_see_its_patient(do
 @pytest.mark.slow
 def test_a_report_takes_it_in(done: tuple[Plan, dict], tmp_path: Path) -> None:  # type: ignore[type-arg]
     plan, report = done
-    (extra,) = find_extras(tmp_path / "run", [plan.out])
-    ((_, table),) = extra.tables
-    assert extra.key == "crossval" and extra.told == json.loads((plan.out / "crossval.json").read_text())
+    (evidence,) = find_evidence(tmp_path / "run", [plan.out])
+    (table,) = evidence.section.tables
+    assert evidence.section.key == "crossval"
+    assert evidence.report == json.loads((plan.out / "crossval.json").read_text())
     assert f"{report['subjects']['teacher']['mean']['auc_roc']:.3f} ±" in str(table.rows[0][1])
 
 

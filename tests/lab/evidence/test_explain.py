@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,12 +23,13 @@ from edgedx.lab.compress.prune import prune
 from edgedx.lab.evidence.explain import methods as explain_methods
 from edgedx.lab.evidence.explain.curves import curves, random_maps
 from edgedx.lab.evidence.explain.cut import Cut, cascade
-from edgedx.lab.evidence.explain.explain import CONTROL, explain
+from edgedx.lab.evidence.explain.explain import CONTROL, explain, parts_of
 from edgedx.lab.evidence.explain.fidelity import CHANCE, alike, means, on_grid, overlap, spearman
 from edgedx.lab.evidence.explain.files import sentences, to_dict
 from edgedx.lab.evidence.explain.images import Chosen, _draw
-from edgedx.lab.evidence.explain.methods import NoMap, absent, heat_maps, require, superpixels
+from edgedx.lab.evidence.explain.methods import NoMap, absent, heat_maps, places_of, require, superpixels
 from edgedx.lab.evidence.explain.models import Explainable, classes_to_explain
+from edgedx.lab.evidence.explain.pictures import is_empty
 from edgedx.lab.evidence.explain.sanity import Sanity, check, ssim
 from edgedx.lab.quantize.cam import add_cam
 from edgedx.lab.quantize.to_onnx import export_onnx
@@ -76,9 +79,9 @@ def test_grad_cam_plus_plus_weighs_channels_as_its_paper_says() -> None:
         below = 2 * slope**2 + maps.sum(dim=(1, 2), keepdim=True) * slope**3 + 1e-6
         weights = (slope**2 / below * slope.clamp(min=0)).sum(dim=(1, 2))
         expected = (weights[:, None, None] * maps).sum(dim=0).clamp(min=0).numpy()
-        expected = explain_methods._enlarged(expected / expected.max(), (32, 32))
-        # The library scales the enlarged map to 0 and 1.
-        assert np.abs((expected - expected.min()) / np.ptp(expected) - heat).max() < 1e-3
+        # The library scales the map to 0 and 1.
+        expected = explain_methods._enlarged((expected - expected.min()) / np.ptp(expected), (32, 32))
+        assert np.abs(expected - heat).max() < 1e-3
 
 
 def test_lime_finds_the_planted_region_of_a_black_box() -> None:
@@ -286,7 +289,7 @@ def test_all_of_it_says_what_is_shown_and_what_is_not() -> None:
     assert {line["method"] for line in told["curves"]} == {"lime", CONTROL} and told["sanity"] == []
     gains = {line["method"]: line["insertion_gain"] for line in told["curves"]}
     assert gains["lime"]["low"] > 0 and gains[CONTROL] is None
-    assert "more than toy (1) on another image" in sentences(found)[0]
+    assert "more than toy (1) does on another image" in sentences(found)[0]
     with pytest.raises(UsageError, match="no map can be made"):
         explain([model], images, ["ig"])
     with pytest.raises(UsageError, match="no class 'c7'"):
@@ -354,3 +357,57 @@ def test_a_pruned_student_is_explained_as_it_is() -> None:
     for method in ("gradcam", "cam", "ig"):
         assert np.isfinite(heat_maps(one, method, canvases, np.array([0, 1]))).all()
     assert len(list(cascade(cut, batch[0], 0))) == 5
+
+
+def test_a_map_of_few_places_stays_the_squares_that_it_is() -> None:
+    """At 64 pixels the last feature map has 2 x 2 places: smoothed, it showed a spot between them."""
+    torch.manual_seed(0)
+    spec = PreprocessSpec(size=(64, 64), window="none", bits=8)
+    model = build_model("mobilenetv2_100", 2, spec)
+    canvases = np.random.default_rng(0).integers(0, 256, (2, 64, 64)).astype(np.uint8)
+    base = planted()
+    one = replace(
+        base, subject=replace(base.subject, preprocess=spec), cut=Cut(model, "binary", spec.input_shape).eval()
+    )
+    for method in ("gradcam", "gradcam++", "cam"):
+        assert places_of(one, method, canvases) == (2, 2)
+        maps = heat_maps(one, method, canvases, np.array([0, 1]))
+        squares = maps.reshape(2, 2, 32, 2, 32).transpose(0, 1, 3, 2, 4).reshape(8, -1)
+        assert (squares == squares[:, :1]).all() and len(np.unique(squares)) > 2, method
+    assert places_of(one, "ig", canvases) is None
+
+
+def test_an_empty_map_is_told_from_one_that_is_the_image() -> None:
+    assert is_empty(np.zeros((8, 8))) and is_empty(np.full((8, 8), -1.0)) and not is_empty(np.eye(8))
+
+
+def test_what_was_stopped_goes_on_and_another_image_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = replace(planted().subject, path=tmp_path / "model")
+    (tmp_path / "model").write_text("weights")
+    images = Chosen([f"{n}.png" for n in range(6)], [f"p{n}" for n in range(6)], _moving(6), [""] * 6, "test")
+
+    def run(chosen: Chosen, most: int) -> tuple[dict[str, Any], int]:
+        calls: list[int] = []
+
+        def counted(self: Explainable, canvases: np.ndarray) -> np.ndarray:
+            calls.append(len(canvases))
+            if len(calls) > most:
+                raise KeyboardInterrupt
+            return real(self, canvases)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Explainable, "margins", counted)
+            parts = parts_of(tmp_path / "out", [model, model], chosen, wanted=None, seed=0, device="cpu")
+            return to_dict(explain([model, model], chosen, ["lime"], resamples=100, parts=parts), []), len(calls)
+
+    real = Explainable.margins
+    whole = to_dict(explain([model, model], images, ["lime"], resamples=100), [])
+    with pytest.raises(KeyboardInterrupt):
+        run(images, 30)
+    resumed, calls = run(images, 10_000)
+    again, none = run(images, 0)
+    assert resumed["fidelity"] == again["fidelity"] == whole["fidelity"] and calls > 0 == none
+    other = replace(images, canvases=images.canvases[::-1].copy())
+    assert run(other, 10_000)[1] > calls

@@ -14,9 +14,11 @@ from browser import chromium
 from made_run import write_run
 
 from edgedx.core.errors import CheckpointError, UsageError
+from edgedx.core.settings.accept import Accept
 from edgedx.core.settings.recipe import Recipe, load_recipe
 from edgedx.lab.evidence.report.collect import collect
 from edgedx.lab.evidence.report.files import write_report
+from edgedx.lab.evidence.report.words import NOT_A_DEVICE
 
 VERDICT: dict[str, Any] = {
     "passed": False,
@@ -70,6 +72,59 @@ def test_names_from_outside_make_no_markup(written: Path) -> None:
     page, text = written.read_text(), written.with_suffix(".md").read_text()
     assert "<script" not in page and "&lt;script&gt;" in page and "&lt;made here&gt;" in page
     assert "<script" not in text and "it loses &lt;too&gt; much" in page
+
+
+@pytest.mark.parametrize("suffix", [".html", ".md"])
+def test_the_model_card_lists_every_field_that_an_image_is_checked_by(
+    made: tuple[Recipe, Path], suffix: str, tmp_path: Path
+) -> None:
+    """The card left out view and age, so nobody saw that lateral views and children were refused."""
+    recipe, run = made
+    strict = Accept(
+        modality=["CR"],
+        body_part=["CHEST"],
+        view=["PA"],
+        laterality=["L"],
+        age_years=(18, 97),
+        required=["view"],
+        for_processing=True,
+        multi_frame="middle",
+        max_saturated=0.83,
+        min_side=317,
+        ood="flag",
+    )
+    assert set(strict.model_dump(exclude_defaults=True)) == set(Accept.model_fields), "give every field a value here"
+    write_report(collect(recipe.model_copy(update={"accept": strict}), run, resamples=100), tmp_path / "r.html")
+    text = (tmp_path / "r.html").with_suffix(suffix).read_text()
+    for words in ("Modality: CR", "Body part: CHEST", "View: PA", "Side (laterality): L", "Age: 18 to 97 years",
+                  "Header: view may not be absent", "Raw detector values (FOR PROCESSING) are read too",
+                  "the middle one is read", "At most 83%", "At least 317 pixels",
+                  "are answered, and the result says so"):  # fmt: skip
+        assert words in text, words
+
+
+def _texts(page: str) -> list[str]:
+    """What a reader reads, element by element."""
+    body = re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL)
+    return [text.strip() for text in re.split(r"<[^>]*>", body) if len(text.split()) >= 5]
+
+
+def test_every_section_has_one_verdict_and_no_sentence_stands_twice(written: Path) -> None:
+    page = written.read_text()
+    sections = re.findall(r'<section id="([^"]+)">(.*?)</section>', page, flags=re.DOTALL)
+    without = [key for key, body in sections if body.count('class="headline') != 1]
+    assert without == ["short", "wrong", "card", "words"]
+    texts = _texts(page)
+    assert {text for text in texts if texts.count(text) > 1} == {NOT_A_DEVICE}, "above, and in the card"
+
+
+def test_terms_that_stand_on_the_page_are_explained_and_no_others(written: Path) -> None:
+    page = written.read_text()
+    terms = set(re.findall(r"<dt>(.*?)</dt>", page))
+    assert {"AUC (AUC-ROC)", "Operating point, threshold", "INT8, 8-bit", "Interval, 95 %"} <= terms
+    assert "AUROC / FPR95" not in terms and "Holm" not in terms
+    for jargon in ("youden", "flips", "ratchet", "golden"):
+        assert not re.search(rf"\b{jargon}\b(?!\))", re.sub(r"<[^>]*>", " ", page)), jargon
 
 
 def test_nothing_is_named_that_lies_outside_the_file(written: Path) -> None:

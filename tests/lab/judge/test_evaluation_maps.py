@@ -20,14 +20,14 @@ def test_the_gallery_shows_where_a_graph_with_maps_looked(tmp_path: Path) -> Non
     path = tmp_path / VARIANTS / "fp32.onnx"
     plain = evaluate(open_subject(path), resamples=20)
     first = wrong_first(plain.asked.cases, plain.answers)[0]
-    assert _maps(plain, first) is None
+    assert _maps(plain, first) == (None, "")
     draw_evaluation(plain, tmp_path / "plain")
     batch = normalise(np.stack([plain.asked.canvas_of(row) for row in range(8)]), recipe.preprocess)
     path.write_bytes(add_cam(path.read_bytes(), batch))
     shown = evaluate(open_subject(path), resamples=20)
     assert np.array_equal(shown.answers.chances, plain.answers.chances)
-    overlay = _maps(shown, first)
-    assert overlay is not None
+    overlay, note = _maps(shown, first)
+    assert overlay is not None and "not for diagnosis" in note
     canvas = shown.asked.canvas_of(first)
     heat = overlay(first, canvas)
     assert heat.shape == canvas.shape[:2] and heat.min() >= 0.0 and heat.max() == 1.0

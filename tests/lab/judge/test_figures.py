@@ -10,8 +10,8 @@ from sklearn import metrics as sk
 
 from edgedx.core.stats.cases import Cases, answers_of
 from edgedx.core.stats.metrics import brier, expected_calibration_error, threshold_at_specificity
+from edgedx.core.stats.weighted import Ranked
 from edgedx.lab.judge.figures import figures_with_intervals
-from edgedx.lab.judge.ranks import Ranked
 
 EXACT = {"rel": 0, "abs": 1e-9}
 
@@ -54,8 +54,8 @@ def test_figures_of_single_labels_are_those_of_scikit_learn(task: str, classes: 
     for index, name in enumerate(classes):
         positive, called = np.array(truth) == name, np.array(said.decisions) == name
         one = found.classes[name]
-        assert one["auc_roc"].value == pytest.approx(sk.roc_auc_score(positive, chances[:, index]), **EXACT)
-        assert one["auc_pr"].value == pytest.approx(sk.average_precision_score(positive, chances[:, index]), **EXACT)
+        assert one["auc_roc"].value == pytest.approx(sk.roc_auc_score(positive, said.ranks[:, index]), **EXACT)
+        assert one["auc_pr"].value == pytest.approx(sk.average_precision_score(positive, said.ranks[:, index]), **EXACT)
         assert one["sensitivity"].value == pytest.approx(sk.recall_score(positive, called), **EXACT)
         assert one["specificity"].value == pytest.approx(sk.recall_score(~positive, ~called), **EXACT)
         assert one["precision"].value == pytest.approx(sk.precision_score(positive, called), **EXACT)

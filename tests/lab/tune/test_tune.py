@@ -19,7 +19,7 @@ import yaml
 
 from edgedx.core.errors import DependencyMissing, InputOutputError, UsageError
 from edgedx.core.settings.recipe import Recipe, list_recipes, load_recipe
-from edgedx.lab.evidence.report.sections import find_extras
+from edgedx.lab.evidence.report.sections import find_evidence
 from edgedx.lab.tune import tune as module
 from edgedx.lab.tune.files import BEST, PICTURE, REPORT, SLICES, TABLE
 from edgedx.lab.tune.space import check_space
@@ -77,9 +77,10 @@ def test_the_recipe_as_it_stands_comes_first_and_the_best_is_written_as_a_recipe
 
 def test_a_report_takes_it_in(done: tuple[Tuning, dict[str, Any]], tmp_path: Path) -> None:
     plan, report = done
-    (extra,) = find_extras(tmp_path / "run", [plan.out])
-    assert extra.key == "tune" and [row[0] for row in extra.tables[0][1].rows] == list(report["best"]["values"])
-    assert extra.pictures == [(plan.out / PICTURE, "AUC on val by trial")]
+    (evidence,) = find_evidence(tmp_path / "run", [plan.out])
+    assert evidence.section.key == "tune"
+    assert [row[0] for row in evidence.section.tables[0].rows] == list(report["best"]["values"])
+    assert evidence.pictures == [(plan.out / PICTURE, "AUC on val by trial")]
 
 
 def test_a_trial_is_what_finetune_trains_with_those_values(done: tuple[Tuning, dict[str, Any]], tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from edgedx.core.progress import progress
 from edgedx.core.settings.recipe import Recipe
 from edgedx.core.stats.cases import answers_of_logits
 from edgedx.core.stats.metrics import fit_temperature
+from edgedx.core.table import null_for_nan
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.data.prepare import open_data
 from edgedx.lab.judge.evaluation_files import predictions_csv
@@ -126,7 +127,7 @@ def _train(
     for settings in GRIDS[one.method]:
         logits = answers(one.method, settings, task.kind, len(task.classes), features, parts, recipe.train.seed)
         area = auc_of_logits(task, logits["val"], val.labels)
-        tried.append({**settings, "val_auc": None if np.isnan(area) else area})
+        tried.append({**settings, "val_auc": null_for_nan(area)})
         if best is None or area > best[0]:
             best = (area, settings, logits)
     assert best is not None
@@ -153,7 +154,7 @@ def answers(
     features: Features,
     parts: Mapping[str, Dataset],
     seed: int,
-) -> dict[str, NDArray[np.float64]]:
+) -> dict[str, Floats]:
     """Train one setting and return logits of shape (N, classes) for val and test, as a network would give them.
 
     Findings of a multilabel task are learned one by one, each from the images where it is known.
@@ -180,7 +181,7 @@ def _log_chances(
     val: NDArray[Any],
     seed: int,
     known: NDArray[np.bool_] | None = None,
-) -> dict[str, NDArray[np.float64]]:
+) -> dict[str, Floats]:
     """Log probabilities of shape (N, classes); of classes that were not there to be learned, next to none."""
     rows = _rows_for(method, train, seed)
     if len(np.unique(train[rows])) < 2:
@@ -202,7 +203,8 @@ def _log_chances(
     whole = {split: np.full((len(values), classes), _LEAST) for split, values in found.items()}
     for split, values in found.items():
         whole[split][:, model.classes_] = np.maximum(values, _LEAST)
-    return {split: np.log(values) for split, values in whole.items()}
+    # As precise as a network's: in float64 images that are alike differ in the last bit, another one on each processor.
+    return {split: np.log(values).astype(np.float32) for split, values in whole.items()}
 
 
 def _columns(values: NDArray[Any]) -> NDArray[Any]:

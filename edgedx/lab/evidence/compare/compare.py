@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -12,7 +12,8 @@ import numpy as np
 from edgedx.core.errors import UsageError
 from edgedx.core.progress import Bar, progress, track
 from edgedx.core.stats.cases import Answers
-from edgedx.core.stats.resample import RESAMPLES, Draws, Floats, Statistic, area, draw, mean_of
+from edgedx.core.stats.resample import RESAMPLES, Draws, draw
+from edgedx.core.stats.weighted import Floats, Ranked, Statistic, mean_of
 
 from .figures import accuracy_of, auc_parts, fold_accuracies, fold_aucs, right_matrix
 from .folds import fold_tests
@@ -36,18 +37,18 @@ def compare(lineup: Lineup, *, baseline: str | None = None, resamples: int = RES
             raise UsageError(f"--baseline {baseline}: no such subject", next_step=f"one of {', '.join(names)}")
         baseline = named[0]
     pairs = [(baseline, name) for name in names if name != baseline] if baseline else list(combinations(names, 2))
-    statistics = {}
+    statistics: dict[tuple[str, str], Statistic] = {}
     for name, answers in lineup.answers.items():
-        statistics[f"auc\x00{name}"] = mean_of([area(*part) for part in auc_parts(lineup, answers)])
-        statistics[f"accuracy\x00{name}"] = accuracy_of(lineup, answers)
+        statistics["auc", name] = mean_of([Ranked(*part).auc for part in auc_parts(lineup, answers)])
+        statistics["accuracy", name] = accuracy_of(lineup, answers)
     with progress("resampling", len(statistics) * resamples) as bar:
         watched = {name: _watched(of, bar) for name, of in statistics.items()}
         draws = draw(watched, lineup.cases.patients, resamples=resamples, seed=seed)
     made = [_pair(lineup, draws, one, two) for one, two in track(pairs, "testing pairs", len(pairs))]
     return Compared(
         lineup=lineup,
-        auc={name: draws[f"auc\x00{name}"].interval() for name in names},
-        accuracy={name: draws[f"accuracy\x00{name}"].interval() for name in names},
+        auc={name: draws["auc", name].interval() for name in names},
+        accuracy={name: draws["accuracy", name].interval() for name in names},
         pairs=_corrected(made),
         resamples=resamples,
     )
@@ -61,7 +62,7 @@ def _watched(of: Statistic, bar: Bar) -> Statistic:
     return told
 
 
-def _pair(lineup: Lineup, draws: dict[str, Draws], first: str, second: str) -> Pair:
+def _pair(lineup: Lineup, draws: Mapping[tuple[str, str], Draws], first: str, second: str) -> Pair:
     one, two = lineup.answers[first], lineup.answers[second]
     tests = [] if lineup.folds is not None else _ranking(lineup, one, two)
     tests += _decisions(lineup, one, two)
@@ -70,8 +71,8 @@ def _pair(lineup: Lineup, draws: dict[str, Draws], first: str, second: str) -> P
     return Pair(
         first=first,
         second=second,
-        auc=draws[f"auc\x00{second}"].minus(draws[f"auc\x00{first}"]).interval(),
-        accuracy=draws[f"accuracy\x00{second}"].minus(draws[f"accuracy\x00{first}"]).interval(),
+        auc=draws["auc", second].minus(draws["auc", first]).interval(),
+        accuracy=draws["accuracy", second].minus(draws["accuracy", first]).interval(),
         tests=tuple(tests),
     )
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgedx.core.stats.cases import Answers
 from edgedx.core.stats.metrics import roc_auc
-from edgedx.core.stats.resample import Statistic, mean_of, share
+from edgedx.core.stats.weighted import Statistic, mean_of, share
 from edgedx.lab.judge.figures import called_matrix, truth_matrices
 
 from .lineup import Lineup

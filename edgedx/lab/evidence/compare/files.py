@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from edgedx.core.files import write_json, write_text
 
@@ -11,15 +12,22 @@ from .pairs import Compared
 REPORT, WORDS, PICTURE = "comparison.json", "comparison.md", "comparison.png"
 
 
+def report_of(found: Compared) -> dict[str, Any]:
+    """What ``comparison.json`` holds: figures, tests, and ``sentences`` in plain words."""
+    from .words import sentences
+
+    return {"schema_version": 1, "sentences": sentences(found), **found.to_dict()}
+
+
 def write_comparison(found: Compared, folder: Path) -> list[Path]:
     """Write JSON, Markdown and picture into `folder` and return their paths."""
     from edgedx.lab.run.plots import save_figure
 
     from .plots import comparison_figure
-    from .words import as_json, markdown
+    from .words import markdown
 
     written = [folder / REPORT, folder / WORDS, folder / PICTURE]
     save_figure(comparison_figure(found), written[2])
     write_text(written[1], markdown(found))
-    write_json(written[0], as_json(found))
+    write_json(written[0], report_of(found))
     return written

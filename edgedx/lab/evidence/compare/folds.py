@@ -11,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 from edgedx.core.stats.metrics import Interval
+from edgedx.core.table import null_for_nan
 
 from .significance import cohen_dz, rank_biserial
 
@@ -49,7 +50,7 @@ class FoldTests:
     def to_dict(self) -> dict[str, Any]:
         """As JSON: NaN becomes null."""
         more = {
-            name: None if math.isnan(getattr(self, name)) else getattr(self, name)
+            name: null_for_nan(getattr(self, name))
             for name in (
                 "corrected_t", "corrected_p", "t", "t_p", "wilcoxon_p", "least_p", "d_z", "rank_biserial",
             )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgedx.core.stats.metrics import Interval
+from edgedx.core.table import null_for_nan
 
 from .folds import FoldTests
 from .lineup import Lineup
@@ -38,7 +39,7 @@ class Tested:
         told = {"of": self.of, "finding": self.finding or None, **self.found.to_dict()}
         if isinstance(self.found, FoldTests):
             told["test"] = "corrected resampled t, over folds"
-        return told | {"p": _known(self.p), "p_holm": _known(self.p_holm)}
+        return told | {"p": null_for_nan(self.p), "p_holm": null_for_nan(self.p_holm)}
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,3 @@ class Compared:
             "pairs": [pair.to_dict() for pair in self.pairs],
             "notes": self.notes,
         }
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value

@@ -1,4 +1,4 @@
-"""Is one model better than another on the same images? Tests, effect sizes and corrections, in numpy alone.
+"""Is one model better than another on the same images? Tests, effect sizes and corrections.
 
 What each test assumes, in plain words: docs/statistics.md. A difference is always the second model less the first.
 """
@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
 
 from edgedx.core.stats.metrics import Interval
+from edgedx.core.table import null_for_nan
 
 Floats = NDArray[np.float64]
 EXACT_BELOW = 25
@@ -43,7 +45,7 @@ class AreaTest:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON: NaN becomes null."""
-        return {"test": "DeLong", **self.difference.to_dict(), "z": _json(self.z), "p": _json(self.p)}
+        return {"test": "DeLong", **self.difference.to_dict(), "z": null_for_nan(self.z), "p": null_for_nan(self.p)}
 
 
 @dataclass(frozen=True)
@@ -101,21 +103,14 @@ def delong(positive: ArrayLike, scores: Sequence[ArrayLike], groups: Sequence[st
     if min(sick, well) < 1:
         return _unknown(len(values))
     # Structural components: how much of the other class each image is ranked right against.
-    above = np.stack([(_midranks(row)[truth] - _midranks(row[truth])) / well for row in values])
-    below = np.stack([1.0 - (_midranks(row)[~truth] - _midranks(row[~truth])) / sick for row in values])
+    above = np.stack([(rankdata(row)[truth] - rankdata(row[truth])) / well for row in values])
+    below = np.stack([1.0 - (rankdata(row)[~truth] - rankdata(row[~truth])) / sick for row in values])
     areas = above.mean(axis=1)
     if groups is not None and len(set(groups)) < truth.size:
         return Areas(areas, _clustered(truth, areas, above, below, groups))
     if min(sick, well) < 2:
         return _unknown(len(values))
     return Areas(areas, _covariance(above) / sick + _covariance(below) / well)
-
-
-def _midranks(values: Floats) -> Floats:
-    """Ranks from 1; of equal values the mean."""
-    _, inverse, sizes = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(sizes)
-    return np.asarray((last - (sizes - 1) / 2.0)[inverse])
 
 
 def _covariance(rows: Floats) -> Floats:
@@ -192,7 +187,7 @@ class DecisionTest:
             "test": "McNemar, exact" if self.exact else "McNemar, continuity-corrected",
             "only_first": self.only_first,
             "only_second": self.only_second,
-            "statistic": _json(self.statistic),
+            "statistic": null_for_nan(self.statistic),
             "p": self.p,
             "odds_ratio": self.odds_ratio.to_dict(),
         }
@@ -271,7 +266,7 @@ def rank_biserial(differences: ArrayLike) -> float:
     values = values[values != 0]
     if not values.size:
         return 0.0
-    ranks = _midranks(np.abs(values))
+    ranks = rankdata(np.abs(values))
     return float((ranks[values > 0].sum() - ranks[values < 0].sum()) / ranks.sum())
 
 
@@ -286,7 +281,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
         least = max(least, min(1.0, (len(known) - rank) * p))  # never below that of a smaller p
         found[place] = least
     return found
-
-
-def _json(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,6 @@ from edgedx.device.clinic.samples import DECISION, IMAGE, LABEL, PATIENT, read_p
 
 FOLD, TRUTH = "fold", "truth"
 _RESERVED = {FOLD, IMAGE, PATIENT, TRUTH, LABEL, DECISION}
-_TINY = 1e-300
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ def read_answers(path: Path, like: Cases | None = None) -> Told:
         path=path,
         ran=f"answers in {path.parent.name}/{path.name}",
         cases=cases,
-        answers=replace(answers, ranks=_ranks(answers.chances, task)),
+        answers=answers,
         folds=_folds(path, cells) if FOLD in columns else None,
     )
 
@@ -142,11 +141,3 @@ def _folds(path: Path, cells: list[dict[str, str]]) -> NDArray[np.int64]:
         raise DataError(
             f"{path}, fold: not a whole number in each row", next_step="number the folds 0, 1, 2"
         ) from error
-
-
-def _ranks(chances: NDArray[np.float64], task: str) -> NDArray[np.float64]:
-    """Log odds where they rank: a table keeps nine digits of 1e-12, and none of what is lacking to 1."""
-    if task == "multiclass":
-        return chances
-    other = chances[:, ::-1] if task == "binary" else 1 - chances
-    return np.asarray(np.log(np.maximum(chances, _TINY)) - np.log(np.maximum(other, _TINY)))

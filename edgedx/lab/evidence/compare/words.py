@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgedx.core.stats.metrics import Interval
+from edgedx.core.table import markdown_table
 
 from .folds import FoldTests
 from .significance import AreaTest, DecisionTest
@@ -29,11 +30,6 @@ def p_text(p: float) -> str:
 def sentences(found: Compared) -> list[str]:
     """For each pair one on ranking and one on decisions."""
     return [sentence for pair in found.pairs for sentence in (_sentence(pair, of) for of in ("ranking", "decisions"))]
-
-
-def as_json(found: Compared) -> dict[str, Any]:
-    """A comparison with its sentences, for programs."""
-    return {"schema_version": 1, "sentences": sentences(found), **found.to_dict()}
 
 
 def _sentence(pair: Pair, of: str) -> str:
@@ -171,18 +167,13 @@ def markdown(found: Compared) -> str:
         ("Tests over folds", fold_rows(found)),
     ):
         if rows:
-            lines += [f"## {title}", "", *_table(header, rows), ""]
+            lines += [f"## {title}", "", *markdown_table(header, rows), ""]
     lines += ["![Paired differences with intervals](comparison.png)", ""]
     lines += [
         "Differences are the first named less the second. What each test assumes: docs/statistics.md of edgedx.",
         "",
     ]
     return "\n".join(lines)
-
-
-def _table(header: list[str], rows: list[list[str]]) -> list[str]:
-    plain = [[cell.replace("|", "\\|") for cell in row] for row in [header, *rows]]
-    return [f"| {' | '.join(row)} |" for row in (plain[0], ["---"] * len(header), *plain[1:])]
 
 
 def _signed(gap: Interval) -> str:

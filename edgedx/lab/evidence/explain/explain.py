@@ -5,21 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgedx import __version__
 from edgedx.core.errors import UsageError
+from edgedx.core.files import sha256_bytes
 from edgedx.core.progress import progress
 from edgedx.core.stats.metrics import Interval
 from edgedx.core.stats.resample import RESAMPLES
+from edgedx.lab.evidence.parts import NOTHING_KEPT, Parts, digest_of
 from edgedx.lab.judge.subject import Subject
 
 from .curves import Curves, curves, random_maps
 from .cut import STAGES
 from .fidelity import CHANCE, alike, means
 from .images import Chosen
-from .methods import NoMap, heat_maps, require
+from .methods import NoMap, heat_maps, places_of, require
 from .models import Explainable, classes_to_explain, opened
 from .sanity import DRAWS, Sanity, check
 
@@ -38,6 +43,8 @@ class Explanation:
     Attributes
     ----------
     maps : dict of (model, method) to ndarray of shape (N, H, W)
+    grids : dict of (model, method) to (int, int)
+        Rows and columns of maps that are coarser than the image.
     missing : dict of (model, method) to reason
     alike : dict of (model, method) to dict of str to ndarray of shape (N,)
         Of all models but the first, against the first.
@@ -58,6 +65,7 @@ class Explanation:
     seed: int
     resamples: int
     maps: dict[Key, np.ndarray] = field(default_factory=dict)
+    grids: dict[Key, tuple[int, int]] = field(default_factory=dict)
     missing: dict[Key, str] = field(default_factory=dict)
     alike: dict[Key, dict[str, np.ndarray]] = field(default_factory=dict)
     others: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
@@ -106,6 +114,7 @@ def explain(
     device: str = "cpu",
     seed: int = 0,
     resamples: int = RESAMPLES,
+    parts: Parts = NOTHING_KEPT,
 ) -> Explanation:
     """Make all maps, compare them with the first model's, delete and insert by them, and randomize weights.
 
@@ -113,6 +122,8 @@ def explain(
     ----------
     wanted : str, optional
         The class to explain; what the first model decides on each image unless given.
+    parts : Parts
+        Where results are kept as they come; see `parts_of`.
 
     Raises
     ------
@@ -144,35 +155,64 @@ def explain(
         steps = len(models) * (len(methods) * (len(images) + few) + few)
         steps += len(networks) * len(methods) * sanity * (1 + len(STAGES) * DRAWS)
         with progress("explaining", steps) as bar:
-            _maps(found, models, bar.advance)
+            _maps(found, models, parts, bar.advance)
             _compare(found)
-            _delete_and_insert(found, models, few, bar.advance)
+            _delete_and_insert(found, models, few, parts, bar.advance)
             for model in networks:
-                part = slice(0, sanity)
+                first = slice(0, sanity)
                 found.sanity += check(
                     model,
                     methods,
-                    images.canvases[part],
-                    found.classes[part],
-                    images.patients[part],
+                    images.canvases[first],
+                    found.classes[first],
+                    images.patients[first],
                     resamples=resamples,
                     seed=seed,
                     advance=bar.advance,
+                    parts=parts,
                 )
     found.seconds = time.perf_counter() - begun
     return found
 
 
-def _maps(found: Explanation, models: Sequence[Explainable], advance: Any) -> None:
+def parts_of(
+    folder: Path, subjects: Sequence[Subject], images: Chosen, *, wanted: str | None, seed: int, device: str
+) -> Parts:
+    """Results of this very call that a stopped one left in `folder`.
+
+    Methods and resamples are left out: further methods go on with what is there.
+    """
+    return Parts(
+        folder,
+        {
+            "what": "explain",
+            "edgedx": __version__,
+            "models": [[str(one.path), one.name, digest_of(one.path)] for one in subjects],
+            "images": sha256_bytes(np.ascontiguousarray(images.canvases).tobytes()),
+            "class": wanted,
+            "seed": seed,
+            "device": device,
+        },
+    )
+
+
+def _maps(found: Explanation, models: Sequence[Explainable], parts: Parts, advance: Any) -> None:
     for model in models:
         for method in found.methods:
             key = model.name, method
             try:
-                found.maps[key] = heat_maps(
-                    model, method, found.images.canvases, found.classes, seed=found.seed, advance=advance
-                )
+                found.maps[key] = parts.array(
+                    f"maps {model.name} {method}",
+                    partial(
+                        heat_maps,
+                        model, method, found.images.canvases, found.classes, seed=found.seed, advance=advance,
+                    ),
+                )  # fmt: skip
             except NoMap as error:
                 found.missing[key] = str(error)
+                continue
+            if (grid := places_of(model, method, found.images.canvases)) is not None:
+                found.grids[key] = grid
     if not found.maps:
         raise UsageError(
             f"no map can be made: {next(iter(found.missing.values()))}",
@@ -199,11 +239,17 @@ def _compare(found: Explanation) -> None:
                 found.others[method] = {key: np.where(alone, np.nan, value) for key, value in told.items()}
 
 
-def _delete_and_insert(found: Explanation, models: Sequence[Explainable], few: int, advance: Any) -> None:
+def _delete_and_insert(found: Explanation, models: Sequence[Explainable], few: int, parts: Parts, advance: Any) -> None:
     canvases, classes = found.images.canvases[:few], found.classes[:few]
     blind = random_maps(few, canvases.shape[1:3], found.seed)
     for model in models:
         tried = {method: found.maps[model.name, method][:few] for method in found.methods
                  if (model.name, method) in found.maps}  # fmt: skip
         for method, maps in {**tried, CONTROL: blind}.items():
-            found.curves[model.name, method] = curves(model, canvases, maps, classes, seed=found.seed, advance=advance)
+            kept = parts.arrays(
+                f"curves {model.name} {method}",
+                lambda model=model, maps=maps: vars(  # type: ignore[misc]
+                    curves(model, canvases, maps, classes, seed=found.seed, advance=advance)
+                ),
+            )
+            found.curves[model.name, method] = Curves(**kept)

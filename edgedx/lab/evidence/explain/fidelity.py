@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from edgedx.core.stats.metrics import Interval
-from edgedx.core.stats.resample import Floats, Statistic, draw
+from edgedx.core.stats.resample import draw
+from edgedx.core.stats.weighted import mean_of_values
 
 GRID = 32
 """Most rows and columns of the grid that maps are compared on: single pixels of gradients are noise."""
@@ -66,16 +67,5 @@ def means(
     values: Mapping[str, np.ndarray], patients: Sequence[str], *, resamples: int, seed: int
 ) -> dict[str, Interval]:
     """The mean of each figure over images, NaN left out, with a 95 % bootstrap interval over patients."""
-    found = draw({name: _mean(one) for name, one in values.items()}, patients, resamples=resamples, seed=seed)
+    found = draw({name: mean_of_values(one) for name, one in values.items()}, patients, resamples=resamples, seed=seed)
     return {name: one.interval() for name, one in found.items()}
-
-
-def _mean(values: np.ndarray) -> Statistic:
-    known = np.isfinite(values).astype(np.float64)
-    filled = np.where(np.isfinite(values), values, 0.0).astype(np.float64)
-
-    def of(weights: Floats) -> Floats:
-        below = weights @ known
-        return np.divide(weights @ filled, below, out=np.full(len(weights), np.nan), where=below > 0)
-
-    return of

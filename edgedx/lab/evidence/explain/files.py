@@ -36,17 +36,19 @@ import numpy as np
 from edgedx._version import __version__
 from edgedx.core.files import write_json, write_text
 from edgedx.core.stats.metrics import Interval
-from edgedx.core.table import csv_text, plain_cell
+from edgedx.core.table import csv_text, number_cell, plain_cell
 from edgedx.lab.run.stage import machine, versions
 
 from .curves import FRACTIONS
 from .explain import CONTROL, MOST_CURVES, MOST_SANITY, Explanation, Key
 from .fidelity import CHANCE
-from .methods import METHODS
-from .pictures import draw
+from .methods import METHODS, is_coarse
+from .pictures import draw, is_empty
+from .sanity import LIMIT
 
 REPORT, TABLE, NAMES = "explain.json", "explain.csv", "images.csv"
-_COARSE = 5
+_COARSE = 4
+"""Places a side up to which the reader is warned."""
 
 
 def to_dict(found: Explanation, pictures: Sequence[dict[str, str]]) -> dict[str, Any]:
@@ -126,39 +128,68 @@ def _curves(found: Explanation, key: Key) -> dict[str, Any]:
 
 
 def sentences(found: Explanation) -> list[str]:
-    """What a reader should take home."""
-    first, told = found.names[0], []
+    """What a reader should take home: methods with the same outcome in one sentence."""
+    return [*_likeness(found), *_sanity(found)]
+
+
+def _likeness(found: Explanation) -> list[str]:
+    first, outcomes = found.names[0], dict[tuple[str, str], list[str]]()
     for name, method in found.alike:
         mean, above = found.means(found.alike[name, method]), found.above_others((name, method))
-        if above is None or np.isnan(above.low):
-            end = "one image cannot tell what maps have in common anyway"
-        elif above.low > 0:
-            end = f"more than {first} on another image of the class ({above} above)"
-        else:
-            end = f"no more than {first} on another image of the class, so that nothing is shown"
-        told.append(
-            f"{METHODS[method].title} of {name} and {first}: rank correlation {mean['spearman']}, "
-            f"{mean['shared'].value:.0%} of the top {CHANCE['shared']:.0%} of places in common; {end}"
-        )
-    return told + [one.sentence for one in found.sanity]
+        outcome = "unknown" if above is None or np.isnan(above.low) else "alike" if above.low > 0 else "not shown"
+        told = f"{METHODS[method].title} ({mean['spearman']}, {mean['shared'].value:.0%})"
+        outcomes.setdefault((name, outcome), []).append(told)
+    figures = f"rank correlation, and share of the top {CHANCE['shared']:.0%} of places in common"
+    words = {
+        "alike": "{name} looks where {first} does, more than {first} does on another image of the class: {which}",
+        "not shown": "That {name} looks where {first} does is not shown, no more than on another image: {which}",
+        "unknown": "One image cannot tell how alike maps of {name} and {first} are anyway: {which}",
+    }
+    texts = [words[outcome].format(name=name, first=first, which=", ".join(which))
+             for (name, outcome), which in outcomes.items()]  # fmt: skip
+    return [f"{texts[0]} ({figures})", *texts[1:]] if texts else []
+
+
+def _sanity(found: Explanation) -> list[str]:
+    texts = []
+    for passes, words in (
+        (True, f"Depend on what was learned (rank correlation below {LIMIT} when all weights are random)"),
+        (False, "Show the image and not the model (they stay alike when all weights are random)"),
+    ):
+        which = [f"{METHODS[one.method].title} of {one.model} ({one.stages[-1][1]['spearman']})"
+                 for one in found.sanity if one.passes is passes]  # fmt: skip
+        if which:
+            texts.append(f"{words}: {', '.join(which)}")
+    return texts
 
 
 def notes(found: Explanation) -> list[str]:
     """What to know before reading the figures."""
-    told = ["A heat map shows where an answer comes from, not whether it is right or why."]
-    for name, places in zip(found.names, found.places, strict=True):
-        if places is not None and max(places) < _COARSE:
-            told.append(
-                f"{name}'s last feature map has {places[0]} x {places[1]} places: CAM, Grad-CAM and Grad-CAM++ can "
-                "point no finer than that; larger images would"
+    texts = ["A heat map shows where an answer comes from, not whether it is right or why."]
+    coarse = {name: places for (name, _), places in found.grids.items() if max(places) <= _COARSE}
+    for places in sorted(set(coarse.values())):
+        which = " and ".join(name for name in coarse if coarse[name] == places)
+        drawn = ", and is drawn as these squares" if is_coarse(places) else ""
+        texts.append(
+            f"The last feature map of {which} has {places[0]} x {places[1]} places: CAM, Grad-CAM and Grad-CAM++ can "
+            f"point no finer than that{drawn}; larger input images would give more places"
+        )
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for (name, method), why in found.missing.items():
+        reasons.setdefault((name, why), []).append(METHODS[method].title)
+    texts += [f"{name}, {', '.join(methods)}: n/a, {why}" for (name, why), methods in reasons.items()]
+    for (name, method), maps in found.maps.items():
+        if empty := sum(is_empty(one) for one in maps):
+            texts.append(
+                f"{name}, {METHODS[method].title}: {empty} of {len(maps)} maps are empty, nothing in them speaks for "
+                "the class"
             )
-    told += [f"{name}, {METHODS[method].title}: n/a, {why}" for (name, method), why in found.missing.items()]
     if any(subject.columns for subject in found.subjects):
-        told.append("what models are told beside the image (columns) counted as absent: maps are of the image alone")
+        texts.append("what models get beside the image (columns) counted as absent: maps are of the image alone")
     graphs = [name for name, places in zip(found.names, found.places, strict=True) if places is None]
     if graphs:
-        told.append(f"{', '.join(graphs)}: no check by random weights, the graph's are fixed")
-    return told
+        texts.append(f"{', '.join(graphs)}: no check by random weights, the graph's are fixed")
+    return texts
 
 
 def _library_versions() -> dict[str, str]:
@@ -186,7 +217,7 @@ def _names_csv(found: Explanation) -> str:
     images, classes = found.images, found.subjects[0].classes
     rows = [
         [place + 1, plain_cell(images.names[place]), images.truths[place], classes[found.classes[place]],
-         *(f"{chances[place, found.classes[place]]:.6f}" for chances in found.chances)]
+         *(number_cell(chances[place, found.classes[place]]) for chances in found.chances)]
         for place in range(len(images))
     ]  # fmt: skip
     return csv_text(["number", "image", "truth", "explained", *(f"probability {name}" for name in found.names)], rows)
@@ -200,5 +231,5 @@ def _rows_csv(found: Explanation) -> str:
         for place in range(len(found.images)):
             figures = [told[name][place] if name in told else np.nan for name in CHANCE]
             figures += [areas[name][place] if place < len(areas[name]) else np.nan for name in areas]
-            rows.append([place + 1, *key, *("" if np.isnan(one) else f"{one:.6f}" for one in figures)])
+            rows.append([place + 1, *key, *map(number_cell, figures)])
     return csv_text(["number", "model", "method", *CHANCE, "deletion", "insertion"], rows)

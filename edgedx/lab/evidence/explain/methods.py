@@ -29,6 +29,9 @@ IG_STEPS = 32
 LIME_SAMPLES, LIME_SEGMENTS, LIME_WIDTH = 200, 40, 0.25
 BLUR = 1 / 8
 """Standard deviation of the Gaussian that stands for absence, in shorter sides of the image."""
+COARSE = 4
+"""Places a side below which a map is drawn as the squares that it consists of: smoothed, it would show a spot where the
+network has no place."""
 _BATCH = 16
 _LINEAR = 1e-3  # of the margins' own size: how exactly the places' answers must add up to the image's
 
@@ -59,6 +62,8 @@ METHODS = {
     ),
     "cam": Method("CAM", "edgedx", "Zhou et al. 2016, exact: its mean is the margin, less the bias"),
 }
+ON_LAST_MAP = ("gradcam", "gradcam++", "cam")
+"""Methods whose maps are no finer than the last feature map."""
 Advance = Callable[[float], None]
 _MODULES = {"captum": "captum", "grad-cam": "pytorch_grad_cam", "scikit-image": "skimage"}
 
@@ -102,7 +107,7 @@ def heat_maps(
     -------
     ndarray of shape (N, H, W), float32
         Positive where the image speaks for the class; units differ between methods. Grad-CAM and Grad-CAM++ have no
-        negative values, by definition.
+        negative values, by definition. Maps of fewer than 4 x 4 places stay squares.
 
     Raises
     ------
@@ -110,8 +115,8 @@ def heat_maps(
         The model cannot be asked this way.
     """
     if method in ("gradcam", "gradcam++", "ig") and model.cut is None:
-        raise NoMap(f"{METHODS[method].title} needs gradients, which an ONNX graph does not give")
-    if method in ("gradcam", "gradcam++", "cam") and model.cut is not None and model.cut.places == (1, 1):
+        raise NoMap("needs gradients, which an ONNX graph does not give")
+    if method in ON_LAST_MAP and model.cut is not None and model.cut.places == (1, 1):
         raise NoMap("the network has no last feature map with more than one place")
     found = []
     for start in range(0, len(canvases), _BATCH):
@@ -126,7 +131,23 @@ def heat_maps(
 
 
 def _enlarged(one: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    return cv2.resize(one.astype(np.float32), shape[::-1], interpolation=cv2.INTER_LINEAR)
+    how = cv2.INTER_NEAREST if is_coarse(one.shape) else cv2.INTER_LINEAR
+    return cv2.resize(one.astype(np.float32), shape[::-1], interpolation=how)
+
+
+def places_of(model: Explainable, method: str, canvases: Canvas) -> tuple[int, int] | None:
+    """Rows and columns that a method's maps of a model have; None where they are as fine as the image."""
+    if method not in ON_LAST_MAP:
+        return None
+    if model.cut is not None:
+        return (int(model.cut.places[0]), int(model.cut.places[1]))
+    maps = model.subject.infer(canvases[:1], cam=True).cam
+    return None if maps is None else (maps.shape[2], maps.shape[3])
+
+
+def is_coarse(shape: Sequence[int]) -> bool:
+    """Whether a map of so many rows and columns is too coarse to be drawn smooth."""
+    return min(shape) < COARSE
 
 
 def absent(canvases: Canvas) -> np.ndarray:
@@ -152,7 +173,13 @@ def _gradcam(model: Explainable, canvases: Canvas, classes: np.ndarray) -> np.nd
 def _gradcam_plus_plus(model: Explainable, canvases: Canvas, classes: np.ndarray) -> np.ndarray:
     from pytorch_grad_cam import GradCAMPlusPlus
 
-    method = GradCAMPlusPlus(model.cut, [model.cut.maps])
+    class Unscaled(GradCAMPlusPlus):  # type: ignore[misc]
+        """Maps as they are: enlarged by the library they would be smooth, however few places they have."""
+
+        def get_target_width_height(self, input_tensor: Any) -> None:
+            return None
+
+    method = Unscaled(model.cut, [model.cut.maps])
     try:
         return np.asarray(method(_tensor(model, canvases), [_Margin(int(one)) for one in classes]))
     finally:  # as its context manager does, which would swallow an IndexError

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgedx.core.heatmap import OPACITY
+from edgedx.core.stats.points import label_at
 from edgedx.lab.run.plots import COLOURS, GRID, INK, new_figure, save_figure
 
 from .curves import FRACTIONS
 from .fidelity import CHANCE
-from .methods import METHODS
+from .methods import METHODS, is_coarse
 
 if TYPE_CHECKING:
-    from .explain import Explanation
+    from .explain import Explanation, Key
 
 NOT_FOR_DIAGNOSIS = "not for diagnosis"
 _GREY = "#8796a3"
@@ -39,7 +40,7 @@ def draw(found: Explanation, folder: Path, pictures: int) -> list[dict[str, str]
         path.unlink(missing_ok=True)
         if there:
             save_figure(make(found), path)
-            drawn.append({"file": path.name, "kind": kind, "caption": f"{caption}; {NOT_FOR_DIAGNOSIS}"})
+            drawn.append({"file": path.name, "kind": kind, "caption": caption})
     for place in range(min(pictures, len(found.images))):
         path = folder / f"image-{place + 1:03d}.png"
         save_figure(side_by_side(found, place), path)
@@ -47,26 +48,41 @@ def draw(found: Explanation, folder: Path, pictures: int) -> list[dict[str, str]
     return drawn
 
 
-def _caption(found: Explanation, place: int) -> str:
-    name = found.subjects[0].classes[found.classes[place]]
-    truth = f", is {found.images.truths[place]}" if found.images.truths[place] else ""
-    return f"image {place + 1}{truth}; maps for {name}; {NOT_FOR_DIAGNOSIS}"
+def _caption(found: Explanation, index: int) -> str:
+    """Label, then prediction, probability and threshold of the first model."""
+    label = f", label {found.images.truths[index]}" if found.images.truths[index] else ""
+    explained = found.subjects[0].classes[found.classes[index]]
+    return f"image {index + 1}{label}; {found.names[0]}: {_prediction(found, 0, index)}; maps for {explained}"
 
 
-def side_by_side(found: Explanation, place: int) -> Any:
+def _prediction(found: Explanation, model: int, index: int) -> str:
+    """``opacity, p = 0.93, threshold 0.41``; of several classes the likeliest is decided for."""
+    subject, chances = found.subjects[model], found.chances[model][index]
+    thresholds = subject.points[0].threshold
+    decision = label_at(subject.task, subject.classes, subject.positive, thresholds, chances)
+    shown = subject.positive or subject.classes[found.classes[index]]
+    limit = f", threshold {thresholds[shown]:.2f}" if shown in thresholds else ""
+    return f"{decision}, p({shown}) = {chances[subject.classes.index(shown)]:.2f}{limit}"
+
+
+def is_empty(heat: np.ndarray) -> bool:
+    """Whether nothing in a map speaks for the class; laid over the image it could not be told from the image."""
+    return not float(np.percentile(heat, 99.5)) > 0
+
+
+def side_by_side(found: Explanation, index: int) -> Any:
     """One image: a row for each model, a column for each method, all in one scale of colours.
 
     Each map is shown against its own strongest places, since units differ between methods: colours say where, and never
     how sure.
     """
     methods = [method for method in found.methods if any((name, method) in found.maps for name in found.names)]
-    figure, axes = new_figure(1.65 * (len(methods) + 1) + 0.5, 1.6 * len(found.names) + 0.85)
+    across = len(methods) + 1
+    figure, axes = new_figure(1.65 * across + 0.9, 1.6 * len(found.names) + 1.0)
     axes[0].remove()
-    canvas = found.images.canvases[place]
+    canvas = found.images.canvases[index]
     picture = canvas.astype(np.float32) / np.iinfo(canvas.dtype).max
-    across, heat = len(methods) + 1, None
     for row, name in enumerate(found.names):
-        chance = found.chances[row][place, found.classes[place]]
         for column, method in enumerate(["", *methods]):
             axis = figure.add_subplot(len(found.names), across, row * across + column + 1)
             axis.set(xticks=[], yticks=[])
@@ -75,30 +91,48 @@ def side_by_side(found: Explanation, place: int) -> Any:
                 title = _SHORT.get(method, METHODS[method].title) if method else "input"
                 axis.set_title(title, fontsize=8.5, color=INK)
             if not method:
-                axis.set_ylabel(f"{name}\np = {chance:.2f}", fontsize=8.5, color=INK)
-            maps = found.maps.get((name, method))
-            if method and maps is None:
-                axis.set_aspect("equal")
-                axis.set(xlim=(0, 1), ylim=(0, 1))
-                why = textwrap.fill(found.missing[name, method], 26)
-                axis.text(0.5, 0.5, f"n/a\n{why}", ha="center", va="center", fontsize=6.5, color=_GREY)
-                continue
-            axis.imshow(picture, cmap="gray" if picture.ndim == 2 else None, vmin=0, vmax=1)
-            if maps is not None:
-                # No single pixel sets the scale: with gradients it would leave all others dark.
-                strongest = max(float(np.percentile(maps[place], 99.5)), 1e-12)
-                shown = np.clip(maps[place] / strongest, 0, 1)
-                heat = axis.imshow(shown, cmap="inferno", alpha=_opacity(shown), vmin=0, vmax=1)
-    figure.suptitle(_caption(found, place), fontsize=9, color=INK)
-    if heat is not None:
-        import matplotlib.cm as cm
-        from matplotlib.colors import Normalize
-
-        scale = cm.ScalarMappable(Normalize(0, 1), "inferno")
-        bar = figure.colorbar(scale, ax=figure.axes, shrink=0.7, fraction=0.03, pad=0.015, ticks=[0, 1])
-        bar.ax.set_yticklabels(["none", "most"], fontsize=7.5, color=INK)
-        bar.outline.set_visible(False)
+                words = _prediction(found, row, index).replace(", ", "\n", 1).replace(", ", "\n")
+                axis.set_ylabel(f"{name}\n{words}", fontsize=7, color=INK)
+                axis.imshow(picture, cmap="gray" if picture.ndim == 2 else None, vmin=0, vmax=1)
+            else:
+                _map(axis, picture, found, (name, method), index)
+    figure.suptitle(f"{_caption(found, index)}; {NOT_FOR_DIAGNOSIS}", fontsize=8.5, color=INK)
+    _scale(figure)
     return figure
+
+
+def _map(axis: Any, picture: np.ndarray, found: Explanation, key: Key, index: int) -> None:
+    """One map over the image, or why there is none."""
+    maps = found.maps.get(key)
+    if maps is None:
+        axis.set_aspect("equal")
+        axis.set(xlim=(0, 1), ylim=(0, 1))
+        why = textwrap.fill(found.missing[key], 26)
+        axis.text(0.5, 0.5, f"n/a\n{why}", ha="center", va="center", fontsize=6.5, color=_GREY)
+        return
+    if is_empty(maps[index]):
+        axis.imshow(picture * 0.35, cmap="gray" if picture.ndim == 2 else None, vmin=0, vmax=1)
+        text = "empty map:\nnothing speaks\nfor the class"
+        axis.text(0.5, 0.5, text, ha="center", va="center", fontsize=7, color="white", transform=axis.transAxes)
+        return
+    axis.imshow(picture, cmap="gray" if picture.ndim == 2 else None, vmin=0, vmax=1)
+    # No single pixel sets the scale: with gradients it would leave all others dark.
+    strongest = max(float(np.percentile(maps[index], 99.5)), 1e-12)
+    shown = np.clip(maps[index] / strongest, 0, 1)
+    axis.imshow(shown, cmap="inferno", alpha=_opacity(shown), vmin=0, vmax=1, interpolation="nearest")
+    if key in found.grids and is_coarse(found.grids[key]):
+        rows, columns = found.grids[key]
+        axis.set_xlabel(f"{rows} x {columns} places", fontsize=7, color=INK)
+
+
+def _scale(figure: Any) -> None:
+    import matplotlib.cm as cm
+    from matplotlib.colors import Normalize
+
+    bar = figure.colorbar(cm.ScalarMappable(Normalize(0, 1), "inferno"), ax=figure.axes, shrink=0.7, fraction=0.03,
+                          pad=0.015, ticks=[0, 1])  # fmt: skip
+    bar.ax.set_yticklabels(["none", "most"], fontsize=7.5, color=INK)
+    bar.outline.set_visible(False)
 
 
 def _opacity(shown: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgedx.core.preprocess import Canvas
 from edgedx.core.stats.metrics import Interval
+from edgedx.lab.evidence.parts import NOTHING_KEPT, Arrays, Parts
 from edgedx.lab.train.torch_runner import TorchRunner
 
 from .cut import STAGES
@@ -69,6 +70,7 @@ def check(
     resamples: int,
     seed: int,
     advance: Advance,
+    parts: Parts = NOTHING_KEPT,
 ) -> list[Sanity]:
     """Randomize a checkpoint from the head down, and compare each method's maps with those of the trained network."""
     import torch
@@ -87,9 +89,13 @@ def check(
         for stage, cut in cascade(model.cut, inputs, seed + number):
             random = replace(model, cut=cut, runner=TorchRunner(cut, next(cut.parameters()).device))
             for method, maps in trained.items():
-                other = heat_maps(random, method, canvases, classes, seed=seed, advance=advance)
-                told = {**alike(maps, other), "ssim": ssim(maps, other)}
-                found.setdefault((method, stage), []).append(told)
+
+                def compare(model: Explainable = random, method: str = method, maps: np.ndarray = maps) -> Arrays:
+                    other = heat_maps(model, method, canvases, classes, seed=seed, advance=advance)
+                    return {**alike(maps, other), "ssim": ssim(maps, other)}
+
+                kept = parts.arrays(f"sanity {model.name} {method} {number} {stage}", compare)
+                found.setdefault((method, stage), []).append(kept)
     return [
         Sanity(
             model.name,

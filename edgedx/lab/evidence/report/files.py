@@ -9,22 +9,26 @@ from pathlib import Path
 from edgedx.core.errors import UsageError
 from edgedx.core.files import write_json, write_text
 from edgedx.core.stats.metrics import Interval
+from edgedx.core.table import markdown_table, markdown_text
 
-from . import words as words
+from . import words
 from .collect import Collected
-from .sections import Extra
-from .words import Cell, Table
+from .content import card_of
+from .glossary import used
+from .section import Cell, Evidence, ReportSection, Table
 
 
-def write_report(found: Collected, path: Path, *, images: bool = False, extras: Sequence[Extra] = ()) -> list[Path]:
+def write_report(
+    found: Collected, path: Path, *, images: bool = False, evidence: Sequence[Evidence] = ()
+) -> list[Path]:
     """Write ``path`` (.html) and its twins beside it (.md, .json), and return their paths.
 
     Parameters
     ----------
     images : bool
         Put the misclassified images, which are of patients, into the page.
-    extras : sequence of Extra
-        Sections of what other commands found.
+    evidence : sequence of Evidence
+        What other commands found.
 
     Raises
     ------
@@ -36,9 +40,9 @@ def write_report(found: Collected, path: Path, *, images: bool = False, extras: 
     if path.suffix != ".html":
         raise UsageError(f"{path} does not end in .html", next_step="--out FILE.html; its twins get .md and .json")
     written = [path, path.with_suffix(".md"), path.with_suffix(".json")]
-    write_text(path, page(found, _shots(found) if images else (), extras, images=images))
-    write_text(written[1], markdown(found, extras))
-    write_json(written[2], found.to_dict() | {one.key: one.told for one in extras})
+    write_text(path, page(found, _shots(found) if images else (), evidence, images=images))
+    write_text(written[1], markdown(found, evidence))
+    write_json(written[2], found.to_dict() | {one.section.key: one.report for one in evidence})
     return written
 
 
@@ -53,52 +57,54 @@ def _shots(found: Collected) -> list[tuple[bytes, str]]:
     return shots(found.cases, answers, wrong_first(found.cases, answers), lambda row: part.canvases[part.rows[row]])
 
 
-def markdown(found: Collected, extras: Sequence[Extra] = ()) -> str:
+def markdown(found: Collected, evidence: Sequence[Evidence] = ()) -> str:
     """The Markdown twin: words and tables, no pictures."""
+    from .page import in_order
+
     recipe = found.recipe
     lines = [
-        f"# {_plain(recipe.title)}",
+        f"# {markdown_text(recipe.title)}",
         "",
         f"**{words.NOT_A_DEVICE}**",
         "",
         f"{recipe.name} {recipe.version}, written {found.made['written']}",
-        "",
-        "## In short",
-        "",
     ]
-    lines += [f"- {_plain(text)}" for text in words.summary(found)]
-    tables = [
-        (f"Side by side, {found.split}", words.side_by_side(found)),
-        (f"Each class, {found.shipped.name}", words.by_class(found)),
-        ("Sensitivity at fixed specificity", words.at_specificity(found)),
-        ("Subgroups", words.by_subgroup(found)),
-        ("Data", words.counts(found)),
-    ]
-    for title, table in tables:
-        if table is not None:
-            lines += ["", f"## {title}", "", *_table(table)]
-    for one in extras:
-        lines += ["", f"## {one.title}", "", *(f"- {_plain(text)}" for text in one.texts)]
-        for title, table in one.tables:
-            lines += ["", *([f"### {_plain(title)}", ""] if title else []), *_table(table)]
-    lines += ["", *(f"- {_plain(text)}" for text in [*words.exclusions(found), *words.not_judged(found)])]
-    lines += ["", "## Model card"]
-    for title, items in words.card(found):
-        lines += ["", f"### {title}", "", *(f"- {_plain(text)}" for text in items)]
+    sections = [*in_order(found, evidence), card_of(found)]
+    for section in sections:
+        lines += _lines(section)
+    text = "\n".join(lines)
+    lines += ["", "## Words", "", *(f"- **{term}**: {meaning}" for term, meaning in used(text))]
     return "\n".join(lines) + "\n"
 
 
+def _lines(section: ReportSection) -> list[str]:
+    lines = ["", f"## {markdown_text(section.title)}"]
+    if section.headline is not None:
+        lines += ["", f"**{markdown_text(section.headline.text)}**"]
+    lines += _list(section.texts)
+    for table in section.tables:
+        lines += _table(table)
+    lines += _list(section.items)
+    for title, items in section.parts:
+        lines += ["", f"### {markdown_text(title)}", *_list(items)]
+    for fold in section.folded:
+        lines += ["", f"### {markdown_text(fold.summary)}", *_list(fold.texts)]
+        for table in fold.tables:
+            lines += _table(table)
+    return lines
+
+
+def _list(texts: Sequence[str]) -> list[str]:
+    return ["", *(f"- {markdown_text(text)}" for text in texts)] if texts else []
+
+
 def _table(table: Table) -> list[str]:
-    head = ["| " + " | ".join(_plain(text) for text in table.header) + " |", "|" + "---|" * len(table.header)]
-    return head + ["| " + " | ".join(_text(cell) for cell in row) + " |" for row in table.rows]
+    title = ["", f"### {markdown_text(table.title)}"] if table.title else []
+    note = ["", markdown_text(table.note)] if table.note else []
+    return [*title, "", *markdown_table(table.header, [[_text(cell) for cell in row] for row in table.rows]), *note]
 
 
 def _text(cell: Cell) -> str:
     if isinstance(cell, Interval):
         return "-" if math.isnan(cell.value) else str(cell)
-    return _plain(cell)
-
-
-def _plain(text: str) -> str:
-    """Names from outside make no markup."""
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
+    return cell

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from edgedx.core.errors import InputOutputError, UsageError
 from edgedx.core.files import read_json
 from edgedx.core.stats.metrics import Interval
 
-from .words import Cell, Table
+from .section import Cell, Evidence, Folded, Headline, ReportSection, Table
 
 _SHOWN = {
     "auc_roc": "AUC-ROC",
@@ -22,34 +21,13 @@ _SHOWN = {
     "ece": "Calibration error (ECE)",
 }
 _FEW = 12
-"""Rows of a table that a reader takes in."""
+"""Sentences that a reader takes in."""
+_MUCH = 0.05
+"""AUC whose loss on worse images is a warning."""
 
 
-@dataclass(frozen=True)
-class Extra:
-    """One section.
-
-    Attributes
-    ----------
-    key : str
-        In the JSON twin.
-    tables : list of (str, Table)
-        Under a heading each; an empty one is the section's own.
-    pictures : list of (Path, str)
-        PNG and caption; of patients only where those are asked for.
-    """
-
-    key: str
-    title: str
-    told: dict[str, Any]
-    texts: list[str] = field(default_factory=list)
-    tables: list[tuple[str, Table]] = field(default_factory=list)
-    pictures: list[tuple[Path, str]] = field(default_factory=list)
-    patients: list[tuple[Path, str]] = field(default_factory=list)
-
-
-def find_extras(run: Path, named: Sequence[Path] = ()) -> list[Extra]:
-    """Sections of what lies in a run or beside it under the names that commands give, and of `named` folders.
+def find_evidence(run: Path, named: Sequence[Path] = ()) -> list[Evidence]:
+    """What lies in a run or beside it under the names that commands give, and in `named` folders.
 
     Raises
     ------
@@ -58,24 +36,24 @@ def find_extras(run: Path, named: Sequence[Path] = ()) -> list[Extra]:
     """
     beside = [run / name for name in ("comparison", "robustness", "explain", "bench")]
     beside = [run.with_name(f"{run.name}-crossval"), *beside, run.with_name(f"{run.name}-tune")]
-    found: dict[str, Extra] = {}
+    by_key: dict[str, Evidence] = {}
     for folder in (*beside, *named):
-        own = list(_read(folder))
-        if not own and folder in named:
+        inside = list(_read(folder))
+        if not inside and folder in named:
             raise UsageError(
                 f"{folder} holds nothing for a report",
                 next_step=f"name a folder with one of {', '.join(_KINDS)}",
             )
-        found |= {one.key: one for one in own}  # what was named comes last, and counts
-    return [found[key] for key in _ORDER if key in found]
+        by_key |= {one.section.key: one for one in inside}  # what was named comes last, and counts
+    return [by_key[key] for key in _ORDER if key in by_key]
 
 
-def _read(folder: Path) -> Iterator[Extra]:
+def _read(folder: Path) -> Iterator[Evidence]:
     for name, make in _KINDS.items():
         if (folder / name).is_file():
-            told = read_json(folder / name)
+            report = read_json(folder / name)
             try:
-                yield make(told, folder)
+                yield make(report, folder)
             except (KeyError, TypeError, IndexError, AttributeError) as error:
                 raise InputOutputError(
                     f"{folder / name} is not what this edgedx writes ({type(error).__name__})",
@@ -83,45 +61,59 @@ def _read(folder: Path) -> Iterator[Extra]:
                 ) from error
 
 
-def _crossval(told: dict[str, Any], folder: Path) -> Extra:
-    subjects = told["subjects"]
+def _crossval(report: dict[str, Any], folder: Path) -> Evidence:
+    subjects = report["subjects"]
     names = list(subjects)
     rows: list[list[Cell]] = [
         [word, *(f"{subjects[name]['mean'][key]:.3f} ± {subjects[name]['sd'][key]:.3f}" for name in names)]
         for key, word in _SHOWN.items()
     ]
-    text = (
-        f"{told['folds']} folds by {told['grouped_by']}: each image was judged once, by a model that had not seen its "
-        f"{told['grouped_by']}. Mean and standard deviation over folds."
+    by = report["grouped_by"]
+    areas = "; ".join(
+        f"{name} {subjects[name]['mean']['auc_roc']:.3f} ± {subjects[name]['sd']['auc_roc']:.3f}" for name in names
     )
-    return Extra("crossval", "Cross-validation", told, [text], [("", Table(["", *names], rows))])
+    text = (
+        f"{report['folds']} folds by {by}: each image was judged once, by a model that had not seen its {by}. Mean and "
+        "standard deviation over folds."
+    )
+    section = ReportSection(
+        "crossval",
+        "Cross-validation",
+        headline=Headline(f"AUC over {report['folds']} folds: {areas}."),
+        texts=[text],
+        tables=[Table(["", *names], rows)],
+    )
+    return Evidence(section, report)
 
 
-def _comparison(told: dict[str, Any], folder: Path) -> Extra:
+def _comparison(report: dict[str, Any], folder: Path) -> Evidence:
     rows: list[list[Cell]] = [
-        [name, _interval(one["auc"]), _interval(one["accuracy"])] for name, one in told["subjects"].items()
+        [name, _interval(one["auc"]), _interval(one["accuracy"])] for name, one in report["subjects"].items()
     ]
     rows.sort(key=lambda row: -row[1].value if isinstance(row[1], Interval) else 0.0)
-    texts = [f"On {told['images']} images ({told['data']}); p-values after Holm.", *told["sentences"][:_FEW]]
-    return Extra(
+    pairs = report["pairs"]
+    shown = sum(any((test["p_holm"] or 1) < 0.05 for test in pair["tests"]) for pair in pairs)
+    section = ReportSection(
         "comparison",
         "Against other models",
-        told,
-        [*texts, *told["notes"]],
-        [("", Table(["", "AUC", "Accuracy"], rows))],
+        headline=Headline(f"In {shown} of {len(pairs)} pairs of models a difference is shown."),
+        texts=[f"On {report['images']} images ({report['data']}); p-values after Holm."],
+        tables=[Table(["", "AUC", "Accuracy"], rows)],
+        folded=[Folded("Each pair, and what to know", [*report["sentences"][:_FEW], *report["notes"]])],
     )
+    return Evidence(section, report)
 
 
-def _robustness(told: dict[str, Any], folder: Path) -> Extra:
-    from edgedx.lab.evidence.robustness.files import PICTURE, foreign_rows, least_covered, summary
+def _robustness(report: dict[str, Any], folder: Path) -> Evidence:
+    from edgedx.lab.evidence.robustness.files import PICTURE, foreign_rows, least_covered, summary, worst
 
-    models = told["models"]
+    models = report["models"]
     names = [model["name"] for model in models]
     rows: list[list[Cell]] = [["none", *(_interval(model["clean"]["auc"]) for model in models)]]
-    for name in told["corruptions"]:
+    for name in report["corruptions"]:
         rows.append([f"{name}, mean of 5", *(f"{_mean(model, name):.3f}" for model in models)])
         rows.append([f"{name}, strongest", *(_interval(model["corrupted"][name][-1]["auc"]) for model in models)])
-    tables = [("AUC on worse images", Table(["corruption", *names], rows))]
+    tables = [Table(["corruption", *names], rows, "AUC on worse images")]
     covered = [model for model in models if "covered" in model["clean"]]
     if covered:
         classes = list(covered[0]["clean"]["covered"])
@@ -129,42 +121,87 @@ def _robustness(told: dict[str, Any], folder: Path) -> Extra:
             [name, *(_share(model["clean"]["covered"][name]) for model in covered)] for name in classes
         ]
         cells.append(["classes in a set, mean", *(f"{model['clean']['set_size']:.2f}" for model in covered)])
-        worst = [min(least_covered(one[-1]) for one in model["corrupted"].values()) for model in covered]
-        cells.append(["least covered, strongest corruption", *(f"{share:.2f}" for share in worst)])
-        promised = f"Coverage of conformal sets, promised {told['coverage_promised']:.0%}"
-        tables.append((promised, Table(["class", *(model["name"] for model in covered)], cells)))
-    for model in models:
-        header, lines = foreign_rows(model)
-        tables.append(
-            (f"Told from its own images, {model['name']} (AUROC / FPR95)", Table(header, [*map(list, lines)]))
-        )
-    pictures = [(folder / PICTURE, "AUC by strength of corruption, with 95 % intervals")]
-    return Extra("robustness", "Worse and foreign images", told, summary(told), tables, pictures)
+        fewest = [min(least_covered(one[-1]) for one in model["corrupted"].values()) for model in covered]
+        cells.append(["least covered, strongest corruption", *(f"{share:.2f}" for share in fewest)])
+        promised = f"Coverage of conformal sets, promised {report['coverage_promised']:.0%}"
+        tables.append(Table(["class", *(model["name"] for model in covered)], cells, promised))
+    foreign = [
+        Table(header, [*map(list, lines)], model["name"]) for model in models for header, lines in [foreign_rows(model)]
+    ]
+    name, strength, lost = worst(models[-1])
+    section = ReportSection(
+        "robustness",
+        "Worse and foreign images",
+        headline=Headline(
+            f"{models[-1]['name']} loses most by {name} of strength {strength}: {lost:.3f} AUC.",
+            "bad" if lost > _MUCH else "good",
+        ),
+        texts=summary(report),
+        tables=tables,
+        folded=[
+            Folded(
+                "How well foreign and corrupted images are told from the data set's own",
+                [
+                    "AUROC: 1 is perfect, 0.5 is guessing. FPR95: share of foreign images that pass where 95 % of the "
+                    "own images do; 0 is perfect. Scores are explained under Words."
+                ],
+                foreign,
+            )
+        ],
+    )
+    return Evidence(section, report, [(folder / PICTURE, "AUC by strength of corruption, with 95 % intervals")])
 
 
-def _explain(told: dict[str, Any], folder: Path) -> Extra:
+def _explain(report: dict[str, Any], folder: Path) -> Evidence:
     rows: list[list[Cell]] = [
         [f"{one['model']}, {one['method']}", _interval(one["spearman"]), _interval(one["shared"])]
-        for one in told["fidelity"]
+        for one in report["fidelity"]
     ]
-    reference = told["reference"]
-    tables = [(f"Maps against those of {reference}", Table(["", "Rank correlation", "Top 10 % shared"], rows))]
-    sanity = [one["sentence"] for one in told.get("sanity", [])]
-    kept = [(folder / one["file"], one["caption"], one["kind"]) for one in told["pictures"]]
-    return Extra(
+    tables = [Table(["", "Rank correlation", "Top 10 % shared"], rows, f"Maps against those of {report['reference']}")]
+    checked = report.get("sanity", [])
+    passed = sum(one["passes"] for one in checked)
+    if checked:
+        text = f"{passed} of {len(checked)} kinds of heat map depend on what was learned; the others show nothing."
+        whole = passed == len(checked)
+        headline = Headline(
+            "All kinds of heat map depend on what the model learned." if whole else text, "good" if whole else "bad"
+        )
+    else:
+        headline = Headline("No check by random weights was made: heat maps may show the image and not the model.")
+    pictures = [(folder / one["file"], one["caption"], one["kind"]) for one in report["pictures"]]
+    section = ReportSection(
         "explain",
         "Where the models look",
-        told,
-        list(dict.fromkeys([*told["sentences"], *sanity, *told["notes"]])),
-        tables if rows else [],
-        [(path, caption) for path, caption, kind in kept if kind != "image"],
-        [(path, caption) for path, caption, kind in kept if kind == "image"],
+        headline=headline,
+        texts=[f"Not for diagnosis. {report['notes'][0]}"] if report["notes"] else [],
+        tables=tables if rows else [],
+        folded=[
+            Folded(
+                "Each kind of map, and what to know",
+                list(dict.fromkeys([*report["sentences"], *report["notes"][1:]])),
+                [_sanity_table(checked)] if checked else [],
+            )
+        ],
+    )
+    return Evidence(
+        section,
+        report,
+        [(path, caption) for path, caption, kind in pictures if kind != "image"],
+        [(path, caption) for path, caption, kind in pictures if kind == "image"],
     )
 
 
-def _bench(told: dict[str, Any], folder: Path) -> Extra:
+def _sanity_table(checked: Sequence[dict[str, Any]]) -> Table:
+    rows: list[list[Cell]] = [
+        [f"{one['model']}, {one['method']}", _interval(one["stages"][-1]["spearman"]), "yes" if one["passes"] else "NO"]
+        for one in checked
+    ]
+    return Table(["", "rank correlation left", "depends on what was learned"], rows, "Maps with all weights random")
+
+
+def _bench(report: dict[str, Any], folder: Path) -> Evidence:
     rows: list[list[Cell]] = []
-    for one in told["rows"]:
+    for one in report["rows"]:
         times = one.get("inference")
         auc = one.get("auc")
         rows.append(
@@ -175,26 +212,41 @@ def _bench(told: dict[str, Any], folder: Path) -> Extra:
                 _interval(auc) if auc else "-",
             ]
         )
-    table = Table(["model", "ms, P50 / P90", "file", "AUC"], rows)
-    return Extra("bench", "Latency", told, [f"Inference alone, measured on {told['machine']}."], [("", table)])
+    timed = [one for one in report["rows"] if one.get("inference")]
+    fastest = min(timed, key=lambda one: float(one["inference"]["p50_ms"]), default=None)
+    headline = fastest and Headline(f"Fastest: {fastest['name']}, {fastest['inference']['p50_ms']:.2f} ms (P50).")
+    section = ReportSection(
+        "bench",
+        "Latency",
+        headline=headline,
+        texts=[f"Inference alone, measured on {report['machine']}."],
+        tables=[Table(["model", "ms, P50 / P90", "file", "AUC"], rows)],
+    )
+    return Evidence(section, report)
 
 
-def _tune(told: dict[str, Any], folder: Path) -> Extra:
-    counts, best, own = told["trials"], told["best"], told["as_it_stands"]
+def _tune(report: dict[str, Any], folder: Path) -> Evidence:
+    counts, best, unchanged = report["trials"], report["best"], report["as_it_stands"]
     texts = [f"{counts['ended']} trials ended, {counts['pruned']} were pruned; judged by AUC on val, never on test."]
+    headline = Headline("No trial has ended yet.", "bad")
     if best is not None:
-        texts.append(
-            f"The best reached {best['val_auc']:.4f}"
-            + (f", the recipe as it stood {own['val_auc']:.4f}" if own else "")
-            + ". The best of many is optimistic on val."
+        headline = Headline(
+            f"The best trial reached {best['val_auc']:.4f}"
+            + (f", the recipe as it stood {unchanged['val_auc']:.4f}." if unchanged else ".")
         )
+        texts.append("The best of many is optimistic on val.")
     rows: list[list[Cell]] = [
-        [key, f"{value:.4g}" if isinstance(value, float) else str(value), _share(told["importance"].get(key))]
+        [key, f"{value:.4g}" if isinstance(value, float) else str(value), _share(report["importance"].get(key))]
         for key, value in (best["values"] if best else {}).items()
     ]
-    table = Table(["key", "best value", "importance"], rows)
-    pictures = [(folder / "tune.png", "AUC on val by trial")] if best else []
-    return Extra("tune", "Search of hyper-parameters", told, texts, [("", table)] if rows else [], pictures)
+    section = ReportSection(
+        "tune",
+        "Search of hyper-parameters",
+        headline=headline,
+        texts=texts,
+        tables=[Table(["key", "best value", "importance"], rows)] if rows else [],
+    )
+    return Evidence(section, report, [(folder / "tune.png", "AUC on val by trial")] if best else [])
 
 
 def _interval(one: dict[str, float | None] | None) -> Interval:
@@ -212,7 +264,7 @@ def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-_KINDS: dict[str, Callable[[dict[str, Any], Path], Extra]] = {
+_KINDS: dict[str, Callable[[dict[str, Any], Path], Evidence]] = {
     "crossval.json": _crossval,
     "comparison.json": _comparison,
     "robustness.json": _robustness,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from edgedx.core.settings.accept import Accept
 from edgedx.core.stats.metrics import Interval
 
 from .collect import Collected, Judged
+from .section import Cell, Table
 
 NOT_A_DEVICE = "Research software, not a medical device. Not for diagnosis."
 ROWS = {
@@ -21,17 +22,8 @@ ROWS = {
 }
 PER_CLASS = {"sensitivity": "Sensitivity (recall)", "specificity": "Specificity", "precision": "Precision", "f1": "F1"}
 
-Cell = Interval | str
 _COLUMNS = 3
 """Classes that fit beside one another on a phone."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows under a header; the first column names the row."""
-
-    header: list[str]
-    rows: list[list[Cell]]
 
 
 def title_of(model: Judged) -> str:
@@ -57,7 +49,7 @@ def summary(found: Collected) -> list[str]:
     figures = best.figures
     who = "image" if figures.patients == figures.images else "patient"
     told.append(
-        f"The model that {'ships' if found.bundle else 'would ship'} ({title_of(best)}) was judged on {figures.images} "
+        f"The model {_made_for(found)} ({title_of(best)}) was judged on {figures.images} "
         f"{found.split} images"
         + (f" of {figures.patients} patients" if who == "patient" else "")
         + f" that it was not trained with. Its AUC is {in_words(figures.overall['auc_roc'])}; 1 is perfect, 0.5 "
@@ -100,15 +92,21 @@ def summary(found: Collected) -> list[str]:
     return told
 
 
+def _made_for(found: Collected) -> str:
+    return "in the bundle for devices" if found.bundle else "that would go onto devices"
+
+
 def gate_sentence(found: Collected) -> str:
     """What the gate said."""
     verdict = found.verdict
     if verdict is None:
-        return "The gate was not asked yet: edgedx gate RUN."
+        return f"The gate was not asked yet: edgedx gate {found.run}"
     passed = "passed" if verdict["passed"] else "did NOT pass"
     ran = str(verdict.get("ran", ""))
     who = "It" if not ran or f"variant {found.shipped.name}," in ran else f"What was judged then ({ran})"
-    return f"{who} {passed} the gate on {verdict['split']}: {verdict['sentence']}."
+    first, *more = str(verdict["sentence"]).split("; ")
+    rest = f" ({len(more)} more under The gate)" if more else ""
+    return f"{who} {passed} the gate on {verdict['split']}: {first}{rest}."
 
 
 def _size_words(teacher: Judged, best: Judged) -> str:
@@ -138,7 +136,7 @@ def side_by_side(found: Collected) -> Table:
     for key, word in PER_CLASS.items():
         label = f"{word}, {positive}" if positive else f"{word}, macro"
         rows.insert(len(rows) - 2, [label, *(_lead(one, key, positive) for one in models)])
-    rows.append(["Decides at", *(one.answers.point or "argmax" for one in models)])
+    rows.append(["Decides from", *(_threshold_words(one) for one in models)])
     rows.append(["File", *(f"{one.facts['bytes'] / 1e6:.2f} MB" if one.facts.get("bytes") else "-" for one in models)])
     return Table(["", *(one.name for one in models)], rows)
 
@@ -208,8 +206,11 @@ def exclusions(found: Collected) -> list[str]:
 
 
 def not_judged(found: Collected) -> list[str]:
-    """Subgroups that are too small."""
-    return [f"{name}: not judged, {why}" for name, why in found.shipped.parts.not_judged]
+    """Subgroups that are too small, by reason."""
+    by_reason: dict[str, list[str]] = {}
+    for name, why in found.shipped.parts.not_judged:
+        by_reason.setdefault(why, []).append(name)
+    return [f"Not judged ({why}): {', '.join(names)}" for why, names in by_reason.items()]
 
 
 def card(found: Collected) -> Iterator[tuple[str, list[str]]]:
@@ -225,11 +226,9 @@ def card(found: Collected) -> Iterator[tuple[str, list[str]]]:
             f"{recipe.title}.",
             f"Tells {kinds[task.kind]}: {asked}. A second look for research and evaluation, read together with "
             f"the image.",
-            f"Accepts modality {', '.join(recipe.accept.modality) or 'any'}"
-            + (f", body part {', '.join(recipe.accept.body_part)}" if recipe.accept.body_part else "")
-            + f", at least {recipe.accept.min_side} pixels on the shorter side; others are refused.",
         ],
     )
+    yield "Accepts, and refuses all else", accepted(recipe.accept)
     yield (
         "Not for",
         [
@@ -243,7 +242,7 @@ def card(found: Collected) -> Iterator[tuple[str, list[str]]]:
         "Model",
         [
             f"Full model: {teacher.facts['backbone']}, weights from {teacher.facts['weights_from']}.",
-            f"{'Ships' if found.bundle else 'Would ship'}: {title_of(best)}, input {recipe.preprocess.size[0]} "
+            f"The model {_made_for(found)}: {title_of(best)}, input {recipe.preprocess.size[0]} "
             f"x {recipe.preprocess.size[1]} pixels, {recipe.preprocess.colour}.",
             "Decides at " + _point_words(best) + ", chosen on the validation split.",
         ],
@@ -274,6 +273,52 @@ def card(found: Collected) -> Iterator[tuple[str, list[str]]]:
     yield "Made with", [versions, f"{found.made['machine']}; {found.made['hours_of_all_stages']:.2f} h for all stages"]
 
 
+_POINTS = {"youden": "Youden's point (greatest sensitivity + specificity)", "argmax": "the likeliest class"}
+
+
 def _point_words(model: Judged) -> str:
-    values = "; ".join(f"{name} from {value:.3f}" for name, value in model.answers.thresholds.items())
-    return f"{model.answers.point} ({values})" if values else "the likeliest class"
+    values = "; ".join(f"{name} from a probability of {value:.3f}" for name, value in model.answers.thresholds.items())
+    point = _POINTS.get(model.answers.point, model.answers.point)
+    return f"{point}: {values}" if values else _POINTS["argmax"]
+
+
+def _threshold_words(model: Judged) -> str:
+    """A threshold as a table has room for it."""
+    values = list(model.answers.thresholds.values())
+    if not values:
+        return "likeliest class"
+    point = model.answers.point.capitalize()
+    return f"{values[0]:.3f} ({point})" if len(values) == 1 else point
+
+
+def accepted(accept: Accept) -> list[str]:
+    """Every field of ``accept`` in words, those without a limit too: nobody can see what is not listed."""
+    any_ = "any"
+    words = {
+        "modality": f"Modality: {', '.join(accept.modality) or any_}.",
+        "body_part": f"Body part: {', '.join(accept.body_part) or any_}.",
+        "view": f"View: {', '.join(accept.view) or any_}.",
+        "laterality": f"Side (laterality): {', '.join(accept.laterality) or any_}.",
+        "age_years": "Age: any."
+        if accept.age_years is None
+        else f"Age: {accept.age_years[0]} to {accept.age_years[1]} years.",
+        "required": "Header: no field is required; where one is absent it is not checked."
+        if not accept.required
+        else f"Header: {', '.join(accept.required).replace('_', ' ')} may not be absent, so pictures without a header "
+        "(PNG, JPEG, TIFF) are refused.",
+        "for_processing": "Raw detector values (FOR PROCESSING) are read too."
+        if accept.for_processing
+        else "Raw detector values (FOR PROCESSING) are refused.",
+        "multi_frame": "Several frames are refused."
+        if accept.multi_frame == "refuse"
+        else f"Of several frames the {accept.multi_frame} one is read.",
+        "max_saturated": f"At most {accept.max_saturated:.0%} of the pixels black or white.",
+        "min_side": f"At least {accept.min_side} pixels on the shorter side.",
+        "ood": {
+            "refuse": "Images unlike the training images are refused.",
+            "flag": "Images unlike the training images are answered, and the result says so.",
+            "off": "Whether an image is unlike the training images is not checked.",
+        }[accept.ood],
+    }
+    # A field that is newer than these words is shown as it is written in the recipe.
+    return [words.get(name, f"{name.replace('_', ' ').capitalize()}: {value}.") for name, value in accept]

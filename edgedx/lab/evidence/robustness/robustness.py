@@ -9,15 +9,19 @@ corruptions and strengths; ``foreign`` (by set) and ``noticed`` (by corruption, 
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedx import __version__
 from edgedx.core.errors import DataError, UsageError
+from edgedx.core.files import safe_name, sha256_bytes
 from edgedx.core.preprocess import Canvas
 from edgedx.core.progress import progress
 from edgedx.core.stats.cases import Answers, Cases, answers_of_logits, probabilities
@@ -25,8 +29,10 @@ from edgedx.core.stats.conformal import ALPHA, SetThresholds, calibrate, coverag
 from edgedx.core.stats.metrics import Interval, roc_auc
 from edgedx.core.stats.ood import energy, fit_space
 from edgedx.core.stats.paired import compare, figures_of
+from edgedx.core.table import null_for_nan
 from edgedx.device.runtime.runner import Output
 from edgedx.lab.data.dataset import Dataset, load_dataset
+from edgedx.lab.evidence.parts import FOLDER, NOTHING_KEPT, Arrays, Parts, digest_of
 from edgedx.lab.judge.subject import Subject
 from edgedx.lab.run.stage import machine, versions
 
@@ -49,13 +55,17 @@ class Heard:
     figures: dict[str, Any]
 
 
-def robustness(subjects: Sequence[Subject], *, split: str = "test", seed: int = 0) -> dict[str, Any]:
+def robustness(
+    subjects: Sequence[Subject], *, split: str = "test", seed: int = 0, folder: Path | None = None
+) -> dict[str, Any]:
     """Ask all subjects, and return what ``robustness.json`` holds.
 
     Parameters
     ----------
     subjects : sequence of Subject
         Of one run; the first is what the others are compared with.
+    folder : Path, optional
+        Where predictions are kept as they come (`finished` removes them): a stopped call goes on with them.
 
     Raises
     ------
@@ -87,7 +97,7 @@ def robustness(subjects: Sequence[Subject], *, split: str = "test", seed: int = 
     whole = len(subjects) * (len(part) * (1 + len(STRENGTHS) * len(CORRUPTIONS)))
     with progress("asking about worse images", whole) as bar:
         for subject in subjects:
-            judge = _Judge(subject, data, part, seed, bar.advance)
+            judge = _Judge(subject, data, part, seed, bar.advance, _parts(folder, subject, data, seed))
             found, heard = judge.work(strangers, spoken)
             spoken = spoken or heard
             models.append(found)
@@ -110,6 +120,26 @@ def robustness(subjects: Sequence[Subject], *, split: str = "test", seed: int = 
     }
 
 
+def _parts(folder: Path | None, subject: Subject, data: Dataset, seed: int) -> Parts:
+    """What this very model answered to this data set, kept by an earlier call that was stopped."""
+    if folder is None:
+        return NOTHING_KEPT
+    about = {
+        "what": "robustness",
+        "edgedx": __version__,
+        "model": [subject.name, digest_of(subject.path)],
+        "data": data.digest,
+        "seed": seed,
+        "corruptions": {name: one.strengths for name, one in CORRUPTIONS.items()},
+    }
+    return Parts(folder / FOLDER / safe_name(subject.name), about)
+
+
+def finished(folder: Path) -> None:
+    """The report is written: kept predictions go."""
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
+
+
 class _Judge:
     """One subject on all images."""
 
@@ -120,9 +150,10 @@ class _Judge:
         part: Dataset,
         seed: int,
         advance: Callable[[int], object],
+        parts: Parts = NOTHING_KEPT,
     ) -> None:
         self.subject, self.data, self.part = subject, data, part
-        self.seed, self.advance = seed, advance
+        self.seed, self.advance, self.parts = seed, advance, parts
         self.cases = Cases(part.names, part.patients, part.labels, [{}] * len(part), subject.task, subject.classes,
                            subject.positive)  # fmt: skip
 
@@ -130,18 +161,18 @@ class _Judge:
         """Everything; and what was said to clean and corrupted images, for those that are compared with it."""
         with self.subject.runner:
             train = self._few(self.data.subset("train"))
-            known = self._ask(train)
+            known = self._ask("train", train)
             sets = self._sets()
             scores = scores_of(known, None if self.subject.task == "multilabel" else train.labels)
-            clean = self._heard(self._ask(self.part), sets)
+            clean = self._heard(self._ask("part", self.part), sets)
             self.advance(len(self.part))
             corrupted: dict[str, list[Heard]] = {}
             for name in CORRUPTIONS:
                 corrupted[name] = []
                 for strength in STRENGTHS:
-                    corrupted[name].append(self._heard(self._ask(self.part, name, strength), sets))
+                    corrupted[name].append(self._heard(self._ask("part", self.part, name, strength), sets))
                     self.advance(len(self.part))
-            foreign = {name: self._said(canvases) for name, canvases in strangers.items()}
+            foreign = {name: self._foreign(name, canvases) for name, canvases in strangers.items()}
         heard = [clean, *(one for several in corrupted.values() for one in several)]
         if first:
             for own, other in zip(heard, first, strict=True):
@@ -162,7 +193,15 @@ class _Judge:
         chosen = np.random.default_rng(self.seed).permutation(len(part))[:_MOST_TRAIN]
         return part.take(np.sort(chosen))
 
-    def _ask(self, part: Dataset, name: str = "", strength: int = 0) -> Output:
+    def _ask(self, of: str, part: Dataset, name: str = "", strength: int = 0) -> Output:
+        """Predictions for a split, corrupted as asked; those that were kept are not computed again."""
+        kept = self.parts.arrays(
+            f"{of} {len(part)} {sha256_bytes(''.join(part.names).encode())} {name} {strength}",
+            lambda: _arrays(self._infer(part, name, strength)),
+        )
+        return Output(kept["logits"], kept.get("features"))
+
+    def _infer(self, part: Dataset, name: str, strength: int) -> Output:
         said, number = [], 0
         for canvases, columns in part.inputs(_BATCH):
             if strength:
@@ -174,13 +213,18 @@ class _Judge:
             said.append(self.subject.infer(canvases, columns if self.subject.columns else None))
         return _joined(said)
 
-    def _said(self, canvases: Canvas) -> Output:
-        return _joined([self.subject.infer(canvases[at : at + _BATCH]) for at in range(0, len(canvases), _BATCH)])
+    def _foreign(self, name: str, canvases: Canvas) -> Output:
+        batches = range(0, len(canvases), _BATCH)
+        kept = self.parts.arrays(
+            f"foreign {name} {sha256_bytes(canvases.tobytes())}",
+            lambda: _arrays(_joined([self.subject.infer(canvases[at : at + _BATCH]) for at in batches])),
+        )
+        return Output(kept["logits"], kept.get("features"))
 
     def _sets(self) -> SetThresholds | None:
         """Conformal thresholds as `deploy` fits them, on val; None where it is too small."""
         val = self.data.subset("val")
-        chances = probabilities(self._ask(val).logits, self.subject.task, self.subject.temperature)
+        chances = probabilities(self._ask("val", val).logits, self.subject.task, self.subject.temperature)
         try:
             return calibrate(self.subject.classes, val.labels, chances)
         except ValueError:
@@ -194,7 +238,7 @@ class _Judge:
         if sets is not None:
             least = np.array([sets.least[name] for name in self.subject.classes])
             covered = coverage(sets, self.subject.classes, self.cases.labels, answers.chances)
-            figures["covered"] = {name: None if np.isnan(share) else share for name, share in covered.items()}
+            figures["covered"] = {name: null_for_nan(share) for name, share in covered.items()}
             figures["set_size"] = float((answers.chances >= least).sum(axis=1).mean())
         return Heard(output, answers, figures)
 
@@ -254,6 +298,10 @@ def _lost(cases: Cases, first: Answers, own: Answers) -> dict[str, float | None]
 def _features(output: Output) -> NDArray[np.float32]:
     assert output.features is not None
     return output.features
+
+
+def _arrays(output: Output) -> Arrays:
+    return {"logits": output.logits} | ({} if output.features is None else {"features": output.features})
 
 
 def _joined(said: Sequence[Output]) -> Output:
