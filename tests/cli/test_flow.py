@@ -21,7 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("flow")
     arrays = {}
     for seed, (split, count) in enumerate((("train", 256), ("val", 96), ("test", 96))):
-        arrays[f"{split}make_images"], arrays[f"{split}_labels"] = make_images(count, seed)
+        arrays[f"{split}_images"], arrays[f"{split}_labels"] = make_images(count, seed)
     np.savez(path / "tiny.npz", **arrays)
     (path / "tiny.yaml").write_text(RECIPE)
     for arguments in (

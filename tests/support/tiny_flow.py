@@ -13,8 +13,8 @@ preprocess: {size: [32, 32], window: none, bits: 8}
 model: {backbone: resnet18, weights: none, dropout: 0.0, stochastic_depth: 0.0}
 train: {frozen_epochs: 0, epochs: 6, batch_size: 32, learning_rate: 0.001, ema: 0.9}
 student: {macs: 0.7, epochs: 3, steps: 1, round_to: 4}
-quantize: {calibrationmake_images: 64, calibrators: [minmax]}
-gate: {max_auc_drop: 0.2, goldenmake_images: 4}
+quantize: {calibration_images: 64, calibrators: [minmax]}
+gate: {max_auc_drop: 0.2, golden_images: 4}
 """
 
 
