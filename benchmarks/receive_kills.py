@@ -3,7 +3,7 @@
     python benchmarks/receive_kills.py BUNDLE [--kills 120] [--senders 4] [--side 512] [--seed 0] [--save]
 
 Senders run dcmtk's `storescu`, one object each time, and send an object again until it is acknowledged; then they take
-the next one, and every fifth time one that was acknowledged long ago. Meanwhile `edgedx scan --scp` (half of the time)
+the next one, and every fifth time one that was acknowledged long ago. Meanwhile `edgedx scan --pacs` (half of the time)
 or its receiver process is killed by SIGKILL at a random moment. Afterwards, the senders having ended, the scanner runs
 until nothing is pending, and what is on the disk is counted:
 

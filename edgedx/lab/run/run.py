@@ -32,6 +32,22 @@ def compressed_folder(run: Path) -> Path:
     raise UsageError(f"{run} holds no compressed model", next_step=f"edgedx compress {run} --int8")
 
 
+def bundle_of(run: Path) -> Path:
+    """The bundle that `edgedx deploy` wrote into a run.
+
+    Raises
+    ------
+    UsageError
+        There is none yet.
+    """
+    if (run / "bundle" / RECORD).is_file():
+        # The run may have been moved since.
+        path = run / "bundle" / Path(read_record(run / "bundle")["metrics"]["bundle"]).name
+        if path.is_file():
+            return path
+    raise UsageError(f"{run} holds no bundle", next_step=f"edgedx deploy {run}")
+
+
 def shipped_artifact(run: Path) -> Path:
     """What of a run is to be judged: its bundle where it is of the compressed model, else the variant that would ship.
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from edgedx.core.files import write_json, write_text
 
 from .pairs import Compared
 
 REPORT, WORDS, PICTURE = "comparison.json", "comparison.md", "comparison.png"
+
+
+def report_of(found: Compared) -> dict[str, Any]:
+    """What ``comparison.json`` holds: figures, tests, and ``sentences`` in plain words."""
+    from .words import sentences
+
+    return {**found.to_dict(), "sentences": sentences(found)}
 
 
 def write_comparison(found: Compared, folder: Path) -> list[Path]:
@@ -21,5 +29,5 @@ def write_comparison(found: Compared, folder: Path) -> list[Path]:
     written = [folder / REPORT, folder / WORDS, folder / PICTURE]
     save_figure(comparison_figure(found), written[2])
     write_text(written[1], markdown(found))
-    write_json(written[0], found.to_dict())
+    write_json(written[0], report_of(found))
     return written

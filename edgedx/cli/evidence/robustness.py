@@ -1,0 +1,49 @@
+"""``edgedx robustness``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgedx.cli.common import check_choice, run_of
+from edgedx.cli.options import DEVICES_OF_TORCH, AsJson, On, Run, Threads, ValOrTest
+
+from . import show
+
+
+def robustness(
+    models: Annotated[
+        list[Path],
+        typer.Argument(help="A run: its teacher and the model that is used; or models, the first to compare with."),
+    ],
+    split: ValOrTest = "test",
+    run: Run = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of noise, rotations and draws.")] = 0,
+    threads: Threads = 0,
+    on: On = "cpu",
+    out: Annotated[Path | None, typer.Option(help="Folder; RUN/robustness unless given.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Judge models on degraded images and on foreign ones: how much they lose, and whether they notice.
+
+    Example: edgedx robustness runs/pneumonia-mnist
+
+    Noise, blur, exposure, JPEG and rotation at five strengths; prediction sets by class; and how well energy,
+    Mahalanobis distance and nearest neighbours tell foreign images (the recipe names sets of them, near and far) from
+    images like those of the training set.
+    """
+    from edgedx.lab.evidence.explain.subjects import open_models
+    from edgedx.lab.evidence.robustness.files import write_robustness
+    from edgedx.lab.evidence.robustness.robustness import robustness as judge
+
+    check_choice("--split", split, ("test", "val"))
+    check_choice("--on", on, DEVICES_OF_TORCH, "device of PyTorch")
+    subjects = open_models(models, run=run, threads=threads, device=on)
+    if len(models) == 1 and len(subjects) > 2:
+        subjects = [subjects[0], subjects[-1]]  # teacher and what ships; the student in float lies between them
+    found = judge(subjects, split=split, seed=seed)
+    folder = out or (subjects[0].run or run_of(models[0])) / "robustness"
+    written = write_robustness(found, folder)
+    show.robustness(found, folder, written, subjects[0].run, json=json)
