@@ -55,10 +55,12 @@ class Site:
         with socket.socket() as one:
             one.bind(("127.0.0.1", 0))
             self.port = int(one.getsockname()[1])
+        self.pacs = base / "pacs.yaml"
+        self.pacs.write_text(f"receive: {{port: {self.port}, allow: [LOAD]}}")
         self._command = [
             sys.executable, "-m", "edgedx", "scan", self.inbox, "--bundle", bundle, "--out", self.out,
             "--settle", "0.2", "--interval", "0.2", "--threads", "1",
-            "--scp", f"EDGEDX@{self.port}", "--calling-ae", "LOAD",
+            "--pacs", str(self.pacs),
         ]  # fmt: skip
         self.process: psutil.Popen | None = None
         self._log = (base / "scan.log").open("wb")

@@ -61,9 +61,15 @@ def print_table(
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, title=title or None, title_justify="left", show_header=any(titles))
+    table = Table(
+        box=None,
+        pad_edge=False,
+        title=Text(printable(title)) if title else None,
+        title_justify="left",
+        show_header=any(titles),
+    )
     for number, name in enumerate(titles):
-        table.add_column(Text(name), justify="right" if right and number else "left", overflow="fold")
+        table.add_column(Text(printable(name)), justify="right" if right and number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
     console = Console()

@@ -19,7 +19,7 @@ app = typer.Typer(
 )
 
 
-@app.command("build")
+@app.command("build", short_help="Build and test the engine of a bundle.")
 def build(
     bundle: Annotated[Path, typer.Argument(help="A .edgedx file, or an installed one such as DIR/current.")],
     variant: Annotated[

@@ -19,7 +19,7 @@ app = typer.Typer(
 )  # fmt: skip
 
 
-@app.command("new")
+@app.command("new", short_help="Make a key: NAME.key and NAME.pub.")
 def new(
     name: Annotated[str, typer.Argument(help="Name of the key, for people.")],
     out: Annotated[Path, typer.Option(help="Folder for NAME.key and NAME.pub.")] = Path(),
@@ -41,7 +41,7 @@ def new(
     show.new_key(read_public(public), secret, public, json=json)
 
 
-@app.command("sign")
+@app.command("sign", short_help="Add signatures to a bundle.")
 def sign(
     bundle: Annotated[Path, typer.Argument(help="The .edgedx file; a signature is appended, nothing else changes.")],
     key: Annotated[list[Path], typer.Option(help="Private key (.key) to sign with; repeatable.")],
@@ -57,7 +57,7 @@ def sign(
     show.signed(bundle, [signature.key_id for signature in signatures], json=json)
 
 
-@app.command("pin")
+@app.command("pin", short_help="Trust a key on this device.")
 def pin(
     file: Annotated[Path, typer.Argument(help="A .pub file; compare its id with its owner first.")],
     root: Root,

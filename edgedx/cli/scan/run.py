@@ -70,9 +70,9 @@ def run(
     A bundle that was just installed is on trial: after three starts that neither answered an image nor ended in
     order, or when it does not work, the one before it is made active again, and stderr says so.
 
-    Beside it: `edgedx scan status OUT` says how it does, `edgedx scan retry OUT` reads quarantined files again,
-    `edgedx scan unit` prints a systemd unit; OUT/metrics.prom is for Prometheus, OUT/audit.jsonl for `edgedx scan
-    audit`.
+    More, each with --help: `edgedx scan status OUT` (is all well?), retry (read quarantined files again), outbox (what
+    waits for the PACS), audit (prove the log), export (de-identified copies), unit (for systemd), pacs (the file of
+    --pacs). OUT/metrics.prom is for Prometheus.
     """
     from edgedx.core.result import NOT_A_MEDICAL_DEVICE
     from edgedx.device.operation.service import scan

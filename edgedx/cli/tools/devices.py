@@ -44,7 +44,7 @@ def show_device(
     show.profile(load_profile(name), json=json)
 
 
-@app.command("match")
+@app.command("match", short_help="Say which profile fits this machine, and why.")
 def match_device(
     file_system: Annotated[
         Path, typer.Option(help="Root of the machine's file system; another is a mounted disk or a recording.")

@@ -18,7 +18,7 @@ app = typer.Typer(
 )
 
 
-@app.command("list")
+@app.command("list", short_help="List the shipped recipes.")
 def list_(json: AsJson = False) -> None:
     """List the shipped recipes: what each is for, where its data is to be had, under which licence, and at what cost.
 

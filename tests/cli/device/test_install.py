@@ -53,7 +53,7 @@ def test_the_whole_life_of_a_device(folder: Path) -> None:
     assert older.returncode == 1 and "older than 2" in older.stderr and "--allow-older" in older.stderr
     status = _status(folder)
     assert status["active"]["version"] == "1" and status["other"]["version"] == "2"
-    assert status["ratchet"] == {"tiny": "2"} and [key["name"] for key in status["keys"]] == ["next", "release"]
+    assert status["below version"] == {"tiny": "2"} and [key["name"] for key in status["keys"]] == ["next", "release"]
     assert [event["action"] for event in status["history"]] == ["install", "install", "rollback"]
     again = json.loads(edgedx(folder, "rollback", "--root", "device", "--json").stdout)
     assert again["name"] == "tiny 2" and again["current"] == "device/current"
@@ -69,7 +69,7 @@ def test_status_for_people_names_what_matters(folder: Path) -> None:
         "tiny 1, fp32, slot a",
         "signed by release",
         "no image answered yet",
-        "ratchet",
+        "below version",
     ):
         assert word in done.stdout, word
     assert done.returncode == 0 and "only one key" in done.stderr
@@ -124,7 +124,7 @@ def test_an_unsigned_installation_says_so_whenever_it_can(folder: Path) -> None:
     assert done.returncode == 0 and "UNSIGNED" in done.stderr
     status = edgedx(folder, "status", "--root", "device")
     assert "UNSIGNED" in status.stdout and "unsigned" in status.stderr
-    assert "cannot serve any more" in _pin(folder).stderr  # and what to do about it
+    assert "cannot be used any more" in _pin(folder).stderr  # and what to do about it
     assert edgedx(folder, "status", "--root", "device").returncode == 5
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -70,7 +71,27 @@ def test_other_settings_do_not_replace_a_result_unasked(folder: Path) -> None:
 def test_a_bundle_for_another_target_is_refused(folder: Path) -> None:
     done = edgedx(folder, "deploy", "runs/tiny", "--target", "jetson")
     assert done.returncode == 2
-    assert "x86-avx2" in done.stderr
+    assert "compressed for x86-avx2 (target cpu), not for orin-nano-8gb (target jetson)" in done.stderr
+    assert "edgedx compress runs/tiny --device orin-nano-8gb --overwrite" in done.stderr
+    other = edgedx(folder, "deploy", "runs/tiny", "--device", "x86-vnni")
+    assert other.returncode == 2 and "x86-avx2" in other.stderr and "x86-vnni" in other.stderr
+    both = edgedx(folder, "deploy", "runs/tiny", "--device", "x86-avx2", "--target", "rtx")
+    assert both.returncode == 2 and "--device x86-avx2 is of target cpu, not rtx" in both.stderr
+    wrong = edgedx(folder, "deploy", "runs/tiny", "--target", "jeston")
+    assert wrong.returncode == 2 and "did you mean jetson" in wrong.stderr
+
+
+def test_int8_is_made_where_the_device_has_it_and_left_out_on_request(folder: Path) -> None:
+    plain = edgedx(folder, "compress", "runs/tiny", "--device", "x86-avx2", "--json")
+    assert "int8-u8s8" in json.loads(plain.stdout)["metrics"]["variants"]
+    shutil.copytree(folder / "runs/tiny", folder / "runs/float", ignore=shutil.ignore_patterns("int8", "bundle"))
+    done = edgedx(folder, "compress", "runs/float", "--device", "x86-avx2", "--no-int8", "--json")
+    assert done.returncode == 0, done.stderr
+    assert list(json.loads(done.stdout)["metrics"]["variants"]) == ["fp32"]
+    nano = edgedx(folder, "compress", "runs/float", "--device", "jetson-nano", "--json")  # it has no INT8 kernels
+    assert nano.returncode == 2 and "--overwrite" in nano.stderr  # other settings than those of the stage: asked for
+    asked = edgedx(folder, "compress", "runs/float", "--device", "jetson-nano", "--int8")
+    assert asked.returncode == 2 and "has no INT8 kernels" in asked.stderr
 
 
 def _turn_round(path: Path) -> None:
@@ -105,8 +126,6 @@ def test_the_gate_runs_the_artifact_again_on_either_split(folder: Path) -> None:
 
 
 def test_a_gate_that_says_no_exits_with_1_and_writes_no_bundle(folder: Path) -> None:
-    import shutil
-
     import yaml
 
     shutil.copytree(folder / "runs" / "tiny", folder / "runs" / "strict")
@@ -173,8 +192,6 @@ def test_bench_sets_models_side_by_side(folder: Path) -> None:
 
 
 def test_a_jetson_bundle_carries_a_typed_fp16_and_a_symmetric_int8_graph(folder: Path) -> None:
-    import shutil
-
     import onnx
 
     shutil.copytree(folder / "runs" / "tiny", folder / "runs" / "orin")
@@ -204,8 +221,6 @@ def test_a_jetson_bundle_carries_a_typed_fp16_and_a_symmetric_int8_graph(folder:
 
 
 def test_an_rtx_bundle_brings_engines_by_nvidias_own_builder(folder: Path) -> None:
-    import shutil
-
     from edgedx.core.bundle.engine_part import unpack_engine
     from edgedx.device.runtime.tensorrt_library import installed, load_library
 
