@@ -53,7 +53,7 @@ def test_the_whole_life_of_a_device(folder: Path) -> None:
     assert older.returncode == 1 and "older than 2" in older.stderr and "--allow-older" in older.stderr
     status = _status(folder)
     assert status["active"]["version"] == "1" and status["other"]["version"] == "2"
-    assert status["below version"] == {"tiny": "2"} and [key["name"] for key in status["keys"]] == ["next", "release"]
+    assert status["ratchet"] == {"tiny": "2"} and [key["name"] for key in status["keys"]] == ["next", "release"]
     assert [event["action"] for event in status["history"]] == ["install", "install", "rollback"]
     again = json.loads(edgedx(folder, "rollback", "--root", "device", "--json").stdout)
     assert again["name"] == "tiny 2" and again["current"] == "device/current"
