@@ -3,7 +3,7 @@
     python benchmarks/device_half.py BUNDLE [--runs 3] [--arm64 FOLDER]
 
 Each run makes an environment from a wheelhouse (`edgedx wheelhouse`, for this Python) with the script that
-`edgedx deploy --to` runs on a device, installs BUNDLE there, and reads one DICOM file of 512 x 512 pixels with a new
+`edgedx push` runs on a device, installs BUNDLE there, and reads one DICOM file of 512 x 512 pixels with a new
 process, whose code the system may still hold in memory. `--arm64` repeats it in the arm64 Debian of `make test-arm64`,
 by emulation: marked so, and no measure of any device.
 """

@@ -3,7 +3,7 @@
     python benchmarks/receive_kills.py BUNDLE [--kills 120] [--senders 4] [--side 512] [--seed 0] [--save]
 
 Senders run dcmtk's `storescu`, one object each time, and send an object again until it is acknowledged; then they take
-the next one, and every fifth time one that was acknowledged long ago. Meanwhile `edgedx scan --scp` (half of the time)
+the next one, and every fifth time one that was acknowledged long ago. Meanwhile `edgedx scan --pacs` (half of the time)
 or its receiver process is killed by SIGKILL at a random moment. Afterwards, the senders having ended, the scanner runs
 until nothing is pending, and what is on the disk is counted:
 
@@ -55,10 +55,12 @@ class Site:
         with socket.socket() as one:
             one.bind(("127.0.0.1", 0))
             self.port = int(one.getsockname()[1])
+        self.pacs = base / "pacs.yaml"
+        self.pacs.write_text(f"receive: {{port: {self.port}, allow: [LOAD]}}")
         self._command = [
             sys.executable, "-m", "edgedx", "scan", self.inbox, "--bundle", bundle, "--out", self.out,
             "--settle", "0.2", "--interval", "0.2", "--threads", "1",
-            "--scp", f"EDGEDX@{self.port}", "--calling-ae", "LOAD",
+            "--pacs", str(self.pacs),
         ]  # fmt: skip
         self.process: psutil.Popen | None = None
         self._log = (base / "scan.log").open("wb")

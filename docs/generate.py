@@ -86,7 +86,7 @@ written from the results anew when it was lost or cut. It holds no patient's nam
 
 RESULTS_DICOM = """
 With `edgedx scan --sr --sc` a result whose source is DICOM also gets a report and a picture in `OUT/dicom`, and with
-`--push` they go to a PACS: [dicom-outputs.md](dicom-outputs.md). Where one cannot be made, `OUT/dicom/KEY.warning.json`
+`--pacs` they go to a PACS: [dicom-outputs.md](dicom-outputs.md). Where one cannot be made, `OUT/dicom/KEY.warning.json`
 has a code; the JSON result is there all the same.
 """
 

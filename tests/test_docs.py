@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from edgedx.cli.app import COMMANDS, app
+from edgedx.cli.app import SECTIONS, app
 
 ROOT = Path(__file__).resolve().parent.parent
 _spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
@@ -34,6 +34,13 @@ def _commands() -> dict[str, Any]:
     return found
 
 
+def cli_help() -> list[str]:
+    """`edgedx --help` at 100 columns, by line."""
+    command = typer.main.get_command(app)
+    with command.make_context("edgedx", [], resilient_parsing=True, terminal_width=100, max_content_width=100) as it:
+        return [line.rstrip() for line in command.get_help(it).splitlines()]
+
+
 @pytest.mark.parametrize("page", sorted(generate.PAGES))
 def test_a_generated_page_is_current(page: str) -> None:
     assert (ROOT / "docs" / page).read_text(encoding="utf-8") == generate.PAGES[page](), "run `make docs`"
@@ -46,8 +53,42 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
 
 
 def test_every_command_module_is_offered() -> None:
-    modules = {path.stem for path in (ROOT / "edgedx" / "cli").glob("*.py") if not path.stem.startswith("scan_")}
-    assert modules - {"__init__", "app", "common", "lazy", "deploy_to", "budget"} == set(COMMANDS)
+    """A module of a family is a command, its rendering, or a part of a command that a module of its family imports."""
+    families = [path.parent for path in (ROOT / "edgedx" / "cli").glob("*/__init__.py")]
+    entries = {entry.module for section in SECTIONS.values() for entry in section.values()}
+    modules = {f"{family.name}.{path.stem}" for family in families for path in family.glob("[!_]*.py")}
+    scan = {f"scan.{name.split()[2]}" for name in _commands() if name.startswith("edgedx scan ")} | {"scan.run"}
+    assert modules - {f"{family.name}.show" for family in families} - {"flow.budget"} == entries | scan
+
+
+def test_the_help_lists_every_command_by_family_with_a_short_line() -> None:
+    text = "\n".join(cli_help())
+    for title, section in SECTIONS.items():
+        assert f"\n{title}:\n" in text
+        for name, entry in section.items():
+            assert f"\n  {name} " in text and len(entry.summary) <= 80, name
+
+
+@pytest.mark.parametrize("name", sorted(_commands()))
+def test_help_begins_with_a_short_sentence_and_explains_every_parameter(name: str) -> None:
+    command = _commands()[name]
+    first = (command.help or "").split("\n\n")[0].replace("\n", " ")
+    assert len(first) <= 130 and first[0].isupper(), first
+    unexplained = [one.name for one in command.params if not getattr(one, "help", None) and one.name != "help"]
+    assert unexplained == []
+
+
+def test_an_option_that_several_commands_have_is_explained_in_the_same_words() -> None:
+    """One word, one meaning: what differs is listed here, and differs in detail only."""
+    detail = {"--out", "--threads", "--split", "--variant", "--data", "--dry-run", "--folder", "--retry", "--overwrite"}
+    detail |= {"--run", "--json", "--allow-unsigned", "--allow-older", "--inbox", "--fields", "--python", "--seed"}
+    detail |= {"--point", "--device", "--subgroup"}
+    words: dict[str, set[str]] = {}
+    for command in _commands().values():
+        for one in command.params:
+            for option in getattr(one, "opts", []):
+                words.setdefault(option, set()).add(getattr(one, "help", "") or "")
+    assert {option for option, texts in words.items() if option.startswith("--") and len(texts) > 1} <= detail
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])

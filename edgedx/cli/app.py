@@ -1,4 +1,4 @@
-"""The `edgedx` command: registers the others and maps errors to exit codes, once."""
+"""The `edgedx` command: which commands there are, and what an error prints and exits with, once for all."""
 
 from __future__ import annotations
 
@@ -7,42 +7,62 @@ from typing import Annotated
 
 import typer
 
-from .lazy import lazy_group
+from .common import printable
+from .lazy import Entry, lazy_group
 
-# In the order of the flow. A command's module has its name; what stands here is its line in `edgedx --help`.
-COMMANDS = {
-    "finetune": "Train the full model (teacher) by transfer learning.",
-    "compress": "Prune, distil and quantize the teacher into a student.",
-    "crossval": "Cross-validate a recipe by patient.",
-    "tune": "Search the hyper-parameters a recipe declares.",
-    "evaluate": "Judge any model on labelled images, in every figure.",
-    "explain": "Heat maps side by side, and what they are worth.",
-    "baselines": "Classical methods on a run's own split.",
-    "compare": "Test which model is better, on the same images.",
-    "robustness": "Judge models on worse images and foreign ones.",
-    "gate": "Judge what ships against its teacher, or on your images.",
-    "report": "One page about a run, for people and for programs.",
-    "deploy": "Gate the student and write the bundle (.edgedx).",
-    "bench": "Accuracy against latency, model beside model.",
-    "scan": "Read every new image of a folder.",
-    "audit": "Prove that a scanner's audit log is whole.",
-    "export": "Copy images with their results, de-identified.",
-    "install": "Verify a bundle, prove it here, make it active.",
-    "rollback": "Make the other slot active again.",
-    "status": "What is installed on a device, and whom it trusts.",
-    "keys": "Make, pin and use the keys that sign bundles.",
-    "engine": "Build and list TensorRT engines of this machine.",
-    "wheelhouse": "Collect what a device needs to install offline.",
-    "doctor": "Examine this machine and say what is missing.",
-    "recipes": "List and show recipes.",
-    "devices": "List, show and match device profiles.",
-    "demo": "The whole way in a few minutes.",
+# By family, each in the order in which its commands are met. `init` (flow) and `data` (tools) have their places here.
+_FAMILIES = {
+    "flow": {
+        "finetune": "Train the full model (teacher) by transfer learning.",
+        "compress": "Prune, distil and quantize the teacher into a student.",
+        "gate": "Pass or fail the compressed model: against its teacher, or on your images.",
+        "deploy": "Gate the student and write its bundle (.edgedx).",
+        "scan": "Read every new image of a folder, on the device.",
+    },
+    "evidence": {
+        "evaluate": "Every figure of a model on labelled images.",
+        "report": "One page about a run, for people and for programs.",
+        "compare": "Test which model is better on the same images.",
+        "crossval": "Cross-validate a recipe by patient.",
+        "robustness": "Figures on degraded and on foreign images.",
+        "explain": "Heat maps side by side, and tests of whether they mean anything.",
+        "bench": "Latency against accuracy, model beside model.",
+    },
+    "device": {
+        "install": "Verify a bundle, test it on this machine, make it active.",
+        "push": "Install a bundle on a device over ssh, without internet there.",
+        "status": "What is installed on a device, and whom it trusts.",
+        "rollback": "Make the version before active again.",
+        "keys": "Make, pin and use the keys that sign bundles.",
+        "engine": "Build and list TensorRT engines of this machine.",
+    },
+    "tools": {
+        "demo": "The whole flow in a few minutes, on this machine.",
+        "doctor": "Examine this machine and say what is missing.",
+        "recipes": "List and show recipes.",
+        "devices": "List, show and match device profiles.",
+        "tune": "Search the hyper-parameters that a recipe declares.",
+        "wheelhouse": "Collect what a device needs to install offline.",
+    },
 }
+_TITLES = {
+    "flow": "Flow, in its order",
+    "evidence": "Evidence",
+    "device": "Device",
+    "tools": "Tools",
+}
+_ELSEWHERE = {"scan": "scan.app"}
+_MENTIONED = {_TITLES["device"]: {"scan ...": "A scanner's status, retry, outbox, audit, export, unit, pacs."}}
+SECTIONS = {
+    _TITLES[family]: {name: Entry(_ELSEWHERE.get(name, f"{family}.{name}"), line) for name, line in commands.items()}
+    for family, commands in _FAMILIES.items()
+}
+COMMANDS = {name: entry.summary for commands in SECTIONS.values() for name, entry in commands.items()}
 
 app = typer.Typer(
     name="edgedx",
     help="Fine-tune, shrink, prove and ship medical-image classifiers to small computers. Not a medical device.",
-    cls=lazy_group(COMMANDS),
+    cls=lazy_group(SECTIONS, _MENTIONED),
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -66,8 +86,16 @@ def root(
 ) -> None:
     """Fine-tune, shrink, prove and ship medical-image classifiers to small computers. Not a medical device.
 
-    The flow: finetune, compress, deploy, bench, scan. Start with: edgedx demo
+    Start with: edgedx demo
     """
+
+
+def run() -> None:
+    """Run the command line, unless it is spelled in an old way."""
+    from .moved import check
+
+    check(sys.argv[1:])
+    app()
 
 
 def main() -> None:
@@ -75,11 +103,11 @@ def main() -> None:
     from edgedx.core.errors import EdgedxError
 
     try:
-        app()
+        run()
     except EdgedxError as error:
-        typer.echo(f"error: {error.message}", err=True)
+        typer.echo(f"error: {printable(error.message)}", err=True)
         if error.next_step:
-            typer.echo(f"next:  {error.next_step}", err=True)
+            typer.echo(f"next:  {printable(error.next_step)}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         typer.echo("stopped; nothing is half-written, --resume continues where that makes sense", err=True)

@@ -1,23 +1,87 @@
-"""What several commands print or parse."""
+"""What every family of commands parses, and how lines and tables are printed."""
 
 from __future__ import annotations
 
 import json
+import os
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from edgedx.core.bundle.signing import SigningKey
     from edgedx.core.settings.profile import DeviceProfile
     from edgedx.core.settings.recipe import Recipe
 
 RUNS = Path("runs")
+PASSWORD = "EDGEDX_KEY_PASSWORD"
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline; the second block holds 8-bit CSI
+
+
+def printable(text: object) -> str:
+    r"""Text that came from a file or a header, fit for a terminal: control characters become ``\xNN``.
+
+    An escape sequence in a file's name could otherwise recolour, move or clear what the reader sees.
+    """
+    return _CONTROL.sub(lambda found: f"\\x{ord(found.group()):02x}", str(text))
+
+
+def line(label: str, text: object = "") -> None:
+    """One labelled line on stdout: ``written   runs/x/gate``."""
+    typer.echo(printable(f"{label:<9} {text}".rstrip()))
+
+
+def warn(text: object) -> None:
+    """A warning on stderr, where it disturbs no JSON."""
+    typer.echo(f"warning: {printable(text)}", err=True)
+
+
+def remark(text: object) -> None:
+    """Progress or a remark on stderr."""
+    typer.echo(printable(text), err=True)
+
+
+def print_table(
+    titles: Sequence[str], rows: Iterable[Sequence[object]], *, width: int = 0, right: bool = False, title: str = ""
+) -> None:
+    """A table without borders.
+
+    Parameters
+    ----------
+    width : int
+        Least number of columns where stdout is no terminal.
+    right : bool
+        Whether all columns but the first are aligned to the right.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        box=None,
+        pad_edge=False,
+        title=Text(printable(title)) if title else None,
+        title_justify="left",
+        show_header=any(titles),
+    )
+    for number, name in enumerate(titles):
+        table.add_column(Text(printable(name)), justify="right" if right and number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
+    console = Console()
+    if console.width < width and not console.is_terminal:
+        console = Console(width=width)
+    console.print(table)
 
 
 def print_json(value: Any) -> None:
     """One JSON document on stdout; NaN is refused, as it is not JSON."""
-    typer.echo(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
+    typer.echo(_CONTROL.sub(lambda found: f"\\u{ord(found.group()):04x}", text))
 
 
 def print_recipe(recipe: Recipe) -> None:
@@ -48,6 +112,38 @@ def run_of(path: Path) -> Path:
     return Run.of(path).path
 
 
+def run_around(path: Path) -> Path | None:
+    """The run that something lies in: itself, one of its stages, or a file in one; None outside of a run."""
+    from edgedx.lab.run.run import Run
+
+    around = Run.around(path)
+    return around.path if around is not None else None
+
+
+def check_choice(option: str, value: str | None, choices: Sequence[str], noun: str = "") -> None:
+    """Refuse a value of an option that is none of its choices; None is left to the command.
+
+    Raises
+    ------
+    UsageError
+        Names the option and the choices, and the nearest where there is one.
+
+    Notes
+    -----
+    `noun` is what the option chooses, where its own name does not say it.
+    """
+    import difflib
+
+    from edgedx.core.errors import UsageError
+
+    if value is None or value in choices:
+        return
+    near = difflib.get_close_matches(value, choices, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    noun = noun or option.removeprefix("--")
+    raise UsageError(f"{option} {value}: no such {noun}{hint}", next_step=f"one of {', '.join(choices)}")
+
+
 def interval(value: dict[str, Any] | None) -> str:
     """A figure with its interval, or a dash where it was not measured."""
     if not value or value.get("value") is None:
@@ -68,3 +164,23 @@ def profile_for(device: str) -> DeviceProfile:
     from edgedx.device.machine.match import profile_for as work
 
     return work(device)
+
+
+def int8_for(profile: DeviceProfile, wanted: bool | None) -> bool:
+    """Whether to make an INT8 model: as asked, else where the device has integer kernels."""
+    return profile.quantization.scheme != "float" if wanted is None else wanted
+
+
+def signing_keys(paths: Sequence[Path]) -> list[SigningKey]:
+    """Private keys in memory; a password is taken from the environment, or asked for."""
+    from edgedx.core.bundle.signing import is_encrypted, load_signing_key
+
+    keys = []
+    for path in paths:
+        password = None
+        if is_encrypted(path):
+            password = os.environ.get(PASSWORD)
+            if password is None and os.isatty(0):
+                password = str(typer.prompt(f"password of {printable(path)}", hide_input=True))
+        keys.append(load_signing_key(path, password))
+    return keys

@@ -30,7 +30,6 @@ PDU_SECONDS, OBJECT_SECONDS = 30.0, 600.0
 
 # Fixed, as all of the file meta information: the same object sent again gives the same bytes, after an update too.
 _IMPLEMENTATION = ("2.25.99545052987480036006282081163111730854", "EDGEDX_RECEIVE_1")
-_TITLE = re.compile(r"[\x21-\x5b\x5d-\x7e](?:[\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?")  # PS3.5 6.2: AE
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 _SOP_INSTANCE = 0x00080018
 
@@ -153,11 +152,6 @@ class Meter:
         """Nothing of this peer is held any more."""
         self.load.add(-self.pending)
         self.pending = 0
-
-
-def is_title(text: str) -> bool:
-    """Whether `text` can be an application entity title."""
-    return _TITLE.fullmatch(text) is not None
 
 
 def told_title(text: object) -> str:

@@ -50,7 +50,7 @@ def run(debian: Path) -> Run:
 
 @pytest.fixture(scope="module")
 def device(debian: Path, run: Run) -> Iterator[Path]:
-    """A folder there with edgedx installed by the same script that `edgedx deploy --to` runs on a device."""
+    """A folder there with edgedx installed by the same script that `edgedx push` runs on a device."""
     place = debian / PLACE
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)

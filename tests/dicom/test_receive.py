@@ -23,7 +23,6 @@ from edgedx.dicom.receive import (
     file_name,
     identify,
     is_image_class,
-    is_title,
     syntaxes,
     told_title,
 )
@@ -154,13 +153,6 @@ def test_image_classes_are_taken_and_nothing_else() -> None:
 
 def test_only_what_can_be_decoded_here_is_offered() -> None:
     assert {IMPLICIT, EXPLICIT, BIG} < set(syntaxes()) <= set(decoders())
-
-
-@pytest.mark.parametrize(
-    ("text", "good"), [("EDGEDX", True), ("A B", True), ("", False), ("A" * 17, False), ("A\\B", False), (" A", False)]
-)
-def test_titles(text: str, good: bool) -> None:
-    assert is_title(text) is good
 
 
 def test_a_title_in_a_log_is_short_and_harmless() -> None:

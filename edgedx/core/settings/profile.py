@@ -19,6 +19,7 @@ from .yaml_file import read_yaml
 
 Target = Literal["cpu", "jetson", "rtx"]
 Arch = Literal["x86_64", "aarch64"]
+TARGETS: tuple[Target, ...] = get_args(Target)
 Feature = Literal["avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm"]
 Scheme = Literal["u8s8", "s8s8", "trt", "float"]
 
@@ -255,6 +256,18 @@ def list_profiles() -> list[str]:
 def load_profiles() -> list[DeviceProfile]:
     """All shipped profiles, by name."""
     return [load_profile(name) for name in list_profiles()]
+
+
+_USUAL: dict[str, str] = {"cpu": "x86-avx2", "jetson": "orin-nano-8gb", "rtx": "rtx-pc"}
+
+
+def usual_profile(target: Target) -> DeviceProfile:
+    """The profile that stands for a target where no device was named.
+
+    For CPUs the one whose models every x86 computes rightly. No profile is generic for all Jetsons; an engine is built
+    on the device itself, so that the smallest that is sold stands for them.
+    """
+    return load_profile(_USUAL[target])
 
 
 def _find(name_or_path: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -461,9 +462,10 @@ def _find(name_or_path: str) -> Path:
     if path.suffix in {".yaml", ".yml"}:
         return path
     if name_or_path not in list_recipes():
+        near = difflib.get_close_matches(name_or_path, list_recipes(), n=1, cutoff=0.5)
         raise RecipeError(
-            f"no recipe {name_or_path!r}; shipped are {', '.join(list_recipes())}",
-            next_step="choose one of them, or give the path of a .yaml file",
+            f"no recipe {name_or_path!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
+            next_step=f"shipped are {', '.join(list_recipes())}; or give the path of a .yaml file",
         )
     return shipped_folder("recipes") / f"{name_or_path}.yaml"
 

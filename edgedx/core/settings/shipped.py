@@ -8,8 +8,8 @@ from typing import Literal
 _PACKAGE = Path(__file__).resolve().parents[2]
 
 
-def shipped_folder(kind: Literal["devices", "recipes"]) -> Path:
-    """Folder of the shipped device profiles or recipes.
+def shipped_folder(kind: Literal["devices", "recipes", "examples"]) -> Path:
+    """Folder of the shipped device profiles, recipes or examples of settings.
 
     A wheel carries them as ``edgedx/_data/<kind>``; in an editable install they are the top-level folders of
     the repository, so that there is one copy to edit.

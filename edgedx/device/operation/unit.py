@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from edgedx.device.install.active import installed_at
+
+from .service import ScanJob
 
 WATCHDOG_SECONDS = 600
 """Longer than the longest step of the work loop: a batch whose every file takes the decoder to its time limit."""
@@ -56,6 +62,36 @@ _OPEN = """\
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"""
 
 
+def scanner_unit(words: Sequence[str], job: ScanJob, *, files: Sequence[Path] = (), log: Path | None = None) -> str:
+    """The unit of a scanner with the rights that its job needs.
+
+    Parameters
+    ----------
+    words : sequence of str
+        What follows ``edgedx scan`` in the call; relative paths in it become absolute.
+    files : sequence of Path
+        Further files that the call names or needs, to be read: of the PACS and of TLS.
+    """
+    program = shutil.which("edgedx")
+    command = [str(Path(program).absolute())] if program else [sys.executable, "-m", "edgedx"]
+    named = {str(path): str(path.absolute()) for path in (job.inbox, job.bundle, job.out, log, *files) if path}
+    command.append("scan")
+    for word in words:
+        option, sign, value = word.partition("=")
+        command.append(f"{option}={named.get(value, value)}" if sign else named.get(word, word))
+    installed = installed_at(job.bundle) if job.bundle.exists() else None
+    root = [installed[0].absolute()] if installed is not None else []
+    given = [path.absolute() for path in files]
+    network = "open" if job.pacs else "none" if job.metrics_port is None else "loopback"
+    return unit_text(
+        command,
+        writable=[job.inbox.absolute(), job.out.absolute(), *root, *([log.absolute().parent] if log else [])],
+        readable=given if root else [job.bundle.absolute(), *given],
+        gpu=any(Path(node).exists() for node in ("/dev/nvidiactl", "/dev/nvhost-ctrl")),
+        network=network,
+    )
+
+
 def unit_text(
     command: Sequence[str],
     *,
@@ -93,7 +129,7 @@ def unit_text(
         network={"none": _OFFLINE, "loopback": _LOOPBACK, "open": _OPEN}[network],
     )
     return f"""\
-# Made by `edgedx scan --print-systemd`. Research software, not a medical device.
+# Made by `edgedx scan unit`. Research software, not a medical device.
 #   useradd --system --no-create-home {user}     once; it must own the folders below ReadWritePaths= or BindPaths=
 #   systemctl daemon-reload && systemctl enable --now edgedx-scan
 [Unit]

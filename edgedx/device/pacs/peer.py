@@ -1,17 +1,15 @@
-"""A PACS to send to: address, application entity titles and TLS, parsed and checked before anything starts."""
+"""A PACS to send to: address, application entity titles and TLS, checked before anything starts."""
 
 from __future__ import annotations
 
 import importlib.util
-import re
 import ssl
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from edgedx.core.errors import DependencyMissing, InputOutputError, UsageError
-
-_TITLE = re.compile(r"[\x21-\x5b\x5d-\x7e](?:[\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?")  # PS3.5 6.2: AE
+from edgedx.core.settings.pacs import PacsSettings
 
 
 class Peer(BaseModel):
@@ -54,45 +52,25 @@ class Peer(BaseModel):
         return context
 
 
-def parse_peer(
-    address: str,
-    calling: str,
-    *,
-    authority: Path | None = None,
-    certificate: Path | None = None,
-    key: Path | None = None,
-) -> Peer:
-    """Read ``AET@HOST:PORT``.
+def peer_of(settings: PacsSettings) -> Peer:
+    """The PACS of the section ``send``, its TLS proven to be readable.
 
     Raises
     ------
     UsageError
-        The address, or an application entity title, is malformed; a certificate without an authority.
+        There is no such section.
     InputOutputError
         A file of TLS cannot be read.
     DependencyMissing
         pynetdicom is not installed.
     """
-    called, at, place = address.rpartition("@")
-    host, colon, port = place.rpartition(":")
-    number = int(port) if port.isascii() and port.isdigit() else 0
-    if not (at and colon and host and 0 < number < 65536):
-        raise UsageError(f"--push {address!r} is not AET@HOST:PORT", next_step="e.g. --push ORTHANC@127.0.0.1:4242")
-    for name, title in (("--push", called), ("--ae-title", calling)):
-        if not _TITLE.fullmatch(title):
-            raise UsageError(
-                f"{name}: {title!r} is no application entity title",
-                next_step="1 to 16 characters of ASCII, no backslash, e.g. EDGEDX",
-            )
-    if authority is None and (certificate is not None or key is not None):
-        raise UsageError("--push-cert and --push-key need --push-ca", next_step="say who signs the PACS' certificate")
+    if (send := settings.send) is None:
+        raise UsageError("send: there is no such section", next_step="`edgedx scan pacs` prints one")
     if importlib.util.find_spec("pynetdicom") is None:  # not imported: the scanner needs none of it
-        raise DependencyMissing("--push needs pynetdicom", next_step="pip install 'edgedx[net]'")
-    paths = {
-        name: path.absolute()
-        for name, path in (("authority", authority), ("certificate", certificate), ("key", key))
-        if path is not None
-    }
-    peer = Peer(called=called, calling=calling, host=host.strip("[]"), port=number, **paths)
+        raise DependencyMissing("sending to a PACS needs pynetdicom", next_step="pip install 'edgedx[net]'")
+    files = {} if send.tls is None else {
+        "authority": send.tls.ca, "certificate": send.tls.certificate, "key": send.tls.key
+    }  # fmt: skip
+    peer = Peer(called=send.ae_title, calling=settings.ae_title, host=send.host, port=send.port, **files)
     peer.tls_arguments()  # now, and not when the first result waits
     return peer

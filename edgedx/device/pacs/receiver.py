@@ -1,23 +1,22 @@
-"""Where to receive by C-STORE and from whom, parsed and checked before anything starts, and the process for it."""
+"""Where to receive by C-STORE and from whom, checked before anything starts, and the process for it."""
 
 from __future__ import annotations
 
 import errno
 import importlib.util
-import ipaddress
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from edgedx.core.errors import DependencyMissing, InputOutputError, UsageError
+from edgedx.core.settings.pacs import ANYONE, PacsSettings
 
 from .companion import Companion
 
-ANYONE = "*"
 _PATIENCE = 10.0
 
 
@@ -86,84 +85,45 @@ class Listen(BaseModel):
         return context
 
 
-def parse_listen(
-    address: str,
-    calling: Sequence[str],
-    *,
-    certificate: Path | None = None,
-    key: Path | None = None,
-    authority: Path | None = None,
-    disk_floor: int = 200 << 20,
-) -> Listen:
-    """Read ``AET@ADDRESS:PORT``, or ``AET@PORT`` for loopback.
+def listen_of(settings: PacsSettings, *, disk_floor: int = 200 << 20) -> Listen:
+    """The section ``receive``; its address is this machine's and its TLS is readable.
 
     Parameters
     ----------
-    calling : sequence of str
-        Titles that may send; ``*`` alone: any.
+    disk_floor : int
+        Bytes free below which an object is answered 0xA700.
 
     Raises
     ------
     UsageError
-        An address or a title is malformed; nobody may send; a part of TLS is lacking.
+        There is no such section.
     InputOutputError
         The address is not this machine's, the port is not ours to take, or a file of TLS cannot be read.
     DependencyMissing
         pynetdicom is not installed.
     """
-    from edgedx.dicom.receive import is_title  # pydicom is imported when it is needed
-
-    called, at, place = address.rpartition("@")
-    host, colon, port = place.rpartition(":") if ":" in place else ("127.0.0.1", ":", place)
-    number = int(port) if port.isascii() and port.isdigit() else 0
-    host = host.strip("[]")
-    if not (at and colon and 0 < number < 65536 and _is_address(host)):
-        raise UsageError(
-            f"--scp {address!r} is not AET@ADDRESS:PORT", next_step="e.g. --scp EDGEDX@127.0.0.1:11112; an IP address"
-        )
-    if not calling:
-        raise UsageError(
-            "--scp needs --calling-ae: who may send", next_step="e.g. --calling-ae CT1 --calling-ae PACS; '*' for any"
-        )
-    anyone = tuple(calling) == (ANYONE,)
-    for name, title in (("--scp", called), *(("--calling-ae", one) for one in calling if not anyone)):
-        if not is_title(title) or title == ANYONE:
-            raise UsageError(
-                f"{name}: {title!r} is no application entity title",
-                next_step="1 to 16 characters of ASCII, no backslash, e.g. EDGEDX; --calling-ae '*' stands alone",
-            )
-    if 0 < sum(path is not None for path in (certificate, key, authority)) < 3:
-        raise UsageError(
-            "TLS needs all of --tls-cert, --tls-key and --tls-ca", next_step="who may send is proven by certificates"
-        )
+    if (receive := settings.receive) is None:
+        raise UsageError("receive: there is no such section", next_step="`edgedx scan pacs` prints one")
     if importlib.util.find_spec("pynetdicom") is None:  # not imported: the scanner needs none of it
-        raise DependencyMissing("--scp needs pynetdicom", next_step="pip install 'edgedx[net]'")
-    files = {
-        name: path.absolute()
-        for name, path in (("certificate", certificate), ("key", key), ("authority", authority))
-        if path is not None
-    }
+        raise DependencyMissing("receiving needs pynetdicom", next_step="pip install 'edgedx[net]'")
+    files = {} if receive.tls is None else {
+        "certificate": receive.tls.certificate, "key": receive.tls.key, "authority": receive.tls.ca
+    }  # fmt: skip
+    calling = () if receive.allow == ANYONE else tuple(receive.allow)
     listen = Listen(
-        called=called, calling=() if anyone else tuple(calling), host=host, port=number, disk_floor=disk_floor, **files
-    )
+        called=settings.ae_title, calling=calling, host=receive.address, port=receive.port, disk_floor=disk_floor,
+        **files,
+    )  # fmt: skip
     listen.tls()
     try:
         listen.bind().close()
     except OSError as error:
         if error.errno != errno.EADDRINUSE:  # by the receiver of a scanner that is ending, perhaps
             raise InputOutputError(
-                f"--scp {address!r}: cannot listen there ({error.strerror})",
+                f"receive.address {listen.host}, receive.port {listen.port}: cannot listen there ({error.strerror})",
                 next_step="an address of this machine, and a port above 1023, e.g. 11112",
             ) from error
     return listen
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 @contextmanager

@@ -78,7 +78,7 @@ def compress(
     if int8 and profile.quantization.scheme == "float":
         raise ProfileError(
             f"{profile.title} has no INT8 kernels",
-            next_step="compress without --int8: the student ships in FP32 or FP16",
+            next_step="compress without --int8: the student is then FP32 or FP16",
         )
     run = Run.of(run)
     teacher = load_checkpoint(run.teacher.path)

@@ -88,7 +88,13 @@ class Subject:
 
 
 def open_subject(
-    path: Path, *, run: Path | None = None, variant: str | None = None, threads: int = 0, device: str = "cpu"
+    path: Path,
+    *,
+    run: Path | None = None,
+    variant: str | None = None,
+    profile: str | None = None,
+    threads: int = 0,
+    device: str = "cpu",
 ) -> Subject:
     """Recognise what `path` is: a checkpoint, an ONNX file of a run, a bundle, or a run, which stands for what ships.
 
@@ -98,6 +104,8 @@ def open_subject(
         Whose data set to use; found by itself for what lies in a run.
     variant : str, optional
         Of a bundle.
+    profile : str, optional
+        Device profile, where a run serves several.
     device : str
         Of torch, for checkpoints: cpu, cuda.
 
@@ -115,7 +123,7 @@ def open_subject(
     if path.suffix == ".onnx":
         return _variant(path, home, recipe, threads)
     if Run(path).exists:
-        return _variant(Run(path).build().shipped.path, Run(path), recipe, threads)
+        return _variant(Run(path).build(profile).shipped.path, Run(path), recipe, threads)
     return _bundle(path, home, recipe, variant, threads)
 
 

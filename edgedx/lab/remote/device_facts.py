@@ -66,7 +66,7 @@ def probe(remote: Remote, root: str, python: str | None = None) -> DeviceFacts:
     """
     if not re.fullmatch(r"[\w./~ @+-]+", root) or root.startswith("-"):
         raise UsageError(
-            f"--root {root!r}", next_step="use letters, digits, spaces and . _ - / only: programs are installed there"
+            f"--folder {root!r}", next_step="use letters, digits, spaces and . _ - / only: programs are installed there"
         )
     versions = [python] if python else sorted(PYTHONS, key=_numbers, reverse=True)
     names = [f"python{version}" for version in versions] + ["python3"]
@@ -119,7 +119,7 @@ def check_fits(facts: DeviceFacts, house: Wheelhouse, host: str) -> None:
             next_step=f"there: sudo apt install python{facts.python}-venv",
         )
     if not facts.writable:
-        raise StorageError(f"{host}: {facts.root} cannot be written", next_step="name another folder with --root")
+        raise StorageError(f"{host}: {facts.root} cannot be written", next_step="name another folder with --folder")
 
 
 def space_needed(house: Wheelhouse, bundle_bytes: int) -> int:

@@ -22,16 +22,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgedx import __version__
 from edgedx.core.bundle.manifest import Bundle, open_bundle
 from edgedx.core.errors import EdgedxError, GateRefused, InputOutputError, MissingError, StorageError, UsageError
 from edgedx.core.files import sha256_file
+from edgedx.core.settings.profile import load_profile
 from edgedx.device.clinic.promise import Verdict, judge_answers
 from edgedx.device.clinic.samples import read_samples
+from edgedx.lab.run.run import Run
 
-from .device_facts import DeviceFacts, check_fits, space_needed
+from .device_facts import DeviceFacts, check_fits, probe, space_needed
 from .on_device import ANSWERS, BUILD, SWITCH
 from .ssh import Remote
-from .wheelhouse import REQUIREMENTS, Wheelhouse
+from .wheel_target import wheel_target
+from .wheelhouse import RECORD, REQUIREMENTS, Wheelhouse, make_wheelhouse, read_wheelhouse
 
 Tell = Callable[[str], None]
 
@@ -65,6 +69,77 @@ class Pushed:
     verdict: Verdict | None
     rolled_back: str | None
     seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A device and the way to it.
+
+    Attributes
+    ----------
+    host : str
+        ``user@host``, or a name of the ssh configuration.
+    folder : str
+        Folder there for all of edgedx, absolute or below the home folder.
+    port, identity, ssh_config
+        Of ssh, where its own configuration does not say them.
+    python : str, optional
+        Version there, e.g. 3.10, where it has several.
+    """
+
+    host: str
+    folder: str = "edgedx"
+    port: int | None = None
+    identity: Path | None = None
+    ssh_config: Path | None = None
+    python: str | None = None
+
+
+def push_bundle(
+    bundle: Path,
+    to: Destination,
+    *,
+    device: str | None = None,
+    wheelhouse: Path | None = None,
+    samples: Path | None = None,
+    pins: Sequence[Path] = (),
+    install_options: Sequence[str] = (),
+    tell: Tell = lambda text: None,
+) -> Pushed:
+    """Put a bundle, or that of a run folder, on a device.
+
+    Without a wheelhouse it takes the one made for such a device before, or makes one. Of a run that serves several
+    device profiles, `device` names the one that is meant.
+
+    Other parameters and errors are those of `push`.
+    """
+    path = Run.open(bundle).bundle(device) if bundle.is_dir() else bundle
+    house = read_wheelhouse(wheelhouse) if wheelhouse else None
+    profile = open_bundle(path).manifest.profile
+
+    def say(text: str) -> None:
+        tell(f"{to.host}: {text}")
+
+    with Remote(to.host, port=to.port, identity=to.identity, ssh_config=to.ssh_config) as remote:
+        say("ask what it is")
+        facts = probe(remote, to.folder, house.target.python if house else to.python)
+        house = house or _house_for(profile, facts, tell)
+        return push(remote, path, house, facts, samples=samples, pins=pins, install_options=install_options, tell=say)
+
+
+def _house_for(profile_name: str, facts: DeviceFacts, tell: Tell) -> Wheelhouse:
+    """The wheelhouse that this edgedx made for such a device before, else a new one below ``wheelhouse/``."""
+    profile = load_profile(profile_name)
+    folder = Path("wheelhouse") / f"{profile.name}-py{facts.python.replace('.', '')}"
+    if (folder / RECORD).is_file():
+        house = read_wheelhouse(folder)
+        if house.record["edgedx"] == __version__:
+            tell(f"wheelhouse {folder}, made before")
+            return house
+    usual = wheel_target(profile, facts.python).glibc
+    least = min(usual, facts.glibc) if facts.glibc else usual
+    tell(f"no --wheelhouse: making {folder}")
+    return make_wheelhouse(profile, folder, python=facts.python, glibc=f"{least[0]}.{least[1]}", overwrite=True)
 
 
 def push(
@@ -162,7 +237,7 @@ def _environment(
     if facts.free_bytes < needed:
         raise StorageError(
             f"{remote.host}: {facts.free_bytes / 1e6:.0f} MB free at {facts.root}, {needed / 1e6:.0f} MB needed",
-            next_step="free space there, or name a folder on another disk with --root",
+            next_step="free space there, or name a folder on another disk with --folder",
         )
     tell(f"copy {len(house.files)} wheels, {house.bytes / 1e6:.0f} MB")
     files = {file.file: (house.folder / file.file, file.sha256) for file in house.files}
@@ -181,7 +256,7 @@ def _environment(
 
 def _unbuilt(remote: Remote, done: Any) -> EdgedxError:
     if done.returncode == 75:
-        return UsageError(f"{remote.host}: another deploy is at work there", next_step="again when it is done")
+        return UsageError(f"{remote.host}: another push is at work there", next_step="again when it is done")
     return remote.failure(done)
 
 

@@ -57,7 +57,7 @@ class Remote:
         self, host: str, *, port: int | None = None, identity: Path | None = None, ssh_config: Path | None = None
     ) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_.\[\]:%@+-]+", host) or host.startswith("-") or "@-" in host:
-            raise UsageError(f"--to {host!r} is not a host", next_step="give user@host, or a name of your ssh config")
+            raise UsageError(f"{host!r} is not a host", next_step="give user@host, or a name of your ssh config")
         if shutil.which("ssh") is None:
             raise DependencyMissing("there is no ssh on this machine", next_step="sudo apt install openssh-client")
         self.host = host
@@ -203,7 +203,9 @@ class Remote:
         if done.returncode == 127:
             return MissingError(f"{self.host}: {_last(text)}", next_step="install that program there")
         if "Permission denied" in text or "Read-only file system" in text:
-            return StorageError(f"{self.host}: {_last(text)}", next_step="name a folder with --root that you may write")
+            return StorageError(
+                f"{self.host}: {_last(text)}", next_step="name a folder with --folder that you may write"
+            )
         return InputOutputError(f"{self.host}: {_last(text)}", next_step="see the message above, from the device")
 
     def _unreached(self, text: str) -> InputOutputError:

@@ -174,6 +174,19 @@ class Run:
         around = [one for one in self.builds if one.path.resolve() in path.resolve().parents]
         return around[0] if around else self.build(profile)
 
+    def bundle(self, profile: str | None = None) -> Path:
+        """The bundle of what ships to `profile`; the only one unless given.
+
+        Raises
+        ------
+        UsageError
+            There is none of what is compressed now, or several and none was named.
+        """
+        build = self.build(profile)
+        if build.bundle is None:
+            raise UsageError(f"{build} holds no bundle of what is compressed", next_step=f"edgedx deploy {self.path}")
+        return build.bundle
+
     def models(self, profile: str | None = None) -> list[Path]:
         """Paths of all that can be asked: teacher, student, and the variant that ships where one is compressed.
 

@@ -1,4 +1,4 @@
-"""Latency of what is installed, as `edgedx deploy --to` asks a device for it."""
+"""Latency of what is installed, as `edgedx push` asks a device for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`edgedx export --deid`: copies with their results, chosen, named and linked by nothing but the key."""
+"""`edgedx scan export --deid`: copies with their results, chosen, named and linked by nothing but the key."""
 
 from __future__ import annotations
 

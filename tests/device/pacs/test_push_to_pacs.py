@@ -19,8 +19,9 @@ from pacs import free_port, needs_dcmtk, needs_orthanc, orthanc, stern, storescp
 
 from edgedx.core.errors import InputOutputError, UsageError
 from edgedx.core.result import Prediction, Result, Runtime, Source, result_key
+from edgedx.core.settings.pacs import PacsSettings
 from edgedx.device.pacs.outbox import MAX_ATTEMPTS, Outbox
-from edgedx.device.pacs.peer import Peer, parse_peer
+from edgedx.device.pacs.peer import Peer, peer_of
 from edgedx.device.pacs.push_worker import Pusher
 from edgedx.dicom.writing.capture_sc import build_capture
 from edgedx.dicom.writing.make import write_dicom
@@ -264,25 +265,21 @@ def test_tls_both_ways_and_a_stranger_gets_nothing(sending: Sending, tmp_path: P
 # Address
 
 
-def test_an_address_is_read_and_survives_the_way_to_the_process(tmp_path: Path) -> None:
-    peer = parse_peer("PACS ONE@pacs.example:11112", "EDGEDX")
-    assert (peer.called, peer.host, peer.port) == ("PACS ONE", "pacs.example", 11112)
+def _settings(**send: object) -> PacsSettings:
+    return PacsSettings.model_validate(
+        {"send": {"ae_title": "PACS ONE", "host": "pacs.example", "port": 11112, **send}}
+    )
+
+
+def test_settings_survive_the_way_to_the_process() -> None:
+    peer = peer_of(_settings())
+    assert (peer.called, peer.calling, peer.host, peer.port) == ("PACS ONE", "EDGEDX", "pacs.example", 11112)
     assert Peer.model_validate(json.loads(peer.model_dump_json())) == peer
-    assert parse_peer("A@[::1]:104", "EDGEDX").host == "::1"
+    assert peer_of(_settings(host="[::1]")).host == "::1"
 
 
-@pytest.mark.parametrize(
-    "text", ["pacs:104", "A@host", "A@host:0", "A@host:70000", "@host:104", "A" * 17 + "@h:1", "A\\B@h:1"]
-)
-def test_a_malformed_address_is_a_usage_error(text: str) -> None:
-    with pytest.raises(UsageError):
-        parse_peer(text, "EDGEDX")
-
-
-def test_a_wrong_title_of_ours_or_a_missing_file_is_said_at_the_start(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="ae-title"):
-        parse_peer("A@h:1", "")
-    with pytest.raises(UsageError, match="push-ca"):
-        parse_peer("A@h:1", "EDGEDX", certificate=tmp_path / "no.pem")
+def test_a_missing_section_or_file_is_said_at_the_start(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="send"):
+        peer_of(PacsSettings.model_validate({"receive": {"allow": "*", "port": 11112}}))
     with pytest.raises(InputOutputError, match=r"no\.pem"):
-        parse_peer("A@h:1", "EDGEDX", authority=tmp_path / "no.pem")
+        peer_of(_settings(tls={"ca": str(tmp_path / "no.pem")}))

@@ -29,9 +29,10 @@ from pynetdicom import evt
 
 from edgedx.core.errors import InputOutputError, UsageError
 from edgedx.core.files import sha256_file
+from edgedx.core.settings.pacs import PacsSettings
 from edgedx.device.pacs.receipts import Desk, Receipts
 from edgedx.device.pacs.receive_worker import Reception, Sparing
-from edgedx.device.pacs.receiver import Listen, parse_listen, receiving
+from edgedx.device.pacs.receiver import Listen, listen_of, receiving
 from edgedx.dicom.receive import Meter
 from edgedx.dicom.writing.make import Subject, write_dicom
 
@@ -297,28 +298,17 @@ def test_a_flood_of_lines_is_told_in_part() -> None:
     assert told[-1] == "later (7 lines before it were left out)"
 
 
-@pytest.mark.parametrize(
-    ("address", "calling", "word"),
-    [
-        ("EDGEDX", ["CT1"], "AET@ADDRESS:PORT"),
-        ("EDGEDX@localhost:11112", ["CT1"], "AET@ADDRESS:PORT"),
-        ("EDGEDX@127.0.0.1:0", ["CT1"], "AET@ADDRESS:PORT"),
-        ("@127.0.0.1:11112", ["CT1"], "title"),
-        ("*@127.0.0.1:11112", ["CT1"], "title"),
-        ("EDGEDX@127.0.0.1:11112", [], "--calling-ae"),
-        ("EDGEDX@127.0.0.1:11112", ["CT1", "*"], "title"),
-        ("EDGEDX@127.0.0.1:11112", ["A" * 17], "title"),
-    ],
-)
-def test_what_is_malformed_is_told_before_anything_starts(address: str, calling: list[str], word: str) -> None:
-    with pytest.raises(UsageError, match=word.replace("*", r"\*")):
-        parse_listen(address, calling)
+def _settings(**receive: object) -> PacsSettings:
+    return PacsSettings.model_validate({"receive": {"allow": ["CT1"], "port": 11112, **receive}})
 
 
-def test_an_address_without_a_host_is_loopback_and_any_sender_must_be_asked_for() -> None:
+def test_an_address_that_is_not_given_is_loopback_and_any_sender_must_be_asked_for() -> None:
     port = free_port()
-    listen = parse_listen(f"EDGEDX@{port}", ["*"])
-    assert (listen.host, listen.port, listen.calling) == ("127.0.0.1", port, ())
+    listen = listen_of(_settings(port=port, allow="*"))
+    assert (listen.host, listen.port, listen.calling, listen.called) == ("127.0.0.1", port, (), "EDGEDX")
+    assert listen_of(_settings(port=port)).calling == ("CT1",)
+    with pytest.raises(UsageError, match="receive"):
+        listen_of(PacsSettings.model_validate({"send": {"ae_title": "A", "host": "h", "port": 104}}))
 
 
 def test_ipv6_is_listened_on_too(site: Site) -> None:  # dcmtk does not speak it
@@ -329,7 +319,7 @@ def test_ipv6_is_listened_on_too(site: Site) -> None:  # dcmtk does not speak it
         listen.bind().close()
     except OSError:
         pytest.skip("no IPv6 on this machine")
-    assert parse_listen(f"EDGEDX@[::1]:{site.port}", ["CT 1"]).host == "::1"
+    assert listen_of(_settings(address="[::1]", port=site.port, allow=["CT 1"])).host == "::1"
     with _inside(site, listen, []):
         entity = ApplicationEntity(ae_title="CT1")
         entity.add_requested_context("1.2.840.10008.1.1")
@@ -338,11 +328,9 @@ def test_ipv6_is_listened_on_too(site: Site) -> None:  # dcmtk does not speak it
         association.release()
 
 
-def test_an_address_of_another_machine_and_half_of_tls_are_told(tmp_path: Path) -> None:
-    with pytest.raises(InputOutputError, match="cannot listen"):
-        parse_listen("EDGEDX@192.0.2.1:11112", ["CT1"])
-    with pytest.raises(UsageError, match="--tls-ca"):
-        parse_listen("EDGEDX@11112", ["CT1"], certificate=tmp_path / "a.pem", key=tmp_path / "a.key")
+def test_an_address_of_another_machine_and_a_missing_file_of_tls_are_told(tmp_path: Path) -> None:
+    with pytest.raises(InputOutputError, match=r"receive.address 192\.0\.2\.1.*cannot listen"):
+        listen_of(_settings(address="192.0.2.1"))
     with pytest.raises(InputOutputError, match=r"a\.pem"):
-        files = {name: tmp_path / "a.pem" for name in ("certificate", "key", "authority")}
-        parse_listen("EDGEDX@11112", ["CT1"], **files)
+        files = {name: str(tmp_path / "a.pem") for name in ("certificate", "key", "ca")}
+        listen_of(_settings(tls=files))

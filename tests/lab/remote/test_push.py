@@ -1,4 +1,4 @@
-"""`edgedx deploy --to` against a real sshd on the loopback.
+"""`edgedx push` against a real sshd on the loopback.
 
 Here the device is this machine. Its environment is really made from a wheelhouse, but of two wheels only (edgedx and
 pip): the others are lent to it by PYTHONPATH, which saves half a minute. `test_offline.py` installs all of them.
@@ -75,10 +75,10 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def deploy(where: Path, server: sshd.Sshd, bundle: Path, house: Wheelhouse, root: Path, *more: str | Path) -> Done:
-    options = ["--to", "device", "--ssh-config", server.config, "--wheelhouse", house.folder, "--root", root, *more]
+    options = ["--ssh-config", server.config, "--wheelhouse", house.folder, "--folder", root, *more]
     if "--pin" not in more:
         options.append("--allow-unsigned")
-    return edgedx(where, "deploy", str(bundle), *map(str, options))
+    return edgedx(where, "push", str(bundle), "device", *map(str, options))
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +88,9 @@ def deployed(
     """A first deploy with labelled samples, into a folder whose name a shell would take apart; its root and record."""
     where = tmp_path_factory.mktemp("device")
     root = where / "with two  spaces"
-    done = deploy(where, server, bundle, house, root, "--samples", samples, "--json")
+    done = deploy(where, server, bundle, house, root, "--data", samples, "--json")
     assert done.returncode == 0, done.stderr
-    return root, json.loads(done.stdout)["device"]
+    return root, json.loads(done.stdout)
 
 
 def test_a_deploy_installs_proves_and_judges_on_the_device(deployed: tuple[Path, dict[str, Any]]) -> None:
@@ -139,7 +139,7 @@ def test_a_gate_that_says_no_exits_with_1(
         png(tmp_path / f"{seed}.png", seed, bright=bool(seed % 2))
         rows.append(f"{seed}.png,{'dark' if seed % 2 else 'bright'}")
     (tmp_path / "samples.csv").write_text("\n".join(rows))
-    done = deploy(tmp_path, server, bundle, house, deployed[0], "--samples", tmp_path / "samples.csv")
+    done = deploy(tmp_path, server, bundle, house, deployed[0], "--data", tmp_path / "samples.csv")
     assert done.returncode == 1
     assert "the gate on device says no: AUC on the samples is 0.000" in done.stderr
     assert not list(deployed[0].glob("gate-*"))
@@ -172,7 +172,7 @@ def test_a_worse_bundle_is_taken_back_where_another_was_before(
     write_tiny(
         tmp_path / "worse.edgedx", network=network, version="2", metrics={"test_auc": 0.99}, gate={"budget": 0.05}
     )
-    done = deploy(tmp_path, server, tmp_path / "worse.edgedx", house, root, "--samples", samples)
+    done = deploy(tmp_path, server, tmp_path / "worse.edgedx", house, root, "--data", samples)
     assert done.returncode == 1
     assert "AUC on the samples is 0.000" in done.stderr
     assert "active again  tiny 1" in " ".join(done.stdout.split("\n")).replace("       ", "  ")
@@ -191,7 +191,7 @@ def test_a_signed_bundle_goes_to_a_device_that_is_told_whom_to_trust(
     pins = ["--pin", tmp_path / "release.pub", "--pin", tmp_path / "spare.pub", "--json"]
     done = deploy(tmp_path, server, signed, house, tmp_path / "root", *pins)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["device"]["installed"]["signed_by"].startswith("release")
+    assert json.loads(done.stdout)["installed"]["signed_by"].startswith("release")
     unsigned = deploy(tmp_path, server, bundle, house, tmp_path / "root")
     assert unsigned.returncode == 1, "--allow-unsigned is for devices that trust nobody yet"
 
@@ -305,10 +305,10 @@ def test_a_host_that_does_not_answer_is_said_so(server: sshd.Sshd) -> None:
         to.run("true")
 
 
-def test_options_of_the_way_there_are_refused_without_a_device(tmp_path: Path, bundle: Path) -> None:
-    done = edgedx(tmp_path, "deploy", str(bundle), "--samples", str(tmp_path))
-    assert done.returncode == 2
-    assert "--samples is for --to" in done.stderr
+def test_a_run_without_a_bundle_is_refused_before_the_device_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    done = edgedx(tmp_path, "push", "run", "device")
+    assert done.returncode == 2 and "run holds no bundle" in done.stderr and "edgedx deploy run" in done.stderr
 
 
 @pytest.mark.parametrize("host", ["-oProxyCommand=touch x", "a b", "", "user@-x", "a;b"])
@@ -330,7 +330,7 @@ def test_a_python_that_is_not_there_is_named(remote: Remote, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("root", ["a'b", "$HOME", "-rf", "a;b", 'a"b', ""])
 def test_a_root_that_no_program_could_start_from_is_refused(remote: Remote, root: str) -> None:
-    with pytest.raises(UsageError, match="--root"):
+    with pytest.raises(UsageError, match="--folder"):
         probe(remote, root)
 
 

@@ -46,7 +46,7 @@ def offline() -> list[str]:
 
 @pytest.fixture(scope="module", params=["3.10", "3.11", "3.12"])
 def device(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """A device with this Python after `edgedx wheelhouse` and `edgedx deploy --to`: its root, record and wheelhouse."""
+    """A device with this Python after `edgedx wheelhouse` and `edgedx push`: its root, record and wheelhouse."""
     python = interpreter(request.param)
     if python is None:
         pytest.skip(f"no Python {request.param} here")
@@ -58,11 +58,11 @@ def device(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     assert made.returncode == 0, made.stderr
     write_tiny(where / "tiny.edgedx", profile=name)
     with sshd.server(where / "sshd", python=python) as server:
-        options = ["--to", "device", "--ssh-config", server.config, "--wheelhouse", where / "house"]
-        options += ["--root", where / "root", "--allow-unsigned", "--json"]
-        done = edgedx(where, "deploy", "tiny.edgedx", *map(str, options))
+        options = ["--ssh-config", server.config, "--wheelhouse", where / "house"]
+        options += ["--folder", where / "root", "--allow-unsigned", "--json"]
+        done = edgedx(where, "push", "tiny.edgedx", "device", *map(str, options))
     assert done.returncode == 0, done.stderr
-    yield {"root": where / "root", "house": where / "house", "record": json.loads(done.stdout)["device"], "at": where}
+    yield {"root": where / "root", "house": where / "house", "record": json.loads(done.stdout), "at": where}
 
 
 def run(device: dict[str, Any], *arguments: str | Path) -> subprocess.CompletedProcess[str]:

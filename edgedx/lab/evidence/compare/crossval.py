@@ -66,8 +66,8 @@ class Plan:
         own = ["--set", f"data.folds={self.folds}", "--set", f"data.fold={fold}"]
         found = [[*edgedx, "finetune", str(recipe), "--out", run, *own, "--resume"]]
         if self.compress:
-            found.append([*edgedx, "compress", run, *(["--int8"] if self.int8 else []), "--device", self.device])
-            found[-1].append("--resume")
+            int8 = "--int8" if self.int8 else "--no-int8"
+            found.append([*edgedx, "compress", run, int8, "--device", self.device, "--resume"])
         return found
 
 

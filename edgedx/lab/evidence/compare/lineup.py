@@ -93,7 +93,7 @@ def expand(path: Path, split: str) -> list[Path]:
     elif (path / PREDICTIONS).is_file():
         found = [path / PREDICTIONS]
     else:
-        found = sorted(path.glob(f"*/{split}.csv"))  # as `edgedx baselines` leaves them
+        found = sorted(path.glob(f"*/{split}.csv"))  # as `edgedx compare --baselines` leaves them
     if not found:
         raise UsageError(
             f"{path} holds no answers of {split}", next_step="name a model, a run, or a table of predictions"

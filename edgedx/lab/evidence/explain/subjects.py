@@ -10,14 +10,24 @@ from edgedx.lab.run.run import Run
 
 
 def open_models(
-    paths: Sequence[Path], *, run: Path | None = None, threads: int = 0, device: str = "cpu"
+    paths: Sequence[Path],
+    *,
+    run: Path | None = None,
+    profile: str | None = None,
+    threads: int = 0,
+    device: str = "cpu",
 ) -> list[Subject]:
     """Open all models, a run as its own; the first is the reference.
+
+    Parameters
+    ----------
+    profile : str, optional
+        Device profile, where a run serves several.
 
     Raises
     ------
     UsageError
         A run that holds no model yet.
     """
-    found = [model for path in paths for model in (Run(path).models() if Run(path).exists else [path])]
+    found = [model for path in paths for model in (Run(path).models(profile) if Run(path).exists else [path])]
     return [open_subject(path, run=run, threads=threads, device=device) for path in found]

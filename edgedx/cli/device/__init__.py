@@ -1,0 +1,1 @@
+"""Commands that bring a bundle onto a device and keep it there."""

@@ -1,0 +1,53 @@
+"""``edgedx crossval``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgedx.cli.common import RUNS, int8_for, profile_for
+from edgedx.cli.options import AsJson, Device, Int8, Set
+
+from . import show
+
+
+def crossval(
+    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe (`edgedx recipes list`) or a .yaml file.")],
+    folds: Annotated[int, typer.Option(min=2, max=100, help="How many.")] = 5,
+    compress: Annotated[bool, typer.Option("--compress", help="Compress each fold's teacher, too.")] = False,
+    device: Device = "this",
+    int8: Int8 = None,
+    jobs: Annotated[
+        int, typer.Option(min=0, help="Folds at the same time; 0: one for each GPU, without one for two cores.")
+    ] = 0,
+    set_: Set = None,
+    out: Annotated[Path | None, typer.Option(help="Folder; runs/RECIPE-crossval unless given.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Cross-validate a recipe: patients are drawn into folds, stratified by class, and each fold is test once.
+
+    Example: edgedx crossval chest-xray3 --folds 5 --compress
+
+    Example: edgedx crossval chest-xray3 --set data.patient_column=null (folds by image, which leak; to compare with
+    papers that did so)
+
+    Each fold is a run of its own in OUT/folds; repeat the command to continue after an interruption. Predictions for
+    every image, by the model that had not seen its patient, are kept in OUT/out-of-fold-MODEL.csv. --int8 and --no-int8
+    imply --compress.
+    """
+    from edgedx.core.errors import UsageError
+    from edgedx.core.settings.recipe import load_recipe
+
+    chosen = load_recipe(recipe, set_ or [])
+    if chosen.data.folds:
+        raise UsageError("the recipe sets data.folds, which is crossval's to set", next_step="remove it")
+    from edgedx.lab.evidence.compare.crossval import Plan
+    from edgedx.lab.evidence.compare.crossval import crossval as work
+
+    folder = out or RUNS / f"{chosen.name}-crossval"
+    compress = compress or int8 is not None
+    quantize = compress and int8_for(profile_for(device), int8)
+    report = work(Plan(chosen, folder, folds, compress=compress, int8=quantize, device=device, jobs=jobs))
+    show.crossvalidated(report, folder, chosen, json=json)

@@ -1,0 +1,1 @@
+"""Commands of the flow, in its order: from a recipe to a bundle."""

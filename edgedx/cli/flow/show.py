@@ -1,0 +1,204 @@
+"""What the commands of the flow print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from edgedx.cli.common import interval, line, print_json, print_table, printable, synthetic_note, warn
+
+if TYPE_CHECKING:
+    from edgedx.core.settings.profile import DeviceProfile
+    from edgedx.core.settings.recipe import Recipe
+    from edgedx.core.stats.gate import Verdict
+    from edgedx.device.clinic.promise import Verdict as Promise
+
+
+def finetuned(record: dict[str, Any], run: Path, recipe: Recipe, *, json: bool) -> None:
+    """Data, weights and the teacher's AUC."""
+    if json:
+        print_json(record)
+        return
+    data, metrics = record["data"], record["metrics"]
+    reasons = ", ".join(f"{reason}: {count}" for reason, count in data["excluded"].items())
+    excluded = f"{sum(data['excluded'].values())} excluded" + (f" ({reasons})" if reasons else "")
+    line("data", f"{data['images']} images of {data['patients']} patients; {excluded}")
+    for warning in data["warnings"]:
+        warn(warning)
+    line("weights", metrics["weights_from"])
+    if record["reused"]:
+        line("teacher", "nothing changed; the finished stage is used (--overwrite trains again)")
+    for split in ("val", "test"):
+        line(split, f"AUC {interval(metrics[split]['auc'])}")
+    synthetic_note(recipe.synthetic)
+    line("written", f"{run / 'teacher'} (learning-curves.png, metrics.json)")
+    line("next", f"edgedx compress {run}")
+
+
+def compressed(record: dict[str, Any], run: Path, recipe: Recipe, profile: DeviceProfile, *, json: bool) -> None:
+    """The student, each model that was made of it, and which of them is used."""
+    if json:
+        print_json(record)
+        return
+    student, variants = record["student"], record["metrics"]["variants"]
+    distilled = student["distillation"]
+    share = student["macs"] / student["teacher_macs"]
+    line("device", f"{profile.name}: {profile.title}")
+    line("student", f"{share:.0%} of the teacher's multiply-accumulates, test AUC {interval(student['test']['auc'])}")
+    if (teachers := distilled.get("teachers", 1)) > 1:
+        line("teachers", f"{teachers}; the student learned the mean of their predictions")
+    if more := record.get("unlabeled"):
+        left_out = more["files"] - more["images"]
+        line("unlabeled", f"{more['images']} images; {left_out} files left out, see {run}/unlabeled/excluded.csv")
+    if gain := distilled.get("gain"):
+        line("ablation", gain["sentence"])
+    for name, entry in variants.items():
+        line(name, f"{entry['bytes'] / 1e6:.2f} MB, test AUC {interval(entry['test']['auc'])}")
+    if quantization := record["metrics"].get("quantization"):
+        _quantization(quantization)
+    if choice := record["metrics"].get("choice"):
+        line("model", f"{choice['variant']} will be used on the device: {choice['reason']}")
+    synthetic_note(recipe.synthetic)
+    line("next", f"edgedx deploy {run}")
+
+
+def _quantization(found: dict[str, Any]) -> None:
+    chosen = found["chosen"]
+    bits = 7 if chosen["reduce_range"] else 8
+    steps = [name for name, key in (("bias correction", "bias_correction"), ("training", "qat"))
+             if found.get(key, {}).get("kept")]  # fmt: skip
+    line(
+        "INT8",
+        f"calibrator {chosen['calibrator']}, {bits}-bit weights{''.join(f', {step}' for step in steps)}; "
+        f"noise {chosen['noise']:.3f} against FP32",
+    )
+    for sentence in found.get("exclusion", {}).get("said", []):
+        line("", sentence)
+    if found["missed"]:
+        line("missed", f"{found['missed']}, on val")
+
+
+def budget(wanted: Any, recipe: Recipe, profile: DeviceProfile, *, here: bool, json: bool) -> None:
+    """What a search has to hold."""
+    rows = {
+        "device": f"{profile.name}: {profile.title}",
+        "budget": f"{wanted.sentence()} ({recipe.gate.rule} on {recipe.gate.split})",
+    }
+    for label, text in rows.items():
+        typer.echo(printable(f"{label:<9} {text}"), err=json)
+    if wanted.max_latency_ms and not here:
+        warn(f"this machine is no {profile.name}: its own latency stands in, and must be measured there")
+
+
+def plan(lines: list[str], wanted: Any, profile: DeviceProfile, *, here: bool, json: bool) -> None:
+    """What a search would do."""
+    if json:
+        print_json({"schema_version": 1, "device": profile.name, "budget": vars(wanted), "here": here, "plan": lines})
+        return
+    for text in lines:
+        line("plan", text)
+
+
+def searched(
+    report: dict[str, Any], run: Path, recipe: Recipe, profile: DeviceProfile, *, here: bool, json: bool
+) -> None:
+    """Every candidate of a search, and why one was chosen."""
+    from edgedx.lab.compress.search import PICTURE, SUMMARY
+    from edgedx.lab.run.run import Run
+
+    if json:
+        print_json(report)
+        return
+    teacher, chosen = report["teacher"], report["chosen"]
+    rows: list[list[object]] = [
+        ["teacher", "fp32", "100%", f"{teacher['megabytes']:.2f}", f"{teacher['latency_ms']:.2f}", "", ""]
+    ]
+    for candidate in report["candidates"]:
+        kept = (candidate["name"], candidate["variant"]) == (chosen["name"], chosen["variant"])
+        over = "over budget: " + ", ".join(candidate["over"]) if candidate["over"] else "fits"
+        rows.append(
+            [
+                *(candidate["name"], candidate["variant"], f"{candidate['macs']:.0%}"),
+                *(f"{candidate['megabytes']:.2f}", f"{candidate['latency_ms']:.2f}", f"{candidate['auc_drop']:.4f}"),
+                "chosen" if kept else over,
+            ]
+        )
+    titles = ("candidate", "variant", "MACs", "MB", "ms" if here else "ms here", "AUC lost", "")
+    print_table(titles, rows, width=120)
+    for label, text in zip(("chosen", "why", "wins"), report["explanation"], strict=True):
+        line(label, text)
+    folder = Run(run).build_for(profile.name).path
+    line("pictured", f"{folder / PICTURE}, figures in {folder / SUMMARY}")
+    synthetic_note(recipe.synthetic)
+    line("next", f"edgedx deploy {run}")
+
+
+def deployed(record: dict[str, Any], recipe: Recipe, *, json: bool) -> None:
+    """The gate's verdict, the bundle, and what to do with it."""
+    if json:
+        print_json(record)
+        return
+    metrics = record["metrics"]
+    verdict = metrics["gate"]
+    line("gate", f"{'passed' if verdict['passed'] else 'FORCED'}: {verdict['sentence']}")
+    differ = f"{verdict['flips']} of {verdict['images']} decisions differ from the teacher's"
+    line("changed", f"{differ}: {verdict['flips_csv']}")
+    line("model", f"{metrics['default']['variant']}: {metrics['default']['reason']}")
+    line("bundle", f"{metrics['bundle']} ({metrics['bytes'] / 1e6:.2f} MB)")
+    line("signed", ", ".join(metrics["signatures"]) or "by nobody yet: edgedx keys sign BUNDLE --key FILE")
+    for engine in metrics["engines"]:
+        if "refused" not in engine:
+            size = f"{engine['compressed_bytes'] / 1e6:.2f} MB, {engine['seconds']:.1f} s"
+            line("engine", f"{engine['variant']} for SM {', '.join(engine['sm'])}: {size}")
+    for warning in metrics["warnings"]:
+        warn(warning)
+    synthetic_note(recipe.synthetic)
+    for step in metrics["on_the_device"]:
+        line("next", step)
+    line("or", f"edgedx push {metrics['bundle']} USER@HOST    (over ssh, installs edgedx there too)")
+
+
+def gated(verdict: Verdict, folder: Path, run: Path, artifact: Path, *, synthetic: bool) -> None:
+    """The verdict on a run's own data set."""
+    _verdict(verdict)
+    line("written", f"{folder / 'gate.json'}, {folder / 'flips.csv'}")
+    synthetic_note(synthetic)
+    if verdict.passed:
+        bundle = artifact.suffix == ".edgedx"
+        line("next", f"edgedx {f'install {artifact} --root DIR' if bundle else f'deploy {run}'}")
+
+
+def gated_samples(
+    promise: Promise, verdict: Verdict | None, folder: Path | None, artifact: Path, *, synthetic: bool
+) -> None:
+    """The verdict on labelled images: against what the bundle promises, and against a reference."""
+    line("gate", f"{'passed' if promise.passed else 'NO'}: {promise.sentence}")
+    line("judged", f"{promise.answered} of {promise.samples} samples answered")
+    print_table(("", "here (95 %)", "promised"), promise.rows(), right=True)
+    if verdict is not None:
+        _verdict(verdict)
+    if folder is not None:
+        line("written", f"{folder / 'gate.json'}, {folder / 'flips.csv'}")
+    synthetic_note(synthetic)
+    if promise.passed and (verdict is None or verdict.passed):
+        line("next", f"edgedx scan INBOX --bundle {artifact} --out OUT")
+
+
+def _verdict(verdict: Verdict) -> None:
+    """The sentence first, then the figures."""
+    from edgedx.core.stats.gate import rows_of
+
+    line("gate", f"{'passed' if verdict.passed else 'NO'}: {verdict.sentence}")
+    line("judged", f"{verdict.images} images of {verdict.patients} patients ({verdict.where}); {verdict.ran}")
+    if (found := verdict.comparison) is None:
+        return
+    print_table(("", "teacher (95 %)", "student (95 %)", "lost (95 %)"), rows_of(verdict), right=True, width=120)
+    teacher, student = verdict.points
+    at = student if teacher == student else f"{student}, teacher at {teacher}"
+    line("changed", f"{len(verdict.flips)} of {verdict.images} decisions differ from the teacher's (at {at})")
+    if gap := found.largest_gap:
+        line("subgroups", f"{gap.name} lost most: {gap.auc.drop} AUC, {gap.images} images")
+    if found.not_judged:
+        line("unjudged", "; ".join(f"{name} ({why})" for name, why in found.not_judged))

@@ -1,0 +1,178 @@
+"""What the commands of ``edgedx scan`` print."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from edgedx.cli.common import line, print_json, print_table, printable, remark
+
+if TYPE_CHECKING:
+    from edgedx.core.settings.pacs import PacsSettings
+    from edgedx.device.operation.service import ScanJob, Scanned
+    from edgedx.device.pacs.peer import Peer
+    from edgedx.device.pacs.receiver import Listen
+
+
+def scanned(found: Scanned, job: ScanJob, *, json: bool) -> None:
+    """The summary; exits with 5 where files wait that could not be opened."""
+    if json:
+        print_json(
+            {
+                "schema_version": 1,
+                "read_now": dict(found.read_now),
+                "waiting": found.waiting,
+                "ledger": dict(found.ledger),
+                "seconds": round(found.seconds, 2),
+                "out": str(job.out),
+            }
+        )
+    else:
+        counts = "  ".join(f"{name} {count}" for name, count in found.read_now.items())
+        typer.echo(f"{counts}  in {found.seconds:.1f} s")
+        line("results", f"{job.out / 'results.csv'}, {job.out / 'results'}")
+        if job.sr or job.sc:
+            objects(job.out)
+        if found.read_now["quarantined"]:
+            line("next", f"look at {job.out / 'quarantine'}: each file has its reason beside it")
+    if found.waiting and not found.stopped:
+        remark(f"error: {found.waiting} files could not be opened, or are still being written")
+        remark("next:  check their owner, then start again; what was read is kept")
+        raise typer.Exit(5)
+    if found.absent:
+        remark(f"{found.absent} files that were seen earlier are not in the inbox; they wait for it")
+
+
+def objects(out: Path) -> None:
+    """Where the DICOM objects are, and what of them the PACS has."""
+    from edgedx.device.pacs.outbox import counts_of, folder_of
+
+    line("objects", folder_of(out))
+    warnings = len(list(folder_of(out).glob("*.warning.json")))
+    if warnings:
+        line("warning", f"{warnings} results without an object: look at *.warning.json there")
+    if (counts := counts_of(out)) is not None:
+        line("PACS", _counts(counts))
+
+
+def outbox(counts: dict[str, int], failed: Sequence[Any], again: int, out: Path, *, json: bool) -> None:
+    """What waits, what was sent, what failed."""
+    if json:
+        print_json({"schema_version": 1, **counts, "retried": again, "failures": [asdict(one) for one in failed]})
+        return
+    line("queued", f"{counts['queued']} ({counts['queued_bytes'] / 1e6:.1f} MB)")
+    line("sent", counts["sent"])
+    line("failed", f"{counts['failed']}" + (f", {again} queued again" if again else ""))
+    for one in failed[:20]:
+        typer.echo(printable(f"  {one.file}  {one.code}  after {one.attempts} attempts"))
+    if failed:
+        line("next", f"see docs/dicom-outputs.md for the codes; then edgedx scan outbox {out} --retry")
+
+
+def quarantine(left: Sequence[Any], moved: Sequence[Path], *, json: bool) -> None:
+    """What was put back, and what is left in quarantine."""
+    if json:
+        rows = [{**asdict(one), "path": str(one.path)} for one in left]
+        print_json({"schema_version": 1, "moved": [str(path) for path in moved], "quarantined": rows})
+        return
+    if moved:
+        line("moved", f"{len(moved)} back into the inbox")
+    line("left", f"{len(left)} in quarantine" if left else "nothing is in quarantine")
+    if not moved:
+        for one in left:
+            typer.echo(printable(f"  {one.key}  {one.code or '-'}  {one.name or one.path.name}"))
+
+
+def exported(found: Any, selected: int, out: Path, to: Path, *, json: bool) -> None:
+    """How many copies were written, and why others were not."""
+    from edgedx.device.operation.deidentified_copies import KEY
+
+    if json:
+        print_json({"schema_version": 1, "written": found.written, "left_out": dict(found.left_out), "to": str(to)})
+        return
+    line("written", f"{found.written} of {selected} to {to}")
+    for code, count in sorted(found.left_out.items()):
+        line("left out", f"{count} {code}")
+    line("next", f"look at what you give away; {out / KEY} can tell who they are and stays here")
+
+
+def audit(found: Any, log: Path, *, noted: bool, json: bool) -> None:
+    """Whether the chain is intact."""
+    if json:
+        print_json({"schema_version": 1, "intact": found.broken_line is None, **asdict(found)})
+    elif found.broken_line is None:
+        line("intact", f"{found.lines} events in {log}")
+        line("head", found.head)
+        if found.torn:
+            line("note", "the last line has no end, as a crash leaves it; the next scanner records that")
+        if not noted:
+            line("next", "note the head elsewhere: only with it are lines missed that were cut off the end")
+    else:
+        line("broken", f"{log}, line {found.broken_line}: {found.problem}")
+        line("", f"the {found.lines} lines before it are as they were written")
+
+
+def pacs_fields(rows: Sequence[tuple[str, str]]) -> None:
+    """Every field of the file of --pacs."""
+    print_table(("field", "meaning"), rows, width=140)
+
+
+def pacs(peer: Peer | None, listen: Listen | None, settings: PacsSettings, file: Path) -> None:
+    """What a scanner would do with the file."""
+    line("title", f"{settings.ae_title} (ours)")
+    if peer is not None:
+        line("send", f"reports and pictures to {peer.called} at {peer.host}, port {peer.port}; {_tls(peer.authority)}")
+    if listen is not None:
+        allowed = ", ".join(listen.calling) or "ANYONE"
+        line("receive", f"on {listen.host}, port {listen.port}, from {allowed}; {_tls(listen.certificate)}")
+    objects_wanted = " --sr --sc" if peer is not None else ""
+    line("next", f"edgedx scan INBOX --bundle DIR --out OUT{objects_wanted} --pacs {file}")
+
+
+def _tls(file: Path | None) -> str:
+    return "without TLS" if file is None else "with TLS"
+
+
+def status(found: dict[str, Any], problems: list[str], out: Path, *, json: bool) -> None:
+    """State, model, results by code, what waits, and the disk."""
+    if json:
+        print_json({**found, "complaints": problems})
+        return
+    age = "" if found["age_seconds"] is None else f", heartbeat {_ago(found['age_seconds'])} ago"
+    line("scanner", f"{found['state'] if found['running'] else 'not running'}{age}")
+    line("model", f"{found['model']}, {found['variant']} on {found['provider']}; bundle {found['bundle'][:12]}")
+    by_status: dict[str, int] = {}
+    for key, count in found["results"].items():
+        by_status[key.partition(" ")[0]] = by_status.get(key.partition(" ")[0], 0) + count
+    line("results", ", ".join(f"{count} {name}" for name, count in by_status.items()) or "none yet")
+    for name in ("refused", "quarantined"):
+        codes = {key.partition(" ")[2]: count for key, count in found["results"].items() if key.startswith(name)}
+        if codes:
+            typer.echo(printable(f"{name:<11} {', '.join(f'{count} {code}' for code, count in codes.items())}"))
+    if found["pending"]:
+        waited = found["oldest_pending_seconds"]
+        line("pending", f"{found['pending']}, the first for {_ago(waited or 0)} at the last beat")
+    if found["absent"]:
+        line("absent", f"{found['absent']} received files are not in the inbox now")
+    if last := found["last_result"]:
+        age_now = found["age_seconds"]
+        when = "" if age_now is None else f", {_ago(age_now + found['at'] - last['at'])} ago"
+        line("last", f"number {last['sequence']}, {last['status']} {last['code'] or ''}".rstrip() + when)
+    if counts := found["outbox"]:
+        line("PACS", _counts(counts))
+    line("disk", f"{found['disk_free'] >> 20} MiB free, floor {found['disk_floor'] >> 20} MiB")
+    if any(key.startswith("quarantined") for key in found["results"]):
+        line("next", f"look at {out / 'quarantine'}: each file has its reason beside it")
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return f"sent {counts['sent']}, queued {counts['queued']}, failed {counts['failed']}"
+
+
+def _ago(seconds: float) -> str:
+    return str(timedelta(seconds=max(0, round(seconds))))

@@ -1,0 +1,1 @@
+"""Commands about this machine, recipes, device profiles and data."""

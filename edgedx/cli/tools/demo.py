@@ -1,0 +1,70 @@
+"""``edgedx demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgedx.cli.common import keep_recipe, profile_for, remark
+from edgedx.cli.options import AsJson
+
+from . import show
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for all that it makes.")] = Path("demo"),
+    recipe: Annotated[
+        str | None, typer.Option(help="Recipe; PneumoniaMNIST where it can be had, else phantom.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Start over instead of reusing finished stages.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Run the whole flow in a few minutes: fine-tune, compress, deploy, bench, scan.
+
+    Example: edgedx demo
+
+    Data: PneumoniaMNIST below EDGEDX_DATA or in the cache, else its official download, else generated phantoms.
+    """
+    import shutil
+    import time
+
+    from edgedx.core.settings.recipe import load_recipe
+    from edgedx.lab.demo import QUICK, demo_recipe, run_demo
+
+    begun = time.monotonic()
+    chosen = load_recipe(recipe, QUICK) if recipe else demo_recipe()
+    if overwrite:  # what a demo makes, and nothing else: --out may name a folder that holds more
+        for name in ("run", "device", "bench", "inbox", "results"):
+            shutil.rmtree(out / name, ignore_errors=True)
+    report = run_demo(chosen, out, profile_for("this"), lambda text: _step(begun, text))
+    keep_recipe(out / "run", chosen)
+    summary, example = _scan(out, Path(report["installed"]), Path(report["inbox"]))
+    report |= {"scan": summary, "example": example, "seconds": round(time.monotonic() - begun)}
+    show.demonstrated(report, out, chosen, json=json)
+
+
+def _step(begun: float, text: str) -> None:
+    import time
+
+    remark(f"[{time.monotonic() - begun:4.0f} s] {text}")
+
+
+def _scan(out: Path, bundle: Path, inbox: Path) -> tuple[dict[str, int], dict[str, Any]]:
+    """Scan the demo's folder afresh; returns the counts and one result."""
+    import json
+    import shutil
+
+    from edgedx.device.operation.serving import serve
+    from edgedx.device.scanner.scanner import Options
+
+    results = out / "results"
+    shutil.rmtree(results, ignore_errors=True)
+    with serve(inbox, bundle, results, options=Options(settle=0.2)) as scanner:
+        counts = scanner.run_once()
+        first = next(item for item in scanner.journal.items() if item.status == "done")
+        example = json.loads(scanner.publisher.path_of(first.key).read_text(encoding="utf-8"))
+    return counts, example

@@ -1,0 +1,239 @@
+"""What the commands of this family print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from edgedx.cli.common import line, print_json, print_recipe, print_table, printable, remark, synthetic_note, warn
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+    from pydantic import BaseModel
+
+    from edgedx.core.settings.profile import DeviceProfile
+    from edgedx.core.settings.recipe import Recipe
+
+_JETPACK = {
+    "native": "edgedx runs on it as it is",
+    "update": "update to 6.1 or newer first: sudo apt full-upgrade",
+    "container": "its Python is too old: edgedx runs there in a container with Python 3.10 or newer",
+    "unsupported": "edgedx does not run on it",
+}
+_SHADES = {"ok": "green", "warning": "yellow", "missing": "red"}
+
+
+def examined(examination: Any, *, json: bool) -> None:
+    """Each thing that was looked for, and what to do where it is missing."""
+    if json:
+        print_json({"schema_version": 1, "fit": not examination.missing_required, **asdict(examination)})
+        return
+    from rich.text import Text
+
+    rows = []
+    for item in examination.findings:
+        optional = item.status == "missing" and not item.required
+        shade = "yellow" if optional else _SHADES[item.status]
+        rows.append([item.name, item.value, Text("not there" if optional else item.status, style=shade), item.how])
+    print_table(("", "found", "status", "what to do"), rows)
+
+
+def profiles(found: Sequence[DeviceProfile], *, json: bool) -> None:
+    """One line for each profile."""
+    if json:
+        print_json({"schema_version": 1, "profiles": [profile.model_dump(mode="json") for profile in found]})
+        return
+    rows = [
+        [
+            *(profile.name, profile.title, profile.target, profile.quantization.scheme),
+            f"{profile.memory_gb:g}" if profile.memory_gb else "",
+            "yes" if profile.supported else "no",
+        ]
+        for profile in found
+    ]
+    print_table(("name", "device", "target", "INT8", "memory GB", "supported"), rows)
+
+
+def profile(found: DeviceProfile, *, json: bool) -> None:
+    """Every field with its meaning and source."""
+    from edgedx.core.settings.jetpack import jetpack_support
+
+    support = {release: jetpack_support(release) for release in found.jetpack}
+    if json:
+        print_json({"schema_version": 1, "profile": found.model_dump(mode="json"), "jetpack_support": support})
+        return
+    rows = [[key, value, meaning, found.source_of(key)] for key, value, meaning in _fields(found) if key != "sources"]
+    print_table(("field", "value", "meaning", "source"), rows)
+    for release, verdict in support.items():
+        typer.echo(f"JetPack {printable(release)}: {_JETPACK[verdict]}")
+
+
+def matched(found: DeviceProfile, reason: str, hardware: Any, *, json: bool) -> None:
+    """The profile that fits, and how edgedx runs on this JetPack."""
+    from edgedx.core.settings.jetpack import jetpack_support
+
+    release = hardware.jetson.jetpack if hardware.jetson else None
+    support = jetpack_support(release) if release else None
+    if json:
+        print_json(
+            {
+                "schema_version": 1,
+                "profile": found.name,
+                "reason": reason,
+                "supported": found.supported,
+                "unsupported_reason": found.unsupported_reason,
+                "jetpack": release,
+                "jetpack_support": support,
+                "hardware": asdict(hardware),
+            }
+        )
+        return
+    typer.echo(printable(f"{found.name}: {reason}"))
+    if release and support:
+        typer.echo(printable(f"JetPack {release}: {_JETPACK[support]}"))
+    if not found.supported:
+        warn(found.unsupported_reason)
+
+
+def _fields(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    from pydantic import BaseModel as Model
+
+    for name, info in type(model).model_fields.items():
+        value = getattr(model, name)
+        if isinstance(value, Model):
+            yield from _fields(value, f"{prefix}{name}.")
+        elif value is not None and value != []:
+            yield prefix + name, _value(value), info.description or ""
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(_value(item) for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def recipes(found: Sequence[tuple[Recipe, Any]], *, json: bool) -> None:
+    """Title, data, licence and cost of each recipe."""
+    from edgedx.core.settings.cost import GPU, SOURCE
+
+    if json:
+        rows = [
+            {
+                "name": recipe.name,
+                "title": recipe.title,
+                "task": recipe.task.kind,
+                "licences": recipe.licences,
+                "origin": recipe.origin.model_dump(mode="json"),
+                "gpu_hours_estimated": None if cost is None else round(cost.gpu_hours, 2),
+                "gpu_hours_arithmetic": None if cost is None else f"{cost.arithmetic}; one {GPU}, {SOURCE}",
+            }
+            for recipe, cost in found
+        ]
+        print_json({"schema_version": 1, "recipes": rows})
+        return
+    width = max(len(recipe.name) for recipe, _ in found)
+    for recipe, cost in found:
+        typer.echo(printable(f"{recipe.name:<{width}} {recipe.title}"))
+        page = recipe.origin.page or recipe.data.download
+        facts = [f"from {page}"] if page else []
+        facts += [f"about {recipe.origin.disk_gb:g} GB"] if recipe.origin.disk_gb else []
+        facts += [f"{cost.gpu_hours:.2g} h to train on one {GPU} (estimated)"] if cost else []
+        for text in filter(None, (f"data: {recipe.licences['data']}", ", ".join(facts))):
+            typer.echo(printable(f"{'':<{width}} {text}"))
+
+
+def recipe_fields(rows: Sequence[tuple[str, str, str, str]], *, json: bool) -> None:
+    """Every field of a recipe."""
+    if json:
+        names = ("key", "type", "default", "description")
+        print_json({"schema_version": 1, "fields": [dict(zip(names, row, strict=True)) for row in rows]})
+        return
+    for key, kind, default, description in rows:
+        typer.echo(f"{key} ({kind}, default {default})\n    {description}")
+
+
+def recipe(found: Recipe, cost: Any, *, json: bool) -> None:
+    """A recipe with its defaults, as YAML."""
+    from edgedx.core.settings.cost import GPU, SOURCE
+
+    if json:
+        print_json(found.model_dump(mode="json"))
+        return
+    if cost is not None:
+        typer.echo(f"# about {cost.gpu_hours:.2g} GPU hours to train, estimated: {cost.arithmetic};")
+        typer.echo(f"# one {GPU}, {SOURCE}")
+    print_recipe(found)
+
+
+def trial(ended: FrozenTrial, best: FrozenTrial | None) -> None:
+    """One line for a trial that ended."""
+    state = ended.state.name.lower().replace("complete", "ended")
+    value = "" if ended.value is None else f" AUC on val {ended.value:.4f}"
+    why = f": {ended.user_attrs['why']}" if "why" in ended.user_attrs else ""
+    leader = f"; best {best.value:.4f} (trial {best.user_attrs['ticket']})" if best is not None else ""
+    remark(f"trial {ended.user_attrs['ticket']} {state}{value}{why}{leader}")
+
+
+def tuned(report: dict[str, Any], folder: Path, *, json: bool) -> None:
+    """The best trial beside the recipe as it stands."""
+    if json:
+        print_json(report)
+        return
+    counts = report["trials"]
+    line("trials", f"{counts['ended']} ended, {counts['pruned']} pruned, {counts['failed']} failed")
+    best, plain = report["best"], report["as_it_stands"]
+    if best is None:
+        line("best", "none: no trial has ended yet; run it again to go on")
+        return
+    beside = f"; the recipe as it stands {plain['val_auc']:.4f}" if plain else ""
+    line("best", f"AUC on val {best['val_auc']:.4f}, trial {best['trial']}{beside}")
+    for key, value in best["values"].items():
+        share = report["importance"].get(key)
+        shown = f"{value:.4g}" if isinstance(value, float) else value
+        line("", f"{key} = {shown}" + (f"  (importance {share:.2f})" if share is not None else ""))
+    line("note", "the best of many trials is optimistic on val; judge it on test once, at the end")
+    synthetic_note(report["synthetic"])
+    line("written", f"{folder} (best.yaml, trials.csv, tune.json, tune.png, slices.png)")
+    line("next", f"edgedx finetune {folder / 'best.yaml'}")
+
+
+def collected(house: Any, *, json: bool) -> None:
+    """A wheelhouse, and how it gets onto a device."""
+    if json:
+        print_json({**house.record, "folder": str(house.folder), "bytes": house.bytes})
+        return
+    line("wheelhouse", f"{house.folder}: {len(house.files)} wheels, {house.bytes / 1e6:.1f} MB, for {house.target}")
+    line("next", f"edgedx push BUNDLE USER@HOST --wheelhouse {house.folder}")
+    line("", "or by hand, as docs/offline-install.md says")
+
+
+def demonstrated(report: dict[str, Any], out: Path, recipe: Recipe, *, json: bool) -> None:
+    """What the flow gave: models beside one another, the gate, and one result."""
+    from edgedx.cli.evidence.show import bench_rows
+    from edgedx.core.result import NOT_A_MEDICAL_DEVICE
+
+    if json:
+        print_json(report)
+        return
+    summary, example = report["scan"], report["example"]
+    typer.echo()
+    bench_rows(report["bench"]["rows"])
+    machine = report["bench"]["machine"]
+    typer.echo(f"batch 1, {recipe.bench.threads} thread(s), {machine}; intervals are 95 % bootstrap")
+    line("gate", report["deploy"]["gate"]["sentence"])
+    line("model", report["deploy"]["default"]["reason"])
+    line("picture", out / "bench" / "pareto.png")
+    counts = ", ".join(f"{summary[name]} {name}" for name in ("done", "refused", "quarantined"))
+    line("scanned", counts)
+    probabilities = ", ".join(f"{name} {value:.2f}" for name, value in example["prediction"]["probabilities"].items())
+    line("example", f"{example['source']['name']}: {example['prediction']['label']} ({probabilities})")
+    synthetic_note(recipe.synthetic)
+    typer.echo(NOT_A_MEDICAL_DEVICE)
+    again = f"edgedx scan {report['inbox']} --bundle {report['installed']} --out results --once"
+    typer.echo(f"done in {report['seconds']} s; next: {again}")

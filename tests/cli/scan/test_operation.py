@@ -1,0 +1,74 @@
+"""`edgedx scan status`, `edgedx scan audit`, the systemd unit and the log, as an operator sees them."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from bundles import dicom, png, write_tiny
+from inprocess import edgedx
+
+SCAN = ("--bundle", "tiny.edgedx", "--out", "out", "--once", "--settle", "0.1")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scanner that has read one file of each fate, and was stopped."""
+    folder = tmp_path_factory.mktemp("operation")
+    write_tiny(folder / "tiny.edgedx")
+    png(folder / "inbox/bright.png", 1, bright=True)
+    dicom(folder / "inbox/other.dcm", 2, kind="SC")
+    (folder / "inbox/letter.txt").write_text("Dear colleague")
+    before = signal.getsignal(signal.SIGTERM)
+    assert edgedx(folder, "scan", "inbox", *SCAN).returncode == 0
+    assert signal.getsignal(signal.SIGTERM) is before
+    return folder
+
+
+def test_status_of_a_stopped_scanner_is_1_and_says_what_it_did(folder: Path) -> None:
+    done = edgedx(folder, "scan", "status", "out")
+    assert done.returncode == 1 and "the scanner was stopped" in done.stderr
+    assert "1 done, 1 quarantined, 1 refused" in done.stdout and "1 UNKNOWN_FORMAT" in done.stdout
+    said = json.loads(edgedx(folder, "scan", "status", "out", "--json").stdout)
+    assert said["running"] is False and said["complaints"] == ["the scanner was stopped"]
+
+
+def test_status_where_nothing_scanned_is_5(folder: Path) -> None:
+    done = edgedx(folder, "scan", "status", "elsewhere")
+    assert done.returncode == 5 and "next:" in done.stderr
+
+
+def test_the_audit_log_is_verified_with_its_head(folder: Path) -> None:
+    said = json.loads(edgedx(folder, "scan", "audit", "out", "--json").stdout)
+    assert said["intact"] and said["lines"] == 5
+    assert edgedx(folder, "scan", "audit", "out", "--head", said["head"]).returncode == 0
+    other = edgedx(folder, "scan", "audit", "out", "--head", "f" * 64)
+    assert other.returncode == 1 and "lines were removed" in other.stdout
+    assert edgedx(folder, "scan", "audit", "elsewhere").returncode == 5
+
+
+def test_the_unit_holds_this_command_with_whole_paths_and_nothing_is_scanned(folder: Path) -> None:
+    done = edgedx(folder, "scan", "unit", "inbox", "--bundle=tiny.edgedx", "--out", "new", "--threads", "1")
+    assert done.returncode == 0, done.stderr
+    start = next(line for line in done.stdout.splitlines() if line.startswith("ExecStart="))
+    assert start.endswith(f"scan {folder}/inbox --bundle={folder}/tiny.edgedx --out {folder}/new --threads 1")
+    assert f"ReadWritePaths={folder}/inbox {folder}/new" in done.stdout and "PrivateNetwork=yes" in done.stdout
+    assert not (folder / "new").exists()
+
+
+def test_help_names_the_commands_beside_the_scan_itself(folder: Path) -> None:
+    done = edgedx(folder, "scan", "--help")
+    assert done.returncode == 0 and "Example: edgedx scan inbox" in done.stdout and "edgedx scan status" in done.stdout
+
+
+def test_quarantine_is_listed_and_put_back(folder: Path) -> None:
+    listed = edgedx(folder, "scan", "retry", "out")
+    assert listed.returncode == 0 and "UNKNOWN_FORMAT  letter.txt" in listed.stdout
+    assert not (folder / "inbox/letter.txt").exists()
+    assert edgedx(folder, "scan", "retry", "out", "f" * 12).returncode == 2
+    said = json.loads(edgedx(folder, "scan", "retry", "out", "--all", "--json").stdout)
+    (moved,) = map(Path, said["moved"])
+    assert moved.parent == folder / "inbox" and moved.name.endswith("-letter.txt") and moved.is_file()
+    assert "nothing is in quarantine" in edgedx(folder, "scan", "retry", "out").stdout
