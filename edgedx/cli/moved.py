@@ -14,10 +14,7 @@ COMMANDS = {
 """First words of a call to the words that stand for them now; the others stay."""
 
 OPTIONS = {
-    ("evaluate",): {"--device": "--on"},
     ("compare",): {"--device": "--on", "--baseline": "--against"},
-    ("explain",): {"--device": "--on"},
-    ("robustness",): {"--device": "--on"},
     ("gate",): {"--teacher": "--reference"},
     ("report",): {"--images": "--patient-images"},
     ("scan", "export"): {"--key": "--result"},
@@ -26,6 +23,9 @@ OPTIONS = {
     ("devices", "match"): {"--root": "--file-system"},
 }
 """First words of a call to the options that have another name now."""
+
+TORCH = {("evaluate",), ("explain",), ("robustness",)}
+"""Commands whose ``--device cpu`` or ``cuda`` meant PyTorch's; it names a device profile now, ``--on`` is PyTorch's."""
 
 PUSH = {
     "--samples": "--data",
@@ -62,7 +62,8 @@ def check(words: Sequence[str]) -> None:
             _refuse(f"edgedx scan {sorted(old_options)[0]}", ["scan", *_with_file(words[1:])], before)
     if (new_words := _renamed(words)) != list(words):
         changed = next(old for old, new in zip(words, new_words, strict=True) if old != new)
-        command = shlex.join(next(key for key, names in OPTIONS.items() if _begins(words, key) and given & set(names)))
+        renamed = {**OPTIONS, **dict.fromkeys(TORCH, {"--device": "--on"})}
+        command = shlex.join(next(key for key, names in renamed.items() if _begins(words, key) and given & set(names)))
         _refuse(f"edgedx {command} {changed.partition('=')[0]}", new_words)
 
 
@@ -109,6 +110,12 @@ def _renamed(words: Sequence[str]) -> list[str]:
     """The words with the new names of options."""
     names = {old: new for key, options in OPTIONS.items() if _begins(words, key) for old, new in options.items()}
     parts = [word.partition("=") for word in words]
+    if any(_begins(words, command) for command in TORCH):
+        following = [*words[1:], ""]
+        parts = [
+            ("--on", sign, value) if name == "--device" and (value or after) in ("cpu", "cuda") else (name, sign, value)
+            for (name, sign, value), after in zip(parts, following, strict=True)
+        ]
     return [names.get(name, name) + sign + value for name, sign, value in parts]
 
 

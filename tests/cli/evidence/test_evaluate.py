@@ -81,7 +81,7 @@ def test_a_report_says_its_summary_and_writes_three_files(folder: Path, tmp_path
     done = edgedx(folder, "report", "run", "--out", str(tmp_path / "r.html"), "--resamples", "100")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(
-        "The model that would ship (int8-u8s8, 8-bit) was judged on 84 test images of 42 patients"
+        "The model that would go onto devices (int8-u8s8, 8-bit) was judged on 84 test images of 42 patients"
     )
     assert all((tmp_path / f"r.{kind}").stat().st_size > 1000 for kind in ("html", "md", "json"))
     told = edgedx(folder, "report", "run", "--out", str(tmp_path / "r.html"), "--resamples", "100", "--json")
