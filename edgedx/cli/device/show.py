@@ -56,7 +56,7 @@ def status(found: DeviceStatus, *, json: bool) -> None:
     if found.other is not None:
         _slot("other", found.other)
     for name, version in found.ratchet.items():
-        line("refused", f"{name} below version {version}, which was active once")
+        line("refuses", f"{name} below version {version}, the highest that was active")
     line("trusts", ", ".join(str(key) for key in found.keys) or "no key: unsigned bundles with --allow-unsigned")
     for engine in found.engines:
         line("engine", engine)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, model_validator
 from typing_extensions import Self
@@ -45,6 +45,7 @@ def _path(value: Any) -> Any:
     return Path(value) if isinstance(value, str) and value else value
 
 
+Model = TypeVar("Model", bound=BaseModel)
 AeTitle = Annotated[str, AfterValidator(_title)]
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 PemFile = Annotated[Path, BeforeValidator(_path)]
@@ -133,7 +134,7 @@ def load_pacs(path: Path) -> PacsSettings:
     return _beside(settings, path.absolute().parent)
 
 
-def _beside(model: BaseModel, folder: Path) -> Any:
+def _beside(model: Model, folder: Path) -> Model:
     """A copy in which every path is absolute."""
     changes: dict[str, Any] = {}
     for name in type(model).model_fields:

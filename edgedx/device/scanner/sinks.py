@@ -58,9 +58,11 @@ class Sink(Protocol):
 
     def flush(self) -> None:
         """A batch was taken: make it durable, where `publish` did not."""
+        return None  # not abstract: a sink that keeps nothing open need not have it
 
     def close(self) -> None:
         """The scanner ends."""
+        return None
 
 
 class Sinks:

@@ -233,7 +233,7 @@ def test_another_deploy_at_work_there_is_not_disturbed(
     finally:
         remote.shell('kill "$1"', holder.stdout.strip(), check=False)
     assert done.returncode == 2
-    assert "another deploy is at work there" in done.stderr
+    assert "another push is at work there" in done.stderr
 
 
 @pytest.mark.parametrize("with_rsync", [True, False], ids=["rsync", "tar"])
