@@ -41,10 +41,10 @@ def take_frame_attributes(dataset: Dataset, index: int) -> None:
         ``BROKEN_HEADER``: a functional group that cannot be parsed, or none for this frame.
     """
     groups = field(dataset, "SharedFunctionalGroupsSequence", list, [])[:1]
-    if own := field(dataset, "PerFrameFunctionalGroupsSequence", list, []):
-        if index >= len(own):
+    if per_frame := field(dataset, "PerFrameFunctionalGroupsSequence", list, []):
+        if index >= len(per_frame):
             raise refuse(Code.BROKEN_HEADER, "fewer per-frame functional groups than frames")
-        groups = [*groups, own[index]]
+        groups = [*groups, per_frame[index]]
     for group in groups:
         for macro, keywords in _MACROS.items():
             for item in field(group, macro, list, [])[:1]:

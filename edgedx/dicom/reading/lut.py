@@ -105,8 +105,12 @@ def first_voi(dataset: Dataset, value_range: Range) -> tuple[VoiWindow | VoiTabl
     if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
         return None, "VOILUTFunction is unknown"
     center, width = centers[0], widths[0]
-    if not math.isfinite(center) or not math.isfinite(width) or width <= 0 or (function == "LINEAR" and width < 1):
-        return None, "WindowWidth is out of range"  # C.11.2.1.2.1: at least 1; C.11.2.1.3: positive
+    if not math.isfinite(center) or not math.isfinite(width) or width <= 0:
+        return None, "WindowWidth is out of range"  # C.11.2.1.3.2
+    if function == "LINEAR" and width < 1:
+        # C.11.2.1.2.1 forbids it, and writers with a small RescaleSlope do it: they mean the exact formula, which the
+        # linear one is for integers.
+        function = "LINEAR_EXACT"
     return VoiWindow(center, width, function), None
 
 

@@ -65,7 +65,9 @@ def test_frames_are_found_by_an_extended_offset_table() -> None:
     ds.PixelData, ds.ExtendedOffsetTable, ds.ExtendedOffsetTableLengths = encapsulate_extended(frames)
     np.testing.assert_array_equal(read_dicom(saved(ds), frames="middle").image.pixels, expected)
     ds.ExtendedOffsetTable = b"\xff" * 16
-    assert code_of(saved(ds), frames="middle") in {"TRUNCATED", "DECODE_FAILED"}
+    np.testing.assert_array_equal(
+        read_dicom(saved(ds), frames="middle").image.pixels, expected
+    )  # two frames, two items
 
 
 def group(**elements: object) -> Dataset:

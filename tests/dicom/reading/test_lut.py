@@ -110,15 +110,30 @@ def test_monochrome1_of_the_negative_looks_like_monochrome2(tmp_path: Path) -> N
     "elements",
     [
         {"WindowCenter": "100", "WindowWidth": "0"},
-        {"WindowCenter": "100", "WindowWidth": "0.5"},
+        {"WindowCenter": "100", "WindowWidth": "-0.5"},
+        {"WindowWidth": "100"},
         {"WindowCenter": "100", "WindowWidth": "-5", "VOILUTFunction": "LINEAR_EXACT"},
         {"WindowCenter": "100"},
         {"WindowCenter": "100", "WindowWidth": "50", "VOILUTFunction": "BENT"},
     ],
 )
-def test_unusable_window_is_dropped_and_said(ramp: Path, elements: dict[str, str]) -> None:
+@pytest.mark.filterwarnings("ignore")
+def test_an_unusable_window_is_dropped_and_reported(ramp: Path, elements: dict[str, str]) -> None:
     image = read_dicom(edited(ramp, **elements)).image
-    assert image.voi is None and image.meta["VoiIgnored"]
+    assert image.voi is None and image.meta["WindowUnreadable"]
+
+
+@pytest.mark.parametrize("function", [None, "LINEAR"])
+def test_a_linear_window_below_one_is_the_exact_one(ramp: Path, function: str | None) -> None:
+    """dicom-rs PR 826, fo-dicom 1999, cornerstone3D PR 1717: a width of .25 after a slope of 1/4095."""
+    elements = {} if function is None else {"VOILUTFunction": function}
+    data = edited(
+        ramp, RescaleSlope="0.0002442", RescaleIntercept="0", WindowCenter="0.5", WindowWidth="0.25", **elements
+    )
+    image = read_dicom(data).image
+    assert image.voi == VoiWindow(0.5, 0.25, "LINEAR_EXACT") and "WindowUnreadable" not in image.meta
+    light = image.voi.apply(np.asarray([0.375, 0.5, 0.625, 0.4375], np.float32))
+    np.testing.assert_allclose(light, [0, 0.5, 1, 0.25], atol=1e-6)
 
 
 def test_window_narrower_than_one_is_allowed_for_linear_exact(ramp: Path) -> None:
