@@ -178,7 +178,8 @@ def _values(
     pixels: NDArray[Any], precision: int, dataset: Dataset, layout: Layout, package: str, photometric: str = ""
 ) -> Frame:
     """Decoded samples as the header means them: its sign, and its depth where that holds them."""
-    pixels = _signed(pixels, precision, layout.signed)
+    if layout.signed or pixels.dtype.kind != "u":  # decoders of unsigned samples return no bits above the precision
+        pixels = _signed(pixels, precision, layout.signed)
     extremes = float(pixels.min()), float(pixels.max())
     deeper = layout
     if not layout.holds(extremes):  # else the header's depth stands, or the same image would be darker when compressed
