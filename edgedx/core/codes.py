@@ -48,7 +48,7 @@ class Code(str, Enum):
         "Give the images that it refers to.")
     WAVEFORM = "WAVEFORM", "refused", "A waveform such as an ECG.", "Nothing; leave it out."
     DOCUMENT = "DOCUMENT", "refused", "An encapsulated document (PDF, CDA, model).", "Nothing; leave it out."
-    NO_PIXELS = ("NO_PIXELS", "refused", "DICOM without pixel data or size: of no class above, or damaged early.",
+    NO_PIXELS = ("NO_PIXELS", "refused", "DICOM without pixel data, of no image class and of no class above.",
         "Open it in a viewer; where that shows an image, copy the file again.")
     BLANK = ("BLANK", "refused",
         "Every pixel has the same value: no exposure, or a decoder that cannot read its input.",

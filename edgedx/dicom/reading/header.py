@@ -6,6 +6,7 @@ Everything that pydicom raises becomes `ImageError` **without its cause**: pydic
 from __future__ import annotations
 
 import logging
+import struct
 import warnings
 from dataclasses import dataclass
 from io import BytesIO
@@ -164,6 +165,8 @@ def read_header(data: bytes, meta: FileMeta) -> Parsed:
 
     try:
         dataset = read_partial(stream, at_end, specific_tags=[*_TAGS])
+    except (EOFError, struct.error):
+        raise refuse(Code.TRUNCATED, "the file ends within its header", next_step="copy the file again") from None
     except Exception as error:
         raise _broken(error, "the data set") from None
     # Without pixels every byte belongs to an element; what is left is a part of one, or of a sequence.

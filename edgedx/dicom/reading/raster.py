@@ -141,6 +141,8 @@ def _tiff(data: bytes, max_bytes: int) -> _Pixels:
 
 
 def _bmp(data: bytes, max_bytes: int) -> _Pixels:
+    if len(data) < 34:
+        raise refuse(Code.TRUNCATED, "the bmp ends within its header", next_step="copy the file again")
     if struct.unpack_from("<I", data, 14)[0] >= 40 and struct.unpack_from("<I", data, 30)[0] not in (0, 3):
         raise refuse(Code.PIXEL_FORMAT, "a compressed bmp", next_step="save it as png")
     return _pillow(data, "BMP", max_bytes)

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
 from edgedx.core.codes import Code
 from edgedx.core.image import WINDOW_UNREADABLE, Image
@@ -151,7 +152,8 @@ def pixel_element(parsed: Parsed) -> PixelElement:
         raise refuse(Code.PIXEL_FORMAT, "floating-point pixel data")
     if element is not None and element.length != 0:
         return element
-    if parsed.cut or ("Rows" in dataset and "Columns" in dataset):
+    # A copy that is still being written may end between two elements, so that nothing but its class tells.
+    if parsed.cut or "Rows" in dataset or "ImageStorage" in UID(field(dataset, "SOPClassUID", str, "")).keyword:
         raise refuse(Code.TRUNCATED, "the file ends before its pixels")
     raise refuse(Code.NO_PIXELS, "no pixel data: not an image, or its header is damaged")
 
