@@ -70,6 +70,8 @@ def decode_jpeg(data: bytes, header: JpegHeader) -> tuple[NDArray[Any], str]:
         raise
     except Exception as error:
         raise _failed(IMAGECODECS, error) from None
+    if int(pixels.max()) >> header.precision:  # differences that were damaged add up beyond it
+        raise refuse(Code.DECODE_FAILED, f"{IMAGECODECS} returned pixels deeper than the jpeg says")
     return _shaped(pixels), IMAGECODECS
 
 

@@ -153,9 +153,14 @@ def pixel_element(parsed: Parsed) -> PixelElement:
     if element is not None and element.length != 0:
         return element
     # A copy that is still being written may end between two elements, so that nothing but its class tells.
-    if parsed.cut or "Rows" in dataset or "ImageStorage" in UID(field(dataset, "SOPClassUID", str, "")).keyword:
+    if parsed.cut or "Rows" in dataset or _is_image_class(dataset):
         raise refuse(Code.TRUNCATED, "the file ends before its pixels")
     raise refuse(Code.NO_PIXELS, "no pixel data: not an image, or its header is damaged")
+
+
+def _is_image_class(dataset: Dataset) -> bool:
+    stated = field(dataset, "SOPClassUID", str, "") or field(dataset.file_meta, "MediaStorageSOPClassUID", str, "")
+    return "ImageStorage" in UID(stated).keyword
 
 
 def _uid(dataset: Dataset, keyword: str) -> str:

@@ -34,7 +34,6 @@ from edgedx.dicom.writing.make import write_dicom
         ("liver_1frame.dcm", "SEGMENTATION"),
         ("waveform_ecg.dcm", "WAVEFORM"),
         ("priv_SQ.dcm", "TRUNCATED"),
-        ("palettes/fall.dcm", "NO_PIXELS"),
         ("MR_truncated.dcm", "TRUNCATED"),
         ("MR_small_padded.dcm", "HEADER_MISMATCH"),
         ("JPEG2000-embedded-sequence-delimiter.dcm", "DECODE_FAILED"),
@@ -42,6 +41,12 @@ from edgedx.dicom.writing.make import write_dicom
 )
 def test_each_unreadable_kind_has_its_code(name: str, code: str) -> None:
     assert code_of(packaged(name)) == code
+
+
+def test_what_is_of_no_image_class_may_have_no_pixels(ramp: Path) -> None:
+    palette = "1.2.840.10008.5.1.4.39.1"
+    assert code_of(edited(ramp, SOPClassUID=palette, PixelData=None, Rows=None, Columns=None)) == "NO_PIXELS"
+    assert code_of(edited(ramp, PixelData=None, Rows=None, Columns=None)) == "TRUNCATED"
 
 
 def test_an_unknown_transfer_syntax_is_refused_before_the_data_set_is_parsed(ramp: Path) -> None:
