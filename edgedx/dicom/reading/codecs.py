@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from edgedx.core.codes import Code
 from edgedx.core.errors import DependencyMissing
 
-from .codestream import Jpeg2000Header, longest_zero_run
+from .codestream import Jpeg2000Header, check_tile_parts, longest_zero_run
 from .jpeg_markers import LOSSLESS, JpegHeader, as_sequential
 from .refusals import refuse
 
@@ -92,10 +92,12 @@ def decode_jpeg_2000(data: bytes, header: Jpeg2000Header) -> tuple[NDArray[Any],
     ------
     ImageError
         ``DECODE_FAILED`` on any error or warning of OpenJPEG, and where the coded data have a hole: OpenJPEG makes
-        pixels of zeros without a word, and only as many of them as there are packets can be right.
+        pixels of zeros without a word, and only as many of them as there are packets can be right. See
+        `check_tile_parts`, too.
     """
     if not header.high_throughput and longest_zero_run(data) > max(_EMPTY_RUN, header.packets):
         raise refuse(Code.DECODE_FAILED, "the compressed pixels have a hole", next_step="copy the file again")
+    check_tile_parts(data)
     _OPENJPEG.begin()
     try:
         pixels = _module("_jpeg2k").jpeg2k_decode(data, verbose=2, numthreads=1)
@@ -159,6 +161,7 @@ class _Complaints(logging.Handler):
         logger = logging.getLogger("imagecodecs")
         logger.addHandler(self)
         logger.propagate = False
+        logger.setLevel(logging.WARNING)
 
     def begin(self) -> None:
         self._counts.messages = 0

@@ -6,6 +6,7 @@ decoders write or read past a buffer: comparing first removes that whole class o
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 
@@ -17,6 +18,10 @@ _SOC_SIZ = b"\xff\x4f\xff\x51"
 _END = b"\xff\xd9"  # EOI of JPEG and JPEG-LS, EOC of JPEG 2000
 _SOF_JPEG_LS = 0xF7
 _COD, _SOT = 0x52, 0x90
+_SOT_MARKER, _SOD_MARKER, _EOC_MARKER = b"\xff\x90", b"\xff\x93", b"\xff\xd9"
+# Coders stuff a bit behind every FF, so that no coded byte pair is above FF8F (ISO/IEC 15444-1 A.1, B.10.1, C.3.2);
+# SOP and EPH, FF91 and FF92, mark packets where an encoder wants them to.
+_IMPOSSIBLE = re.compile(rb"\xff[\x90\x93-\xff]")
 _MAX_TILES = 65535  # ISO/IEC 15444-1 A.4.2: the tile index has 16 bits
 _ZEROS = bytes(64)
 
@@ -126,6 +131,37 @@ def read_jpeg_2000_header(frame: bytes) -> Jpeg2000Header:
         return _jpeg_2000(frame, start)
     except (struct.error, IndexError):
         raise _unreadable() from None
+
+
+def check_tile_parts(codestream: bytes) -> None:
+    """Walk through the tile-parts of a codestream (A.4.2): each ends where the next begins, and holds coded data alone.
+
+    OpenJPEG decodes whatever bytes there are; where others were written over them, this is all that shows it.
+
+    Raises
+    ------
+    ImageError
+        ``TRUNCATED``: a tile-part goes on behind the end; ``DECODE_FAILED``.
+    """
+    position = codestream.find(_SOT_MARKER)
+    try:
+        while codestream[position : position + 2] == _SOT_MARKER:
+            (length,) = struct.unpack_from(">I", codestream, position + 6)
+            end = position + length if length else codestream.rindex(_EOC_MARKER)
+            if end > len(codestream) - 2:
+                raise refuse(Code.TRUNCATED, "the compressed pixels end early", next_step="copy the file again")
+            begin = codestream.index(_SOD_MARKER, position + 12, end) + 2
+            if _IMPOSSIBLE.search(codestream, begin, end):
+                raise _damaged()
+            position = end
+    except (struct.error, ValueError):
+        raise _damaged() from None
+    if codestream[position : position + 2] != _EOC_MARKER:
+        raise _damaged()
+
+
+def _damaged() -> Exception:
+    return refuse(Code.DECODE_FAILED, "the compressed pixels are damaged", next_step="copy the file again")
 
 
 def _unreadable() -> Exception:

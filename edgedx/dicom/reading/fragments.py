@@ -25,12 +25,12 @@ class Fragments:
     ----------
     offsets : tuple of int
         Basic Offset Table; empty where there is none. They count from the first item behind the table.
-    places : tuple of (int, int, int)
+    items : tuple of (int, int, int)
         Of every fragment: offset of its item, counted as in the table; start and end of its value in the file.
     """
 
     offsets: tuple[int, ...]
-    places: tuple[tuple[int, int, int], ...]
+    items: tuple[tuple[int, int, int], ...]
 
 
 def read_fragments(data: bytes, start: int, length: int | None) -> Fragments:
@@ -51,12 +51,12 @@ def read_fragments(data: bytes, start: int, length: int | None) -> Fragments:
         ``TRUNCATED``: an item or the delimiter is not there; ``BROKEN_HEADER``: something else stands in its stead.
     """
     limit = len(data) if length is None else min(len(data), start + length)
-    items: list[tuple[int, int]] = []
+    values: list[tuple[int, int]] = []
     position = start
     while length is None or position < limit:
         header = data[position : position + 8]
         tag = header[:4]
-        if tag not in (_ITEM, _SEQUENCE_END) and items and data[position + 1 : position + 5] in (_ITEM, _SEQUENCE_END):
+        if tag not in (_ITEM, _SEQUENCE_END) and values and data[position + 1 : position + 5] in (_ITEM, _SEQUENCE_END):
             position += 1  # an odd length whose pad byte was not counted
             continue
         if tag == _SEQUENCE_END:
@@ -69,13 +69,13 @@ def read_fragments(data: bytes, start: int, length: int | None) -> Fragments:
         begin, position = position + 8, position + 8 + size
         if position > limit:
             raise _truncated()
-        items.append((begin, position))
-    if len(items) < 2:
+        values.append((begin, position))
+    if len(values) < 2:
         raise _truncated()
-    table = data[items[0][0] : items[0][1]]
+    table = data[values[0][0] : values[0][1]]
     offsets = struct.unpack(f"<{len(table) // 4}I", table[: len(table) // 4 * 4])
-    first = items[1][0] - 8
-    return Fragments(offsets, tuple((begin - 8 - first, begin, end) for begin, end in items[1:]))
+    first = values[1][0] - 8
+    return Fragments(offsets, tuple((begin - 8 - first, begin, end) for begin, end in values[1:]))
 
 
 def frame_of(data: bytes, fragments: Fragments, frames: int, index: int, extended: tuple[int, ...]) -> bytes:
@@ -94,23 +94,23 @@ def frame_of(data: bytes, fragments: Fragments, frames: int, index: int, extende
     ImageError
         ``TRUNCATED``: fewer fragments than frames; ``BROKEN_HEADER``: nothing tells which fragments are a frame.
     """
-    places = fragments.places
+    items = fragments.items
     if frames == 1:
-        return b"".join(data[begin:end] for _, begin, end in places)
-    if len(places) < frames:
+        return b"".join(data[begin:end] for _, begin, end in items)
+    if len(items) < frames:
         raise _truncated()
-    if len(places) == frames:
-        return data[places[index][1] : places[index][2]]
+    if len(items) == frames:
+        return data[items[index][1] : items[index][2]]
     for starts in (extended, fragments.offsets, _starts(data, fragments)):
-        known = {at for at, _, _ in places}
+        known = {at for at, _, _ in items}
         if len(starts) == frames and starts[0] == 0 and list(starts) == sorted(set(starts)) and known >= set(starts):
             limits = [*starts[1:], float("inf")]
-            return b"".join(data[b:e] for at, b, e in places if starts[index] <= at < limits[index])
+            return b"".join(data[b:e] for at, b, e in items if starts[index] <= at < limits[index])
     raise refuse(Code.BROKEN_HEADER, "nothing tells which of the compressed fragments are one frame")
 
 
 def _starts(data: bytes, fragments: Fragments) -> tuple[int, ...]:
-    return tuple(at for at, begin, _ in fragments.places if data.startswith(_BEGINNINGS, begin))
+    return tuple(at for at, begin, _ in fragments.items if data.startswith(_BEGINNINGS, begin))
 
 
 def _truncated() -> Exception:

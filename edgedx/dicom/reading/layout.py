@@ -97,6 +97,8 @@ def read_layout(dataset: Dataset, max_bytes: int, policy: FramePolicy = "refuse"
     )
     if frames < 1:
         raise refuse(Code.BROKEN_HEADER, "NumberOfFrames is not positive")
+    if not 0 <= layout.frame < frames:
+        raise refuse(Code.BROKEN_HEADER, f"no frame {layout.frame + 1} among {frames}")
     check_budget(layout.rows, layout.columns, max(layout.samples, 1), max(1, -(-allocated // 8)), max_bytes)
     if allocated not in (1, 8, 16, 32):
         raise refuse(Code.PIXEL_FORMAT, f"{allocated} bits allocated; 1, 8, 16 and 32 are read")

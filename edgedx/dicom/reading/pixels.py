@@ -97,8 +97,7 @@ def decode(data: bytes, element: PixelElement, dataset: Dataset, syntax: str, la
 def _native(data: bytes, element: PixelElement, dataset: Dataset, syntax: str, layout: Layout) -> Frame:
     if layout.photometric in YBR_JPEG_2000:
         raise refuse(Code.BROKEN_HEADER, "PhotometricInterpretation is of another transfer syntax")
-    if layout.allocated > 1 and field(dataset, "HighBit", int, layout.stored - 1) != layout.stored - 1:
-        raise refuse(Code.PIXEL_FORMAT, "HighBit is not BitsStored - 1")  # PS3.5 8.1.1
+    _check_high_bit(dataset, layout)
     if element.length is None:
         raise refuse(Code.BROKEN_HEADER, "encapsulated pixels in a transfer syntax without compression")
     big = syntax == uid.ExplicitVRBigEndian
@@ -112,6 +111,7 @@ def _encapsulated(data: bytes, element: PixelElement, dataset: Dataset, syntax: 
     if syntax == uid.RLELossless:
         if layout.photometric in YBR_JPEG_2000:
             raise refuse(Code.BROKEN_HEADER, "PhotometricInterpretation is of another transfer syntax")
+        _check_high_bit(dataset, layout)
         return _frame(run_length_words(coded, layout), dataset, layout, IMAGECODECS)
     if syntax in _JPEG_2000:
         header = read_jpeg_2000_header(coded)
@@ -158,6 +158,12 @@ def _jpeg(coded: bytes, dataset: Dataset, layout: Layout) -> Frame:
 def _decoded(coded: bytes, header: JpegHeader, transform: bool) -> tuple[NDArray[Any], str]:
     coded = with_colour_transform(coded, header, transform)
     return decode_jpeg(coded, read_jpeg_header(coded))
+
+
+def _check_high_bit(dataset: Dataset, layout: Layout) -> None:
+    """PS3.5 8.1.1. Words whose value does not begin at their lowest bit were allowed before 2014."""
+    if layout.allocated > 1 and field(dataset, "HighBit", int, layout.stored - 1) != layout.stored - 1:
+        raise refuse(Code.PIXEL_FORMAT, "HighBit is not BitsStored - 1")
 
 
 def _extended_offsets(dataset: Dataset) -> tuple[int, ...]:

@@ -80,7 +80,16 @@ def test_voi_lut_of_signed_inputs_starts_below_zero(ramp: Path) -> None:
 def test_table_that_contradicts_its_descriptor_is_a_broken_header(ramp: Path) -> None:
     item = lut_item(0, [1, 2, 3], 12)
     item.LUTDescriptor = [400, 0, 12]
-    assert code_of(edited(ramp, VOILUTSequence=[item])) == "BROKEN_HEADER"
+    item.ModalityLUTType = "US"
+    assert code_of(edited(ramp, ModalityLUTSequence=[item])) == "BROKEN_HEADER"
+
+
+def test_a_damaged_voi_table_is_an_unreadable_window_and_the_pixels_are_read(ramp: Path) -> None:
+    item = lut_item(0, [1, 2, 3], 12)
+    item.LUTDescriptor = [400, 0, 12]
+    image = read_dicom(edited(ramp, VOILUTSequence=[item])).image
+    assert image.voi is None and image.meta["WindowUnreadable"]
+    np.testing.assert_array_equal(image.pixels, RAMP)
 
 
 def test_first_of_several_windows_is_taken_with_its_function(ramp: Path) -> None:
