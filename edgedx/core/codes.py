@@ -48,7 +48,7 @@ class Code(str, Enum):
         "Give the images that it refers to.")
     WAVEFORM = "WAVEFORM", "refused", "A waveform such as an ECG.", "Nothing; leave it out."
     DOCUMENT = "DOCUMENT", "refused", "An encapsulated document (PDF, CDA, model).", "Nothing; leave it out."
-    NO_PIXELS = ("NO_PIXELS", "refused", "DICOM without pixel data or size: of no class above, or damaged early.",
+    NO_PIXELS = ("NO_PIXELS", "refused", "DICOM without pixel data, of no image class and of no class above.",
         "Open it in a viewer; where that shows an image, copy the file again.")
     BLANK = ("BLANK", "refused",
         "Every pixel has the same value: no exposure, or a decoder that cannot read its input.",
@@ -66,6 +66,12 @@ class Code(str, Enum):
         "Send the accepted side.")
     AGE = ("AGE", "refused", "The patient's age when the study was made is outside the range that the model knows.",
         "Have a person read it: nothing is known about how the model does at this age.")
+    WINDOW = ("WINDOW", "refused",
+        "Window Center (0028,1050), Width or VOI LUT is there and cannot be read, and the model's recipe uses it.",
+        "Open it in a viewer, set the window there and send it again; or use a recipe with another preprocess.window.")
+    RASTER = ("RASTER", "refused",
+        "A PNG, JPEG, TIFF, BMP or WebP, which carries no header, and the recipe takes DICOM alone.",
+        "Send the DICOM object; or set accept.raster in the recipe.")
     FOR_PROCESSING = ("FOR_PROCESSING", "refused", "Raw detector values (Presentation Intent Type FOR PROCESSING).",
         "Send the FOR PRESENTATION image of the same exposure; or set accept.for_processing in the recipe.")
     TOO_SMALL = ("TOO_SMALL", "refused", "Height or width is below the least that the recipe accepts.",
@@ -77,7 +83,7 @@ class Code(str, Enum):
         "Have a person read it; where many are refused, compare the site's images with the training set.")
     # Files that cannot be read.
     EMPTY = "EMPTY", "quarantined", "The file has no bytes.", "Copy it again."
-    UNKNOWN_FORMAT = ("UNKNOWN_FORMAT", "quarantined", "The content is none of DICOM, PNG, JPEG, TIFF.",
+    UNKNOWN_FORMAT = ("UNKNOWN_FORMAT", "quarantined", "The content is none of DICOM, PNG, JPEG, TIFF, BMP, WebP.",
         "Export it in one of these; a DICOM file needs its Part 10 header.")
     NOT_DICOM = ("NOT_DICOM", "quarantined", "Read as DICOM, but without the DICM prefix at byte 128 (PS3.10 7.1).",
         "Export it as DICOM Part 10.")
@@ -85,7 +91,7 @@ class Code(str, Enum):
         "A header cannot be parsed, or lacks or contradicts what decoding needs.",
         "Copy the file again; else ask the vendor of the modality.")
     HEADER_MISMATCH = ("HEADER_MISMATCH", "quarantined",
-        "The compressed pixels have another size than the header says.",
+        "The pixels have another size than the header says: a compressed frame, or more bytes than the image has.",
         "Copy the file again; else ask the vendor of the modality.")
     TRUNCATED = "TRUNCATED", "quarantined", "The file or its pixel stream ends early.", "Copy the file again."
     TOO_LARGE = ("TOO_LARGE", "quarantined", "The file or its decoded pixels exceed the byte budget.",
@@ -93,13 +99,10 @@ class Code(str, Enum):
     DEFLATED = ("DEFLATED", "quarantined", "Deflated transfer syntax: its size is unknown before it is inflated.",
         "Store it uncompressed or lossless, e.g. with dcmconv +te.")
     TRANSFER_SYNTAX = ("TRANSFER_SYNTAX", "quarantined", "No decoder for this transfer syntax or its bit depth.",
-        "Store it uncompressed, RLE, JPEG-LS or JPEG 2000, e.g. with gdcmconv --raw.")
-    NEEDS_DECODER = ("NEEDS_DECODER", "quarantined",
-        "JPEG Lossless or 12-bit JPEG; its decoder is under GPL-3, so edgedx neither bundles nor requires it.",
-        "Install it (pip install pylibjpeg-libjpeg) and `edgedx scan retry`; or decompress the file with dcmdjpeg.")
+        "Store it uncompressed, RLE, JPEG, JPEG-LS or JPEG 2000, e.g. with gdcmconv --raw.")
     PIXEL_FORMAT = ("PIXEL_FORMAT", "quarantined",
-        "Bit depth, sample count, float or signed pixels that edgedx does not read.",
-        "Export it with 8 or 16 bits.")
+        "A sound file of a kind that is not read: bit depth, sample count, float or signed pixels, compression.",
+        "Export it with 8 or 16 bits; a TIFF without compression or with LZW, Deflate, PackBits.")
     PHOTOMETRIC = ("PHOTOMETRIC", "quarantined", "A photometric interpretation or palette that edgedx does not read.",
         "Export it as MONOCHROME2 or RGB.")
     DECODE_FAILED = ("DECODE_FAILED", "quarantined", "The decoder refused the pixel stream.",

@@ -7,6 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+FORMAT = "Format"
+"""Key of `Image.meta`: the format of a raster file, which carries no header; a DICOM image has no such entry."""
+WINDOW_UNREADABLE = "WindowUnreadable"
+"""Key of `Image.meta`: why the window that is in the header is not used."""
+
 
 @dataclass(frozen=True)
 class VoiWindow:
@@ -77,6 +82,9 @@ class Image:
         True for MONOCHROME1: high values are dark. Inversion comes after VOI (PS3.4 N.2).
     meta : dict of str
         Header fields that later steps need (modality, body part, view ...); never a name or an identifier.
+    padding : ndarray of shape (H, W), bool, optional
+        True where the pixel is no image (DICOM PS3.3 C.7.5.1.1.2): it has no part in extremes, percentiles and
+        saturation, and is shown as background, black. None where there is none.
     """
 
     pixels: NDArray[np.generic]
@@ -84,6 +92,7 @@ class Image:
     voi: VoiWindow | VoiTable | None = None
     inverted: bool = False
     meta: dict[str, str] = field(default_factory=dict)
+    padding: NDArray[np.bool_] | None = None
 
     @classmethod
     def of_array(cls, pixels: NDArray[np.generic]) -> Image:

@@ -125,15 +125,18 @@ def saturated_share(image: Image, spec: PreprocessSpec) -> float:
     """Share of pixels that `spec`'s window makes black or white, 0 to 1; of colour, in all three channels alike.
 
     It is judged before resizing, so that neither a letterbox nor equalisation changes it; on a grid of some 500 x 500
-    pixels, which is as good as all of them and costs nothing.
+    pixels, which is as good as all of them and costs nothing. Padding does not count.
     """
     rows, columns = (max(1, side // 500) for side in image.pixels.shape[:2])
-    grid = replace(image, pixels=image.pixels[::rows, ::columns])
+    padding = None if image.padding is None else image.padding[::rows, ::columns]
+    grid = replace(image, pixels=image.pixels[::rows, ::columns], padding=padding)
     light = _window(grid, spec)(np.asarray(grid.pixels, np.float32))
     if light.ndim == 2:
         light = light[..., None]
-    black, white = (light <= 0.0).all(axis=-1), (light >= 1.0).all(axis=-1)
-    return float(np.mean(black | white))
+    saturated = np.asarray((light <= 0.0).all(axis=-1) | (light >= 1.0).all(axis=-1))
+    if padding is not None:
+        saturated = saturated[~padding]
+    return float(np.mean(saturated)) if saturated.size else 1.0
 
 
 def _to_unit(image: Image, spec: PreprocessSpec) -> NDArray[np.float32]:
@@ -144,6 +147,8 @@ def _to_unit(image: Image, spec: PreprocessSpec) -> NDArray[np.float32]:
         rows = slice(top, top + _BAND)
         light = window(np.asarray(image.pixels[rows], np.float32))
         unit[rows] = 1.0 - light if image.inverted else light
+        if image.padding is not None:
+            unit[rows][image.padding[rows]] = 0.0
     return unit
 
 
@@ -159,13 +164,21 @@ def _window_bounds(image: Image, spec: PreprocessSpec) -> tuple[float, float]:
     if spec.window_range is not None:
         return spec.window_range
     if spec.window == "percentile":
-        low, high = np.percentile(image.pixels.astype(np.float32), (0.5, 99.5))
+        low, high = np.percentile(_without_padding(image).astype(np.float32), (0.5, 99.5))
         return float(low), float(high)
     # Colour, and a raster of 8 bits, was windowed by whoever wrote it: stretching it again would change its exposure.
     as_stored = image.pixels.ndim == 3 or image.voi is None and image.value_range == (0.0, 255.0)
     if spec.window == "none" or spec.window == "voi" and as_stored:
         return image.value_range
-    return float(image.pixels.min()), float(image.pixels.max())
+    pixels = _without_padding(image)
+    return float(pixels.min()), float(pixels.max())
+
+
+def _without_padding(image: Image) -> NDArray[Any]:
+    """Pixels that are image; all of them where nothing else is there."""
+    if image.padding is None or bool(image.padding.all()):
+        return image.pixels
+    return image.pixels[~image.padding]
 
 
 def _colour(unit: NDArray[np.float32], spec: PreprocessSpec) -> NDArray[np.float32]:

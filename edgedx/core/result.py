@@ -29,7 +29,7 @@ class Source(BaseModel):
     name: str = Field(description="Path relative to the inbox.")
     sha256: str = Field(description="SHA-256 of the file's content.")
     bytes: int = Field(description="Size of the file.")
-    format: str | None = Field(None, description="dicom, png, jpeg or tiff; null when unknown.")
+    format: str | None = Field(None, description="dicom, png, jpeg, tiff, bmp or webp; null when unknown.")
     sop_instance_uid: str | None = Field(None, description="(0008,0018), DICOM only.")
     transfer_syntax: str | None = Field(None, description="Transfer syntax UID, DICOM only.")
     decoder: str | None = Field(None, description="Library and version that decoded the pixels.")
@@ -83,6 +83,21 @@ class Told(BaseModel):
     )
 
 
+class HeaderChecks(BaseModel):
+    """What of the model's rules for the header could not be checked. Only where there is something to say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    no_header: bool = Field(description="True for a raster file, which has none: nobody checked what is listed below.")
+    not_checked: list[str] = Field(
+        description="Rules of the recipe whose field is absent: modality, body_part, view, laterality, age."
+    )
+    unreadable: list[str] = Field(
+        description="Fields that are there and not understood, whether there is a rule or not."
+    )
+    window: str | None = Field(None, description="Why the header's window is not used, where it cannot be read.")
+
+
 class Runtime(BaseModel):
     """What computed the result, and how long it took."""
 
@@ -115,6 +130,9 @@ class Result(BaseModel):
     prediction_set: PredictionSet | None = Field(None, description="Where the bundle has thresholds for it.")
     unlikeness: Unlikeness | None = Field(None, description="Where the model was asked and has statistics for it.")
     columns: Told | None = Field(None, description="Where the model was asked and takes more than the image.")
+    header: HeaderChecks | None = Field(
+        None, description="Where a rule for the header could not be checked, or a field not read."
+    )
     reason: Reason | None = Field(None, description="Of what is refused or quarantined.")
     runtime: Runtime = Field(description="What computed it.")
     sequence: int = Field(description="Order of arrival in the ledger; the wall clock may be wrong.")

@@ -26,7 +26,9 @@ from edgedx._version import __version__
 from edgedx.core.codes import Code
 from edgedx.core.errors import DependencyMissing, ImageError
 from edgedx.dicom.reading.header import check_class, field, read_file_meta, read_header, silence_pydicom
-from edgedx.dicom.reading.pixels import check_transfer_syntax, decode, read_layout
+from edgedx.dicom.reading.layout import read_layout
+from edgedx.dicom.reading.pixels import check_transfer_syntax, decode
+from edgedx.dicom.reading.read import pixel_element
 from edgedx.dicom.reading.refusals import MAX_DECODED_BYTES, check_file_size, refuse
 from edgedx.dicom.writing.make import encode
 
@@ -81,15 +83,16 @@ def deidentify(data: bytes, names: Pseudonyms, masks: Sequence[Mask] = ()) -> by
     check_transfer_syntax(meta.transfer_syntax)
     if meta.transfer_syntax == ExplicitVRBigEndian:
         raise refuse(Code.TRANSFER_SYNTAX, "big endian: its tables would have to be swapped, too")
-    header = read_header(data, meta)
+    parsed = read_header(data, meta)
+    header = parsed.dataset
     if not masks and field(header, "BurnedInAnnotation", str, "").strip().upper() != "NO":
         raise ImageError(
             "BURNED_IN", "BurnedInAnnotation is not NO: names may be in the pixels",
             next_step="look at the image; then export it alone, with --mask X,Y,WIDTH,HEIGHT over what is burned in",
         )  # fmt: skip
     layout = read_layout(header, MAX_DECODED_BYTES)
-    pixels, layout, _ = decode(header, meta.transfer_syntax, layout)
-    pixels = _masked(pixels, masks)
+    decoded = decode(data, pixel_element(parsed), header, meta.transfer_syntax, layout)
+    pixels, layout = _masked(decoded.pixels, masks), decoded.layout
     try:
         dataset = pydicom.dcmread(BytesIO(data))
         identifying = set(_identifying(dataset))

@@ -6,7 +6,6 @@ import re
 import warnings
 from dataclasses import dataclass, field
 from enum import IntEnum
-from importlib.util import find_spec
 from io import BytesIO
 from threading import Lock
 
@@ -161,8 +160,7 @@ def told_title(text: object) -> str:
 
 def syntaxes() -> list[str]:
     """Transfer syntaxes that can be decoded here."""
-    libjpeg = find_spec("libjpeg") is not None
-    return [syntax for syntax, package in decoders().items() if libjpeg or package != "pylibjpeg-libjpeg"]
+    return list(decoders())
 
 
 def is_image_class(sop_class: str) -> bool:

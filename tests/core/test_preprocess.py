@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from edgedx.core.image import Image, VoiWindow
-from edgedx.core.preprocess import PreprocessSpec, canvas, normalise, preprocess
+from edgedx.core.preprocess import PreprocessSpec, canvas, normalise, preprocess, saturated_share
 
 RGB: dict[str, Any] = {"colour": "rgb", "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.25, 0.3)}
 
@@ -237,3 +237,31 @@ def test_the_digest_is_of_what_decides_the_canvas() -> None:
     assert spec.digest() == _spec(mean=(0.1,), std=(0.9,)).digest()
     changes: list[dict[str, Any]] = [{"size": (32, 33)}, {"bits": 16}, {"window": "voi"}, {"clahe": 1.0}, RGB]
     assert len({spec.digest(), *(_spec(**change).digest() for change in changes)}) == 6
+
+
+@pytest.mark.parametrize("window", ["voi", "minmax", "percentile", "none", "fixed"])
+@pytest.mark.parametrize("inverted", [False, True])
+def test_padding_changes_nothing_of_the_rest_and_is_black(window: str, inverted: bool) -> None:
+    """fo-dicom#406, vtk-dicom#128."""
+    ramp = np.arange(64 * 64, dtype=np.int32).reshape(64, 64) + 500
+    mask = np.zeros((64, 64), bool)
+    mask[:, :20] = True
+    spec = PreprocessSpec(
+        size=(64, 64),
+        window=window,
+        window_range=(600, 4000) if window == "fixed" else None,  # type: ignore[arg-type]
+    )
+    inner = Image(np.ascontiguousarray(ramp[:, 20:]), (0, 8191), inverted=inverted)
+    expected = canvas(inner, spec.model_copy(update={"size": (64, 44)}))
+    for value in (-30000, 30000):
+        image = Image(np.where(mask, value, ramp), (0, 8191), inverted=inverted, padding=mask)
+        seen = canvas(image, spec)
+        np.testing.assert_array_equal(seen[:, 20:], expected)
+        assert (seen[:, :20] == 0).all()
+        assert saturated_share(image, spec) == pytest.approx(saturated_share(inner, spec), abs=1e-9)
+
+
+def test_an_image_of_padding_alone_is_black_and_all_saturated() -> None:
+    image = Image(np.arange(4096).reshape(64, 64), (0, 4095), padding=np.ones((64, 64), bool))
+    spec = PreprocessSpec(size=(32, 32), window="percentile")
+    assert canvas(image, spec).max() == 0 and saturated_share(image, spec) == 1

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
+import imagecodecs
 import numpy as np
 import PIL.Image
 import pydicom
@@ -21,7 +24,7 @@ from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 Array = NDArray[Any]
 NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian)
 LOSSY = (uid.JPEGBaseline8Bit, uid.JPEG2000)
-# Files with an uncompressed twin, and the greatest difference: the one decoder of JPEG-LS here is the pinned one, and
+# Files with an uncompressed twin, and the greatest difference: JPEG-LS has no second decoder here, and
 # OpenCV guesses the colours of a JPEG without looking at the DICOM header.
 TWINS = {
     "SC_rgb_jpeg.dcm": ("SC_rgb_jpeg_dcmd.dcm", 0),
@@ -38,6 +41,8 @@ STEPS = {
     "JPEGLSNearLossless_08.dcm": [255, 125, 65, 30, 15, 5, 5, 0, 0],
     "JPEGLSNearLossless_16.dcm": [65535, 32765, 16385, 4095, 1025, 255, 65, 15, 5, 0],
 }
+# 12-bit JPEG: dcmtk has a libjpeg of its own for it.
+BY_DCMTK = ("JPGExtended.dcm", "JPEG-lossy.dcm")
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,11 @@ def known(path: Path, frame: int, twins: Path) -> Known:
     """Compute one frame of `path`; `twins` is a second folder to look for its uncompressed twin."""
     ds = pydicom.dcmread(path)
     tolerance = 3.0 if ds.file_meta.TransferSyntaxUID in LOSSY else 0.0
+    if path.name in BY_DCMTK:
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run(["dcmdjpeg", path, Path(folder, "a.dcm")], check=True, capture_output=True)
+            plain = pydicom.dcmread(Path(folder, "a.dcm"))
+            return Known(*_displayed(plain, _stored(plain, frame), frame), 1.0)
     if path.name in STEPS:
         stored = np.repeat(np.repeat(STEPS[path.name], 5)[:, None], ds.Columns, axis=1)
     elif path.name in TWINS:
@@ -87,6 +97,8 @@ def _stored(ds: Dataset, frame: int) -> Array:
     if syntax == uid.JPEGBaseline8Bit:
         picture = cv2.imdecode(np.frombuffer(coded, np.uint8), cv2.IMREAD_UNCHANGED)
         return picture if picture.ndim == 2 else picture[:, :, ::-1]
+    if syntax in (uid.JPEGLossless, uid.JPEGLosslessSV1):  # by dcm2niix' decoder; the pinned one is libjpeg-turbo
+        return _typed(ds, imagecodecs.jpegsof3_decode(coded).reshape(-1))
     return _jpeg_2000(ds, coded)
 
 

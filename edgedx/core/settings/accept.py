@@ -10,12 +10,17 @@ from typing_extensions import Self
 
 FramePolicy = Literal["refuse", "first", "middle"]
 HeaderField = Literal["modality", "body_part", "view", "laterality", "age"]
+UNREADABLE_FIELDS = "Unreadable"
+"""Key of an image's facts: the header fields, joined by commas, whose value is there and not understood."""
 CODE_STRING = re.compile(r"[A-Z0-9_ ]{1,16}")
 """A value of VR CS, PS3.5 6.2."""
 
 
 class Accept(BaseModel):
-    """Empty lists accept all. A value that the header does not give passes, unless `required` names its field."""
+    """Empty lists accept all. A value that the header does not give passes, unless `required` names its field.
+
+    A value that is there and cannot be understood is refused by the rule of its field.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -35,7 +40,12 @@ class Accept(BaseModel):
         "birth and study date.",
     )
     required: list[HeaderField] = Field(
-        [], description="Fields that may not be absent; a PNG, JPEG or TIFF has none of them, and is refused then."
+        [], description="Fields that may not be absent; a raster file has none of them, and is refused then."
+    )
+    raster: Literal["accept", "refuse"] = Field(
+        "accept",
+        description="PNG, JPEG, TIFF, BMP and WebP carry no header, so that no rule above can be checked: take them "
+        "and list in the result what was not checked, or refuse them.",
     )
     for_processing: bool = Field(
         False, description="Also take raw detector values, (0008,0068) FOR PROCESSING; few models learned from them."
@@ -68,6 +78,8 @@ class Accept(BaseModel):
             parts.append(f"age {self.age_years[0]} to {self.age_years[1]} years")
         if self.required:
             parts.append(f"only with {', '.join(self.required).replace('_', ' ')} in the header")
+        if self.raster == "refuse":
+            parts.append("DICOM only")
         return "; ".join(parts) or "any modality"
 
     @field_validator("modality", "body_part", "view")

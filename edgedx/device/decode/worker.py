@@ -36,7 +36,7 @@ def serve(settings: dict[str, Any]) -> None:
     os.dup2(2, 1)  # what a native library prints must not reach the protocol
     import cv2
 
-    from edgedx.dicom.reading import read  # noqa: F401  # now, so that the first file is as quick as the others
+    from edgedx.dicom.reading import raster, read  # noqa: F401  # now, so that the first file is as quick as the others
 
     cv2.setNumThreads(1)
     spec = PreprocessSpec.model_validate(settings["spec"])
@@ -110,11 +110,11 @@ def _decode(path: Path, sha256: str | None, spec: PreprocessSpec, frames: FrameP
         digest = sha256_bytes(content)
         if sha256 not in (None, digest):
             return {"changed": True}, b""
-        found = open_image(content, frames=frames)
+        opened = open_image(content, frames=frames)
         del content  # preprocessing needs the room
         decoded = time.perf_counter()
-        small = np.ascontiguousarray(canvas(found.image, spec))
-        facts = facts_of(found.image, spec)
+        small = np.ascontiguousarray(canvas(opened.image, spec))
+        facts = facts_of(opened.image, spec)
     except ImageError as error:
         return {"code": error.code, "message": error.message}, b""
     except InputOutputError:
@@ -123,16 +123,16 @@ def _decode(path: Path, sha256: str | None, spec: PreprocessSpec, frames: FrameP
         return {"code": "DECODER_MEMORY", "message": "decoding takes more memory than the decoder is allowed"}, b""
     except Exception as error:  # a reader's bug: its message may hold a header's values
         return {"code": "DECODE_FAILED", "message": f"the reader failed ({type(error).__name__})"}, b""
-    height, width = found.image.pixels.shape[:2]
+    height, width = opened.image.pixels.shape[:2]
     header = {
         "sha256": digest,
         "height": height,
         "width": width,
         "meta": facts,
-        "format": found.format,
-        "transfer_syntax": found.transfer_syntax,
-        "decoder": found.decoder,
-        "sop_instance_uid": found.sop_instance_uid,
+        "format": opened.format,
+        "transfer_syntax": opened.transfer_syntax,
+        "decoder": opened.decoder,
+        "sop_instance_uid": opened.sop_instance_uid,
         "decode_ms": 1e3 * (decoded - begun),
         "preprocess_ms": 1e3 * (time.perf_counter() - decoded),
     }

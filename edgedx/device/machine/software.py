@@ -27,10 +27,9 @@ BASE = {
 """Distribution to module, of the base install; the decoders and ONNX Runtime are asked separately."""
 
 DECODERS = {
-    "uncompressed, RLE": ("pydicom", "pydicom"),
-    "JPEG, 8 bit": ("pillow", "PIL"),
-    "JPEG-LS": ("pyjpegls", "jpeg_ls"),
-    "JPEG 2000, HTJ2K": ("pylibjpeg-openjpeg", "openjpeg"),
+    "uncompressed": ("numpy", "numpy"),
+    "JPEG, 8 bit": ("simplejpeg", "simplejpeg"),
+    "JPEG Lossless, JPEG 12 bit, JPEG-LS, JPEG 2000, HTJ2K, RLE": ("imagecodecs", "imagecodecs._jpeg8"),
 }
 """Family of transfer syntaxes to (distribution, module) of its decoder: one each, pinned in `dicom.reading.pixels`."""
 

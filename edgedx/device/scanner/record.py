@@ -9,6 +9,7 @@ from typing import Literal
 from edgedx._version import __version__
 from edgedx.core.bundle.manifest import Bundle
 from edgedx.core.result import Reason, Result, Runtime, Source
+from edgedx.device.decode.accept import header_checks
 from edgedx.device.decode.decoder import DecodedCanvas
 from edgedx.device.runtime.predict import Answer
 
@@ -74,6 +75,7 @@ def record(
         prediction_set=answer.prediction_set if answer is not None and status == "done" else None,
         unlikeness=None if answer is None else answer.unlikeness,
         columns=None if answer is None else answer.told,
+        header=None if found is None else header_checks(bundle.manifest.accept, found.meta),
         reason=reason,
         runtime=runtime,
         sequence=item.sequence,

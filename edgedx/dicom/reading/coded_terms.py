@@ -9,6 +9,8 @@ from __future__ import annotations
 from pydicom.dataset import Dataset
 
 OTHER = "OTHER"
+UNREADABLE = None
+"""There is a code sequence, and no code can be read from it."""
 
 _TERMS: dict[str, dict[str, tuple[str, ...]]] = {
     "AnatomicRegionSequence": {
@@ -40,16 +42,27 @@ _TERMS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 
-def coded_term(dataset: Dataset, keyword: str) -> str:
-    """The term of the first item of a code sequence, `OTHER` where it has none; empty where there is no code.
+def coded_term(dataset: Dataset, keyword: str) -> str | None:
+    """The term of the first item of a code sequence, `OTHER` where it has none; empty where there is no item.
 
     Parameters
     ----------
     keyword : str
         ``AnatomicRegionSequence`` (0008,2218) or ``ViewCodeSequence`` (0054,0220).
+
+    Returns
+    -------
+    str or None
+        None (`UNREADABLE`) where an item has no code, or cannot be parsed.
     """
     try:
-        code = str(dataset[keyword].value[0].CodeValue).strip()
-    except Exception:  # absent, empty or damaged
-        return ""
+        items = dataset.get(keyword)
+        if not items:
+            return ""
+        item = items[0]
+        code = str(item.get("CodeValue") or item.get("LongCodeValue") or item.get("URNCodeValue") or "").strip()
+    except Exception:  # damaged
+        return UNREADABLE
+    if not code:
+        return UNREADABLE
     return next((term for term, codes in _TERMS[keyword].items() if code in codes), OTHER)

@@ -10,10 +10,12 @@ from edgedx.core.settings.accept import FramePolicy
 from .header import field
 from .refusals import refuse
 
-# Enhanced objects keep these in functional groups (PS3.3 C.7.6.16.2.9 Pixel Value Transformation, .10 Frame VOI LUT).
+# Enhanced objects, breast tomosynthesis among them, keep these in functional groups (PS3.3 C.7.6.16.2.9 Pixel Value
+# Transformation, .10 Frame VOI LUT, .8 Frame Anatomy).
 _MACROS = {
     "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
-    "FrameVOILUTSequence": ("WindowCenter", "WindowWidth", "VOILUTFunction"),
+    "FrameVOILUTSequence": ("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
+    "FrameAnatomySequence": ("AnatomicRegionSequence", "FrameLaterality"),
 }
 
 
@@ -31,7 +33,7 @@ def choose_frame(frames: int, policy: FramePolicy) -> int:
 
 
 def take_frame_attributes(dataset: Dataset, index: int) -> None:
-    """Write rescale and window of frame `index` to the root of `dataset`, where the look-up tables are read.
+    """Write rescale, window and anatomy of frame `index` to the root of `dataset`, where they are looked for.
 
     What stands in a functional group stands nowhere else (C.7.6.16.1.1), and there is one for all frames or one each.
 
@@ -41,13 +43,15 @@ def take_frame_attributes(dataset: Dataset, index: int) -> None:
         ``BROKEN_HEADER``: a functional group that cannot be parsed, or none for this frame.
     """
     groups = field(dataset, "SharedFunctionalGroupsSequence", list, [])[:1]
-    if own := field(dataset, "PerFrameFunctionalGroupsSequence", list, []):
-        if index >= len(own):
+    if per_frame := field(dataset, "PerFrameFunctionalGroupsSequence", list, []):
+        if index >= len(per_frame):
             raise refuse(Code.BROKEN_HEADER, "fewer per-frame functional groups than frames")
-        groups = [*groups, own[index]]
+        groups = [*groups, per_frame[index]]
     for group in groups:
         for macro, keywords in _MACROS.items():
             for item in field(group, macro, list, [])[:1]:
                 for keyword in keywords:
-                    if keyword in item:
+                    if keyword in item and keyword == "FrameLaterality":
+                        dataset.ImageLaterality = field(item, keyword, str, "")
+                    elif keyword in item:
                         dataset[keyword] = item[keyword]

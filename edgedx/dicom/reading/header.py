@@ -6,25 +6,27 @@ Everything that pydicom raises becomes `ImageError` **without its cause**: pydic
 from __future__ import annotations
 
 import logging
+import struct
 import warnings
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
-import pydicom
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
-from pydicom.filereader import read_dataset
+from pydicom.filereader import read_dataset, read_partial
+from pydicom.multival import MultiValue
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from edgedx.core.codes import Code
-from edgedx.core.settings.accept import CODE_STRING
+from edgedx.core.settings.accept import CODE_STRING, UNREADABLE_FIELDS, HeaderField
 
-from .coded_terms import coded_term
-from .patient_age import age_at_study
+from .coded_terms import UNREADABLE, coded_term
+from .patient_age import AgeUnreadable, age_at_study
 from .refusals import refuse
 
 _META_LIMIT = 1 << 16  # bytes; a real File Meta Information group has a few hundred
-_TAGS = [
+_KEYWORDS = (
     *("SOPClassUID", "SOPInstanceUID", "Modality", "BodyPartExamined", "AnatomicRegionSequence"),
     *("ViewPosition", "ViewCodeSequence", "ImageLaterality", "Laterality"),
     *("PatientSex", "PatientAge", "PatientBirthDate", "StudyDate"),
@@ -34,8 +36,12 @@ _TAGS = [
     *("PixelRepresentation", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence", "VOILUTSequence"),
     *("WindowCenter", "WindowWidth", "VOILUTFunction", "RedPaletteColorLookupTableDescriptor"),
     *("RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData"),
-    *("PixelData", "FloatPixelData", "DoubleFloatPixelData", "ExtendedOffsetTable", "ExtendedOffsetTableLengths"),
-]
+    *("PixelPaddingValue", "PixelPaddingRangeLimit", "ExtendedOffsetTable"),
+)
+_TAGS = [tag for keyword in _KEYWORDS if (tag := tag_for_keyword(keyword)) is not None]
+_PIXELS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
+_UNDEFINED = 0xFFFFFFFF
+_TRAILING_PADDING = 0xFFFCFFFC
 _META_KEYS = ("Modality", "PatientSex", "PresentationIntentType")
 # DX, mammography and intra-oral: these SOP classes say it too (PS3.4 B.5).
 _FOR_PROCESSING = {f"1.2.840.10008.5.1.4.1.1.1.{family}.1" for family in (1, 2, 3)}
@@ -66,6 +72,45 @@ class FileMeta:
     sop_class_uid: str
 
 
+@dataclass(frozen=True)
+class PixelElement:
+    """Where the pixels are in the file; pydicom does not read them.
+
+    Attributes
+    ----------
+    keyword : str
+        ``PixelData``, ``FloatPixelData`` or ``DoubleFloatPixelData``.
+    vr : str
+        As the file says, empty with implicit VR.
+    start : int
+        Offset of the value.
+    length : int or None
+        None where it is undefined.
+    """
+
+    keyword: str
+    vr: str
+    start: int
+    length: int | None
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A data set up to its pixels.
+
+    Attributes
+    ----------
+    dataset : Dataset
+    pixels : PixelElement or None
+    cut : bool
+        Whether the file ends within an element: pydicom then returns what it has, without a word.
+    """
+
+    dataset: Dataset
+    pixels: PixelElement | None
+    cut: bool
+
+
 def silence_pydicom() -> None:
     """Stop pydicom's log records and warnings: they quote header values, and so may name a patient."""
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
@@ -93,8 +138,8 @@ def read_file_meta(data: bytes) -> FileMeta:
     return FileMeta(str(syntax), str(sop_class or ""))
 
 
-def read_header(data: bytes, meta: FileMeta) -> Dataset:
-    """Parse the data set, keeping only the elements that reading an image needs; names are never loaded.
+def read_header(data: bytes, meta: FileMeta) -> Parsed:
+    """Parse the data set up to its pixels, keeping only what reading an image needs; names are never loaded.
 
     Raises
     ------
@@ -107,10 +152,30 @@ def read_header(data: bytes, meta: FileMeta) -> Dataset:
             f"transfer syntax {meta.transfer_syntax} is deflated: a few bytes may inflate to any size",
             next_step="store the image uncompressed or lossless, e.g. with dcmconv +te",
         )
+    stream, pixels, cut = BytesIO(data), None, False
+
+    def at_end(tag: int, vr: str | None, length: int) -> bool:
+        nonlocal pixels, cut
+        if tag in _PIXELS:
+            undefined = length == _UNDEFINED
+            pixels = PixelElement(_PIXELS[tag], vr or "", stream.tell(), None if undefined else length)
+            return True
+        cut = length != _UNDEFINED and stream.tell() + length > len(data) and tag != _TRAILING_PADDING
+        return cut
+
     try:
-        return pydicom.dcmread(BytesIO(data), specific_tags=list(_TAGS), force=False)
+        dataset = read_partial(stream, at_end, specific_tags=[*_TAGS])
+    except (EOFError, struct.error):
+        raise refuse(Code.TRUNCATED, "the file ends within its header", next_step="copy the file again") from None
     except Exception as error:
         raise _broken(error, "the data set") from None
+    # Without pixels every byte belongs to an element; what is left is a part of one, or of a sequence.
+    return Parsed(dataset, pixels, cut or (pixels is None and _is_cut(stream, data)))
+
+
+def _is_cut(stream: BytesIO, data: bytes) -> bool:
+    at = stream.tell()
+    return at > len(data) or bool(data[at:].strip(b"\0"))
 
 
 def check_class(sop_class_uid: str) -> None:
@@ -147,7 +212,7 @@ def field(dataset: Dataset, keyword: str, kind: type, default: Any = None) -> An
 
 
 def describe(dataset: Dataset) -> dict[str, str]:
-    """Fields that refusal rules need, as strings; anything that is not a clean code string is left out.
+    """Fields that refusal rules need, as strings. What is there and is no clean code string is listed as unreadable.
 
     Free text is dropped on purpose: sites type names into such fields.
 
@@ -156,33 +221,60 @@ def describe(dataset: Dataset) -> dict[str, str]:
     dict of str
         Modality, PatientSex, PresentationIntentType as they are; BodyPartExamined and ViewPosition, where they are
         absent the terms of the code sequences that stand for them; Laterality of the image, else of the series;
-        PatientAgeYears at the time of the study.
+        PatientAgeYears at the time of the study. ``Unreadable`` names the fields of
+        `core.settings.accept.HeaderField` that have a value nobody understands, joined by commas.
     """
-    facts = {keyword: text for keyword in _META_KEYS if (text := _code_string(dataset, keyword))}
+    facts: dict[str, str] = {}
+    unreadable: list[HeaderField] = []
+
+    def keep(keyword: str, text: str | None, name: HeaderField | None = None) -> None:
+        if text is None:
+            unreadable.extend([name] if name else [])
+        elif text:
+            facts[keyword] = text
+
+    for keyword in _META_KEYS:
+        keep(keyword, _code_string(dataset, keyword), "modality" if keyword == "Modality" else None)
     if str(dataset.get("SOPClassUID") or "") in _FOR_PROCESSING:
         facts.setdefault("PresentationIntentType", "FOR PROCESSING")
-    if part := _code_string(dataset, "BodyPartExamined") or coded_term(dataset, "AnatomicRegionSequence"):
-        facts["BodyPartExamined"] = part
-    if view := _code_string(dataset, "ViewPosition") or coded_term(dataset, "ViewCodeSequence"):
-        facts["ViewPosition"] = view
-    if side := _code_string(dataset, "ImageLaterality") or _code_string(dataset, "Laterality"):
-        facts["Laterality"] = side
-    age = age_at_study(*(_text(dataset, keyword) for keyword in ("PatientAge", "PatientBirthDate", "StudyDate")))
-    if age is not None:
-        facts["PatientAgeYears"] = f"{age:g}"
+    keep("BodyPartExamined", _or_coded(dataset, "BodyPartExamined", "AnatomicRegionSequence"), "body_part")
+    keep("ViewPosition", _or_coded(dataset, "ViewPosition", "ViewCodeSequence"), "view")
+    side = _code_string(dataset, "ImageLaterality")
+    keep("Laterality", _code_string(dataset, "Laterality") if side == "" else side, "laterality")
+    try:
+        age = age_at_study(*(_text(dataset, keyword) for keyword in ("PatientAge", "PatientBirthDate", "StudyDate")))
+        keep("PatientAgeYears", "" if age is None else f"{age:g}")
+    except AgeUnreadable:
+        unreadable.append("age")
+    if unreadable:
+        facts[UNREADABLE_FIELDS] = ",".join(unreadable)
     return facts
 
 
+def _or_coded(dataset: Dataset, keyword: str, sequence: str) -> str | None:
+    """The code string; where that is absent, the term of the code; None where what is there is not understood."""
+    text = _code_string(dataset, keyword)
+    if text != "":
+        return text
+    term = coded_term(dataset, sequence)
+    return None if term is UNREADABLE else term
+
+
 def _text(dataset: Dataset, keyword: str) -> str:
+    """The value as text, empty where it is absent; several values, and what cannot be converted, as what is no code."""
     try:
-        return str(dataset.get(keyword) or "").strip()
+        value = dataset.get(keyword)
+        if isinstance(value, (list, MultiValue)):
+            return "\\".join(map(str, value)).strip("\\ \0")
+        return str(value or "").strip(" \0")
     except Exception:
-        return ""
+        return "\\"
 
 
-def _code_string(dataset: Dataset, keyword: str) -> str:
+def _code_string(dataset: Dataset, keyword: str) -> str | None:
+    """A value of VR CS; empty where it is absent, None where it is none."""
     text = _text(dataset, keyword).upper()
-    return text if CODE_STRING.fullmatch(text) else ""
+    return text if not text or CODE_STRING.fullmatch(text) else None
 
 
 def _broken(error: Exception, what: str) -> Exception:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from edgedx.core.codes import Code
+from edgedx.core.errors import ImageError
 from edgedx.core.image import VoiTable, VoiWindow
 
 from .header import field
@@ -92,9 +93,12 @@ def first_voi(dataset: Dataset, value_range: Range) -> tuple[VoiWindow | VoiTabl
         Why a VOI that is in the header is not used. A broken window does not make the pixels unreadable: the
         image is then treated as one without a window, and the reason is recorded.
     """
-    items = _items(dataset, "VOILUTSequence")
-    if items:
-        lut = _read_lut(items[0], dataset, value_range)
+    try:
+        items = _items(dataset, "VOILUTSequence")
+        lut = _read_lut(items[0], dataset, value_range) if items else None
+    except ImageError:
+        return None, "the VOI LUT is damaged"
+    if lut is not None:
         return VoiTable(lut.first, (lut.table / np.float32(2**lut.bits - 1)).astype(np.float32)), None
     centers, widths = _numbers(dataset, "WindowCenter"), _numbers(dataset, "WindowWidth")
     if centers == [] and widths == []:
@@ -105,8 +109,12 @@ def first_voi(dataset: Dataset, value_range: Range) -> tuple[VoiWindow | VoiTabl
     if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
         return None, "VOILUTFunction is unknown"
     center, width = centers[0], widths[0]
-    if not math.isfinite(center) or not math.isfinite(width) or width <= 0 or (function == "LINEAR" and width < 1):
-        return None, "WindowWidth is out of range"  # C.11.2.1.2.1: at least 1; C.11.2.1.3: positive
+    if not math.isfinite(center) or not math.isfinite(width) or width <= 0:
+        return None, "WindowWidth is out of range"  # C.11.2.1.3.2
+    if function == "LINEAR" and width < 1:
+        # C.11.2.1.2.1 forbids it, and writers with a small RescaleSlope do it: they mean the exact formula, which the
+        # linear one is for integers.
+        function = "LINEAR_EXACT"
     return VoiWindow(center, width, function), None
 
 

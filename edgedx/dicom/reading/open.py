@@ -13,7 +13,7 @@ from edgedx.core.settings.accept import FramePolicy
 from .refusals import MAX_DECODED_BYTES, refuse
 from .source import read_bytes
 
-Format = Literal["dicom", "png", "jpeg", "tiff"]
+Format = Literal["dicom", "png", "jpeg", "tiff", "bmp", "webp"]
 
 _MAGIC: tuple[tuple[bytes, Format], ...] = (
     (b"\x89PNG\r\n\x1a\n", "png"),
@@ -23,6 +23,7 @@ _MAGIC: tuple[tuple[bytes, Format], ...] = (
     (b"II+\x00", "tiff"),
     (b"MM\x00+", "tiff"),
 )
+_BMP_HEADERS = {size.to_bytes(4, "little") for size in (12, 40, 52, 56, 64, 108, 124)}  # "BM" begins words, too
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Decoded:
     ----------
     image : Image
     format : str
-        ``dicom``, ``png``, ``jpeg`` or ``tiff``.
+        ``dicom``, ``png``, ``jpeg``, ``tiff``, ``bmp`` or ``webp``.
     decoder : str
         Package and version that decoded the pixels.
     transfer_syntax, sop_instance_uid : str or None
@@ -62,7 +63,11 @@ def sniff(data: bytes) -> Format:
     for magic, name in _MAGIC:
         if data.startswith(magic):
             return name
-    raise refuse(Code.UNKNOWN_FORMAT, "the content is none of DICOM, PNG, JPEG, TIFF")
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "webp"
+    if data[:2] == b"BM" and data[14:18] in _BMP_HEADERS:
+        return "bmp"
+    raise refuse(Code.UNKNOWN_FORMAT, "the content is none of DICOM, PNG, JPEG, TIFF, BMP, WebP")
 
 
 def open_image(
@@ -70,6 +75,7 @@ def open_image(
     *,
     max_decoded_bytes: int = MAX_DECODED_BYTES,
     frames: FramePolicy = "refuse",
+    frame: int | None = None,
 ) -> Decoded:
     """Read an image of any supported format; its name and extension play no part.
 
@@ -80,6 +86,8 @@ def open_image(
         Budget for the file and for its decoded pixels, bytes.
     frames : str
         What to do with a DICOM file of several frames: refuse, or read the first or the middle one.
+    frame : int, optional
+        Index of the frame of a DICOM file to read, from 0, whatever `frames` says.
 
     Raises
     ------
@@ -93,8 +101,8 @@ def open_image(
     if kind == "dicom":
         from .read import read_dicom  # raster input does not pay for importing pydicom
 
-        found = read_dicom(data, max_decoded_bytes=max_decoded_bytes, frames=frames)
-        return Decoded(found.image, kind, found.decoder, found.transfer_syntax, found.sop_instance_uid or None)
+        read = read_dicom(data, max_decoded_bytes=max_decoded_bytes, frames=frames, frame=frame)
+        return Decoded(read.image, kind, read.decoder, read.transfer_syntax, read.sop_instance_uid or None)
     from .raster import read_raster
 
     image, decoder = read_raster(data, kind, max_decoded_bytes=max_decoded_bytes)

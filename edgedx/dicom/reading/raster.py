@@ -1,48 +1,59 @@
-"""PNG, JPEG and TIFF bytes to `Image`.
+"""PNG, JPEG, TIFF, BMP and WebP bytes to `Image`, strictly: what is damaged is refused, what is not understood too.
 
-OpenCV decodes; Pillow reads the header alone, first, because OpenCV allocates whatever a header says. The bit depth
-is kept (8 or 16), alpha is dropped, and every format is turned upright: OpenCV does that for TIFF by itself and for
-PNG and JPEG not at all.
+The bit depth is kept (8 or 16), alpha is dropped, three equal channels are one, and every format is turned upright.
+
+====  ==================================================================
+PNG   checksums of all chunks here, pixels by OpenCV
+JPEG  markers here, pixels by `codecs`
+TIFF  `tiff_tags`, `tiff`
+BMP   uncompressed, Pillow
+WebP  Pillow; its lossy kind has no checksum, so that damage may pass
+====  ==================================================================
 """
 
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import cv2
 import numpy as np
+import PIL
 import PIL.Image
 from numpy.typing import NDArray
 
 from edgedx.core.codes import Code
-from edgedx.core.image import Image
+from edgedx.core.image import FORMAT, Image
 
+from .codecs import decode_jpeg, decoder_name
+from .codestream import longest_zero_run
+from .grey import grey_where_equal
+from .jpeg_markers import read_jpeg_header
+from .png import read_png_header
 from .refusals import MAX_DECODED_BYTES, check_budget, check_content, check_file_size, refuse
+from .tiff import decode_page
+from .tiff_tags import WHITE_IS_ZERO, read_page
+
+RasterFormat = Literal["png", "jpeg", "tiff", "bmp", "webp"]
 
 _ORIENTATION = 0x0112  # EXIF and TIFF 6.0 tag
-_PHOTOMETRIC, _BITS_PER_SAMPLE = 262, 258  # TIFF 6.0 tags
-_WHITE_IS_ZERO = 0
-_JPEG_END = b"\xff\xd9"
-_PNG_END = b"IEND\xae\x42\x60\x82"  # the last chunk with its checksum, PNG 11.2.5
+_APP1, _EXIF = 0xE1, b"Exif\0\0"
+_HOLE = 128  # bytes of zeros that the arithmetic coder of lossy WebP does not make
 
 
 @dataclass(frozen=True)
-class _Header:
-    rows: int
-    columns: int
-    channels: int
-    bytes_per_sample: int
+class _Pixels:
+    pixels: NDArray[Any]
+    bits: int
     orientation: int
-    grey_with_alpha: bool
-    white_is_zero: bool
+    decoder: str
+    inverted: bool = False
 
 
-def read_raster(
-    data: bytes, kind: Literal["png", "jpeg", "tiff"], *, max_decoded_bytes: int = MAX_DECODED_BYTES
-) -> tuple[Image, str]:
+def read_raster(data: bytes, kind: RasterFormat, *, max_decoded_bytes: int = MAX_DECODED_BYTES) -> tuple[Image, str]:
     """Decode one raster file.
 
     Parameters
@@ -57,7 +68,7 @@ def read_raster(
     Returns
     -------
     image : Image
-        uint8 or uint16 of shape (H, W) or (H, W, 3), RGB, upright, no window, empty ``meta``.
+        uint8 or uint16 of shape (H, W) or (H, W, 3), RGB, upright, no window; ``meta`` says the format alone.
     decoder : str
         Package and version.
 
@@ -68,24 +79,15 @@ def read_raster(
         ``PIXEL_FORMAT``, ``BLANK``.
     """
     check_file_size(len(data), max_decoded_bytes)
-    header = _peek(data, kind)
-    check_budget(header.rows, header.columns, header.channels, header.bytes_per_sample, max_decoded_bytes)
-    _check_end(data, kind)
     try:
-        pixels: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except (cv2.error, MemoryError) as error:
-        raise refuse(Code.DECODE_FAILED, f"OpenCV cannot decode the {kind} ({type(error).__name__})") from None
-    if pixels is None:
-        raise refuse(Code.DECODE_FAILED, f"OpenCV cannot decode the {kind}", next_step="copy or export it again")
-    pixels = _to_rgb_or_grey(pixels, header)
-    if kind != "tiff":
-        pixels = upright(pixels, header.orientation)
+        decoded = _READERS[kind](data, max_decoded_bytes)
+    except MemoryError:
+        raise refuse(Code.TOO_LARGE, "not enough memory to decode") from None
+    pixels = grey_where_equal(upright(decoded.pixels, decoded.orientation))
     check_content(pixels)
-    image = Image.of_array(np.ascontiguousarray(pixels))
-    # OpenCV inverts white-is-zero TIFFs of 8 bits and leaves those of 16 as they are stored.
-    inverted = header.white_is_zero and pixels.dtype == np.uint16 and pixels.ndim == 2
-    image = Image(image.pixels, image.value_range, inverted=inverted)
-    return image, f"opencv {cv2.__version__}"
+    value_range = (0.0, float(2**decoded.bits - 1))
+    image = Image(np.ascontiguousarray(pixels), value_range, inverted=decoded.inverted, meta={FORMAT: kind})
+    return image, decoded.decoder
 
 
 def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
@@ -105,81 +107,90 @@ def upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     return pixels
 
 
-def _peek(data: bytes, kind: str) -> _Header:
-    """Header facts by Pillow, which reads no pixels until asked to."""
+def _png(data: bytes, max_bytes: int) -> _Pixels:
+    header = read_png_header(data)
+    check_budget(header.rows, header.columns, header.channels, 2 if header.bits == 16 else 1, max_bytes)
+    try:
+        pixels: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise refuse(Code.DECODE_FAILED, f"OpenCV cannot decode the png ({type(error).__name__})") from None
+    if pixels is None or pixels.shape[:2] != (header.rows, header.columns):
+        raise refuse(Code.DECODE_FAILED, "OpenCV cannot decode the png", next_step="copy or export it again")
+    if pixels.ndim == 3:
+        pixels = pixels[:, :, 0] if header.grey else pixels[:, :, 2::-1]
+    return _Pixels(pixels, 8 * pixels.dtype.itemsize, _orientation(header.exif), f"opencv {cv2.__version__}")
+
+
+def _jpeg(data: bytes, max_bytes: int) -> _Pixels:
+    header = read_jpeg_header(data)
+    check_budget(header.rows, header.columns, header.samples, 1 if header.precision <= 8 else 2, max_bytes)
+    exif = b""
+    for marker, begin, end in header.segments:
+        if marker == _APP1 and data[begin:end].find(_EXIF) >= 0:
+            exif = data[begin:end].partition(_EXIF)[2]
+            break
+    pixels, package = decode_jpeg(data, header)
+    return _Pixels(pixels, header.precision, _orientation(exif), decoder_name(package))
+
+
+def _tiff(data: bytes, max_bytes: int) -> _Pixels:
+    page = read_page(data, max_bytes)
+    pixels, bits = decode_page(data, page)
+    inverted = page.photometric == WHITE_IS_ZERO
+    return _Pixels(pixels, bits, page.orientation, decoder_name("imagecodecs"), inverted)
+
+
+def _bmp(data: bytes, max_bytes: int) -> _Pixels:
+    if len(data) < 34:
+        raise refuse(Code.TRUNCATED, "the bmp ends within its header", next_step="copy the file again")
+    if struct.unpack_from("<I", data, 14)[0] >= 40 and struct.unpack_from("<I", data, 30)[0] not in (0, 3):
+        raise refuse(Code.PIXEL_FORMAT, "a compressed bmp", next_step="save it as png")
+    return _pillow(data, "BMP", max_bytes)
+
+
+def _webp(data: bytes, max_bytes: int) -> _Pixels:
+    if struct.unpack_from("<I", data, 4)[0] + 8 > len(data):
+        raise refuse(Code.TRUNCATED, "the webp ends early", next_step="copy the file again")
+    if b"VP8 " in data[12:64] and longest_zero_run(data) > _HOLE:
+        raise refuse(Code.DECODE_FAILED, "the webp has a hole", next_step="copy the file again")
+    return _pillow(data, "WEBP", max_bytes)
+
+
+def _pillow(data: bytes, kind: str, max_bytes: int) -> _Pixels:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of large images; the budget decides that
-            with PIL.Image.open(io.BytesIO(data), formats=(kind.upper(),)) as picture:
-                frames = 1 if kind == "jpeg" else int(getattr(picture, "n_frames", 1))
-                header = _Header(
-                    rows=picture.height,
-                    columns=picture.width,
-                    channels=len(picture.getbands()) if picture.mode != "P" else 3,
-                    bytes_per_sample=_depth(picture, data, kind),
-                    orientation=_orientation(picture),
-                    grey_with_alpha=picture.mode in ("LA", "La"),
-                    white_is_zero=_tiff_tag(picture, _PHOTOMETRIC) == _WHITE_IS_ZERO,
-                )
+            picture = PIL.Image.open(io.BytesIO(data), formats=(kind,))
     except PIL.Image.DecompressionBombError:
         raise refuse(Code.TOO_LARGE, f"the {kind} header promises more pixels than Pillow's limit") from None
     except Exception as error:
-        raise refuse(
-            Code.BROKEN_HEADER, f"the {kind} header is damaged or of an unknown kind ({type(error).__name__})"
-        ) from None
-    if frames > 1:
-        raise refuse(Code.MULTI_FRAME, f"{frames} pages", next_step="export the page to be read as a single image")
-    return header
+        raise refuse(Code.BROKEN_HEADER, f"the {kind} header is damaged ({type(error).__name__})") from None
+    with picture:
+        check_budget(picture.height, picture.width, len(picture.getbands()), 1, max_bytes)
+        if int(getattr(picture, "n_frames", 1)) > 1:
+            raise refuse(Code.MULTI_FRAME, "several pages", next_step="export the page to be read as a single image")
+        orientation = _orientation(picture.info.get("exif", b"").removeprefix(_EXIF))
+        try:
+            mode = "L" if picture.mode in ("1", "L") else "RGB"
+            pixels = np.asarray(picture.convert(mode))
+        except MemoryError:
+            raise
+        except Exception as error:
+            code = Code.TRUNCATED if "truncated" in str(error) else Code.DECODE_FAILED
+            raise refuse(code, f"Pillow cannot decode the {kind} ({type(error).__name__})") from None
+    return _Pixels(pixels, 8, orientation, f"pillow {PIL.__version__}")
 
 
-def _depth(picture: PIL.Image.Image, data: bytes, kind: str) -> int:
-    """Bytes per decoded sample; Pillow's mode does not tell for 16-bit colour."""
-    if kind == "png":
-        return 2 if data[24] == 16 else 1  # IHDR bit depth, PNG 11.2.2
-    if kind == "jpeg":
-        return 1
-    bits = _tiff_tag(picture, _BITS_PER_SAMPLE)
-    return max(1, int(max(bits if isinstance(bits, tuple) else (int(bits or 1),))) // 8)
-
-
-def _tiff_tag(picture: PIL.Image.Image, tag: int) -> Any:
-    tags = getattr(picture, "tag_v2", None)
-    return None if tags is None else tags.get(tag)
-
-
-def _orientation(picture: PIL.Image.Image) -> int:
-    if "exif" not in picture.info:  # asking a PNG without it would make Pillow decode the pixels
+def _orientation(exif: bytes) -> int:
+    """Of a TIFF header as EXIF has it; 1 where there is none, or a damaged one: it says nothing about the pixels."""
+    if not exif:
         return 1
     try:
-        return int(picture.getexif().get(_ORIENTATION, 1))
+        tags = PIL.Image.Exif()
+        tags.load(_EXIF + exif)
+        return int(tags.get(_ORIENTATION, 1))
     except Exception:
-        return 1  # a damaged EXIF block says nothing about the pixels
+        return 1
 
 
-def _check_end(data: bytes, kind: str) -> None:
-    """libjpeg fills the rest of a cut file with grey and calls it a success; so look for the end first."""
-    if kind == "png" and _PNG_END not in data:
-        raise refuse(Code.TRUNCATED, "the png ends without its end chunk", next_step="copy the file again")
-    if kind != "jpeg" or data.rstrip(b"\x00\xff\r\n ").endswith(_JPEG_END):
-        return
-    try:  # something follows the picture (a phone's second image, a trailer): Pillow decodes strictly
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with PIL.Image.open(io.BytesIO(data), formats=("JPEG",)) as picture:
-                picture.load()
-    except Exception:
-        raise refuse(Code.TRUNCATED, "the jpeg ends without its end marker", next_step="copy the file again") from None
-
-
-def _to_rgb_or_grey(pixels: NDArray[Any], header: _Header) -> NDArray[Any]:
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise refuse(Code.PIXEL_FORMAT, f"{pixels.dtype} samples; unsigned 8 and 16 bits are read")
-    if pixels.ndim == 3 and pixels.shape[2] == 1:
-        return pixels[:, :, 0]
-    if pixels.ndim == 2:
-        return pixels
-    if pixels.shape[2] not in (3, 4):
-        raise refuse(Code.PIXEL_FORMAT, f"{pixels.shape[2]} channels; 1, 3 and 4 are read")
-    if header.grey_with_alpha:
-        return pixels[:, :, 0]
-    return pixels[:, :, 2::-1]
+_READERS = {"png": _png, "jpeg": _jpeg, "tiff": _tiff, "bmp": _bmp, "webp": _webp}

@@ -9,10 +9,11 @@ colour, palette, YBR             RGB; pydicom converts YBR once, the palette is 
 overlays (60xx)                  left out; never burned into the pixels
 big endian, implicit VR          read
 deflated                         ``DEFLATED``
-multi-frame                      ``MULTI_FRAME``, or the first or middle frame where asked for
+multi-frame                      ``MULTI_FRAME``, or the first, the middle or a numbered frame where asked for
 enhanced objects                 rescale and window from their functional groups
 SR, RT, SEG, DICOMDIR, ...       a code each, see `core.codes.Code`
-JPEG Lossless, 12-bit JPEG       ``NEEDS_DECODER``, unless pylibjpeg-libjpeg (GPL-3) was installed by the user
+JPEG Lossless, 12-bit JPEG       read
+pixel padding                    a mask of the `Image`
 MPEG, JPEG XL and others         ``TRANSFER_SYNTAX``
 no ``DICM`` prefix               ``NOT_DICOM``; edgedx does not guess
 ===============================  =======================================================================
@@ -25,15 +26,18 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
 from edgedx.core.codes import Code
-from edgedx.core.image import Image
+from edgedx.core.image import WINDOW_UNREADABLE, Image
 from edgedx.core.settings.accept import FramePolicy
 
 from .frames import take_frame_attributes
-from .header import check_class, describe, field, read_file_meta, read_header, silence_pydicom
+from .grey import grey_where_equal
+from .header import Parsed, PixelElement, check_class, describe, field, read_file_meta, read_header, silence_pydicom
+from .layout import read_layout
 from .lut import first_voi, modality_lut, palette_to_rgb
-from .pixels import check_transfer_syntax, clean_uid, decode, read_layout
+from .pixels import check_transfer_syntax, clean_uid, decode
 from .refusals import MAX_DECODED_BYTES, check_content, refuse
 from .source import read_bytes
 
@@ -45,8 +49,9 @@ class DicomImage:
     Attributes
     ----------
     image : Image
-        ``meta`` holds what `header.describe` gives, PhotometricInterpretation, Rows, Columns, BitsStored; VoiIgnored
-        with the reason when the header's window is unusable; and Frame, counted from 1, where there are several.
+        ``meta`` holds what `header.describe` gives, PhotometricInterpretation, Rows, Columns, BitsStored;
+        WindowUnreadable with the reason when the header's window is unusable; and Frame, counted from 1, where there
+        are several.
     transfer_syntax, sop_class_uid, sop_instance_uid : str
         UIDs; the last two are empty when absent.
     decoder : str
@@ -65,6 +70,7 @@ def read_dicom(
     *,
     max_decoded_bytes: int = MAX_DECODED_BYTES,
     frames: FramePolicy = "refuse",
+    frame: int | None = None,
 ) -> DicomImage:
     """Read one DICOM Part 10 file.
 
@@ -75,6 +81,8 @@ def read_dicom(
         Budget for the file and for its decoded pixels, bytes.
     frames : str
         What to do with several frames: refuse, or read the first or the middle one.
+    frame : int, optional
+        Index of the frame to read, from 0, whatever `frames` says.
 
     Raises
     ------
@@ -91,12 +99,14 @@ def read_dicom(
     check_class(meta.sop_class_uid)
     if meta.transfer_syntax != "1.2.840.10008.1.2.1.99":  # deflated has a code of its own
         check_transfer_syntax(meta.transfer_syntax)
-    dataset = read_header(data, meta)
+    parsed = read_header(data, meta)
+    dataset = parsed.dataset
     check_class(field(dataset, "SOPClassUID", str, ""))
-    _check_pixels_present(dataset)
-    layout = read_layout(dataset, max_decoded_bytes, frames)
-    stored, layout, decoder = decode(dataset, meta.transfer_syntax, layout)
-    check_content(stored)
+    element = pixel_element(parsed)
+    layout = read_layout(dataset, max_decoded_bytes, frames, frame)
+    decoded = decode(data, element, dataset, meta.transfer_syntax, layout)
+    stored, layout = decoded.pixels, decoded.layout
+    check_content(stored, decoded.padding)
     take_frame_attributes(dataset, layout.frame)
 
     pixels, value_range = stored, layout.stored_range
@@ -108,7 +118,7 @@ def read_dicom(
         pixels, value_range = modality_lut(stored, value_range, dataset)
         voi, ignored = first_voi(dataset, value_range)
     if pixels is not stored:
-        check_content(pixels)  # a table may map all values to one
+        check_content(pixels, decoded.padding)  # a table may map all values to one
 
     facts = describe(dataset)
     facts["PhotometricInterpretation"] = layout.photometric
@@ -117,25 +127,40 @@ def read_dicom(
     if layout.frames > 1:
         facts["Frame"] = str(layout.frame + 1)
     if ignored:
-        facts["VoiIgnored"] = ignored
-    image = Image(pixels, value_range, voi, layout.photometric == "MONOCHROME1", facts)
+        facts[WINDOW_UNREADABLE] = ignored
+    inverted = layout.photometric == "MONOCHROME1"
+    image = Image(grey_where_equal(pixels), value_range, voi, inverted, facts, decoded.padding)
     return DicomImage(
         image=image,
         transfer_syntax=meta.transfer_syntax,
-        decoder=decoder,
+        decoder=decoded.decoder,
         sop_class_uid=_uid(dataset, "SOPClassUID"),
         sop_instance_uid=_uid(dataset, "SOPInstanceUID"),
     )
 
 
-def _check_pixels_present(dataset: Dataset) -> None:
-    if field(dataset, "PixelData", bytes, b""):  # converting it here turns a broken VR into BROKEN_HEADER
-        return
-    if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
+def pixel_element(parsed: Parsed) -> PixelElement:
+    """Where the integer pixels of a data set are.
+
+    Raises
+    ------
+    ImageError
+        ``PIXEL_FORMAT``, ``TRUNCATED``, ``NO_PIXELS``.
+    """
+    element, dataset = parsed.pixels, parsed.dataset
+    if element is not None and element.keyword != "PixelData":
         raise refuse(Code.PIXEL_FORMAT, "floating-point pixel data")
-    if "Rows" in dataset and "Columns" in dataset:
-        raise refuse(Code.TRUNCATED, "the header describes pixels that are not in the file")
+    if element is not None and element.length != 0:
+        return element
+    # A copy that is still being written may end between two elements, so that nothing but its class tells.
+    if parsed.cut or "Rows" in dataset or _is_image_class(dataset):
+        raise refuse(Code.TRUNCATED, "the file ends before its pixels")
     raise refuse(Code.NO_PIXELS, "no pixel data: not an image, or its header is damaged")
+
+
+def _is_image_class(dataset: Dataset) -> bool:
+    stated = field(dataset, "SOPClassUID", str, "") or field(dataset.file_meta, "MediaStorageSOPClassUID", str, "")
+    return "ImageStorage" in UID(stated).keyword
 
 
 def _uid(dataset: Dataset, keyword: str) -> str:

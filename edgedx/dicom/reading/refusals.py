@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,7 +46,16 @@ def check_file_size(size: int, max_bytes: int) -> None:
         raise refuse(Code.TOO_LARGE, f"the file has {size} bytes, the budget is {max_bytes}")
 
 
-def check_content(pixels: NDArray[np.generic]) -> None:
-    """Refuse constant images: some decoders return all zeros for input they cannot read (``BLANK``)."""
-    if bool(pixels.min() == pixels.max()):
+def check_content(pixels: NDArray[Any], padding: NDArray[np.bool_] | None = None) -> None:
+    """Refuse constant images: some decoders return all zeros for input they cannot read (``BLANK``).
+
+    Parameters
+    ----------
+    pixels : ndarray of shape (H, W) or (H, W, 3)
+    padding : ndarray of shape (H, W), bool, optional
+        Pixels that do not count.
+    """
+    if padding is not None:
+        pixels = pixels[~padding]
+    if pixels.size == 0 or bool(pixels.min() == pixels.max()):
         raise refuse(Code.BLANK, "every pixel has the same value")

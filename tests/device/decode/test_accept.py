@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from bundles import WarmDecoder, picture, write_tiny
 from places import CANARY, Place
@@ -20,7 +21,7 @@ from edgedx.core.image import Image, VoiWindow
 from edgedx.core.preprocess import PreprocessSpec, saturated_share
 from edgedx.core.settings.accept import Accept
 from edgedx.core.settings.recipe import load_recipe
-from edgedx.device.decode.accept import acceptable, facts_of
+from edgedx.device.decode.accept import acceptable, facts_of, header_checks
 from edgedx.dicom.reading.open import open_image
 from edgedx.dicom.writing.make import Subject, write_dicom
 
@@ -98,6 +99,57 @@ def test_an_absent_value_passes_unless_the_recipe_requires_it(name: str, field: 
     assert code_of(ACCEPT.model_copy(update={"required": [name]}), absent) == code
     assert code_of(ACCEPT.model_copy(update={"required": [name]}), GOOD) is None
     assert code_of(Accept(required=[name]), {}) == code, "a raster file has no header"  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "code"),
+    [
+        ("modality", "Modality", "MODALITY"),
+        ("body_part", "BodyPartExamined", "BODY_PART"),
+        ("view", "ViewPosition", "VIEW"),
+        ("laterality", "Laterality", "LATERALITY"),
+        ("age", "PatientAgeYears", "AGE"),
+    ],
+)
+def test_an_unreadable_value_is_refused_by_its_rule_and_passes_without_one(name: str, field: str, code: str) -> None:
+    """MHubAI/models PR 18: what nobody understood counted as absent, and passed."""
+    facts = {key: value for key, value in GOOD.items() if key != field} | {"Unreadable": name}
+    assert code_of(ACCEPT, facts) == code
+    assert code_of(Accept(), facts) is None
+    assert code_of(Accept(required=[name]), facts) == code  # type: ignore[list-item]
+    checks = header_checks(Accept(), facts)
+    assert checks is not None and checks.unreadable == [name] and checks.not_checked == []
+
+
+def test_the_result_lists_the_rules_that_nobody_could_check() -> None:
+    assert header_checks(ACCEPT, GOOD) is None
+    absent = header_checks(ACCEPT, {"Modality": "CR"})
+    assert (
+        absent is not None and absent.not_checked == ["body_part", "view", "laterality", "age"] and not absent.no_header
+    )
+    raster = header_checks(ACCEPT, {"Format": "png"})
+    assert raster is not None and raster.no_header and len(raster.not_checked) == 5
+    assert header_checks(Accept(), {"Format": "png"}) is None, "a model without rules has none that were not checked"
+    window = header_checks(Accept(), {**GOOD, "WindowUnreadable": "WindowWidth is out of range"})
+    assert window is not None and window.window == "WindowWidth is out of range"
+
+
+def test_raster_files_are_refused_where_the_recipe_says_so() -> None:
+    strict = Accept(raster="refuse")
+    assert code_of(strict, {"Format": "png"}) == "RASTER" and code_of(Accept(), {"Format": "png"}) is None
+    assert code_of(strict, GOOD) is None and "DICOM only" in strict.told()
+
+
+@pytest.mark.parametrize(("window", "code"), [("voi", "WINDOW"), ("minmax", None), ("none", None)])
+def test_an_unreadable_window_is_refused_where_the_model_uses_it(tmp_path: Path, window: str, code: str | None) -> None:
+    pixels = np.arange(64 * 64, dtype=np.uint16).reshape(64, 64)
+    write_dicom(tmp_path / "a.dcm", pixels, bits_stored=12, window=(2000, 3000))
+    ds = pydicom.dcmread(tmp_path / "a.dcm")
+    spec = PreprocessSpec(size=(64, 64), window=window)  # type: ignore[arg-type]
+    assert code_of(Accept(), facts_of(open_image(tmp_path / "a.dcm").image, spec)) is None
+    ds.WindowWidth = "0"
+    ds.save_as(tmp_path / "a.dcm")
+    assert code_of(Accept(), facts_of(open_image(tmp_path / "a.dcm").image, spec)) == code
 
 
 def test_a_bundle_that_names_nothing_accepts_all_but_raw_tiny_or_saturated_images() -> None:

@@ -176,4 +176,4 @@ def test_the_doctor_knows_the_extras_that_can_be_installed() -> None:
 
 def test_every_syntax_that_the_reader_pins_has_its_package_here() -> None:
     pixels = pytest.importorskip("edgedx.dicom.reading.pixels")
-    assert {package for _, package in pixels._DECODERS.values()} == {name for name, _ in DECODERS.values()}
+    assert set(pixels.decoders().values()) == {name for name, _ in DECODERS.values()}

@@ -68,6 +68,63 @@ def test_without_an_age_birth_and_study_date_tell_completed_years(
     assert both.image.meta["PatientAgeYears"] == "30"
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("text", "years"),
+    [
+        *((text, "45") for text in ("45", "45Y", "045Y", "045y", " 045Y", "45 Y")),
+        *(("6M", "0.5"), ("9", "9"), ("130Y", "130"), ("000Y", "0")),
+        *((text, None) for text in ("0045Y", "45.5", "Y45", "forty", "-4Y", "131Y", "999", "45Y/46Y", "045YY")),
+    ],
+)
+def test_an_age_without_unit_is_years_and_what_is_no_age_is_unreadable(
+    ramp: Path, text: str, years: str | None
+) -> None:
+    """datalad/example-dicom-structural#2, MHubAI/models PR 18: ages of 42 and 45Y passed a gate for small children."""
+    meta = read_dicom(edited(ramp, PatientAge=text)).image.meta
+    assert meta.get("PatientAgeYears") == years
+    assert meta.get("Unreadable") == (None if years else "age")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_dates_stand_in_for_an_age_that_cannot_be_read_and_impossible_ones_are_unreadable(ramp: Path) -> None:
+    dates = {"PatientBirthDate": "20150302", "StudyDate": "20200301"}
+    meta = read_dicom(edited(ramp, PatientAge="young", **dates)).image.meta
+    assert meta["PatientAgeYears"] == "4" and "Unreadable" not in meta
+    for born in ("11111111", "20210101", "1987", "18800101"):
+        meta = read_dicom(edited(ramp, PatientBirthDate=born, StudyDate="20200101")).image.meta
+        assert "PatientAgeYears" not in meta and meta["Unreadable"] == "age"
+    assert "Unreadable" not in read_dicom(edited(ramp, PatientBirthDate="20150302", StudyDate="")).image.meta
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("elements", "names"),
+    [
+        ({"BodyPartExamined": ["ABDOMEN", "PELVIS"]}, "body_part"),
+        ({"BodyPartExamined": ["CHEST", "CHEST"]}, "body_part"),
+        ({"BodyPartExamined": "Thorax of Mr. Smith"}, "body_part"),
+        ({"BodyPartExamined": "CHEST; ABDOMEN"}, "body_part"),
+        ({"ViewPosition": ["PA", "LL"]}, "view"),
+        ({"Modality": ["CR", "DX"]}, "modality"),
+        ({"Laterality": "L/R"}, "laterality"),
+        ({"Laterality": "L", "ImageLaterality": ["L", "R"]}, "laterality"),
+        ({"ViewPosition": "p.a.", "BodyPartExamined": "?", "PatientAge": "?"}, "body_part,view,age"),
+        ({"BodyPartExamined": None, "AnatomicRegionSequence": [Dataset()]}, "body_part"),
+        ({"ViewCodeSequence": [Dataset()]}, "view"),
+        ({"BodyPartExamined": "", "ViewPosition": "", "PatientAge": "", "Laterality": ""}, None),
+        ({"BodyPartExamined": "chest ", "ViewPosition": "pa"}, None),
+        ({"AnatomicRegionSequence": [Dataset()]}, None),  # the element itself says CHEST
+    ],
+)
+def test_what_is_there_and_no_code_is_unreadable_and_not_absent(
+    ramp: Path, elements: dict[str, object], names: str | None
+) -> None:
+    found = read_dicom(edited(ramp, **elements)).image.meta
+    assert found.get("Unreadable") == names
+    assert not any("Smith" in value for value in found.values())
+
+
 def code(value: str, scheme: str = "SCT") -> list[Dataset]:
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, "CANARY"

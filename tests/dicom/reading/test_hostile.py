@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import imagecodecs
+import numpy as np
 import pytest
+from PIL import Image as Picture
 from samples import packaged
 
 _CHILD = """
@@ -30,8 +33,9 @@ for path in sys.argv[2:]:
     for seed in range(mutations):
         rng = random.Random(seed)
         hurt = bytearray(data)
+        first = 132 if data[128:132] == b"DICM" else 4
         for _ in range(rng.choice((1, 2, 4, 8))):
-            hurt[rng.randrange(132, len(hurt))] = rng.randrange(256)
+            hurt[rng.randrange(first, len(hurt))] = rng.randrange(256)
         look(bytes(hurt[: rng.randrange(len(hurt))] if seed % 7 == 0 else hurt))
 print("survived")
 """
@@ -68,3 +72,33 @@ def test_files_that_crashed_other_decoders_do_not_crash_the_pinned_ones() -> Non
     files = sorted(Path(folder, "dicom").glob("*.dcm"))
     assert files
     survives(0, *files)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("PNG", {}),
+        ("JPEG", {}),
+        ("JPEG", {"progressive": True}),
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("TIFF", {"compression": "packbits"}),
+        ("TIFF", {"compression": "tiff_adobe_deflate"}),
+        ("TIFF", {"compression": "jpeg"}),
+        ("BMP", {}),
+        ("WEBP", {}),
+    ],
+)
+def test_damaged_raster_files_too(kind: str, options: dict[str, object], tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 30, 3)).astype(np.uint8)
+    Picture.fromarray(pixels).save(tmp_path / "a", kind, **options)
+    survives(300, tmp_path / "a")
+
+
+@pytest.mark.parametrize("bits", [8, 12])
+def test_damaged_lossless_jpeg_too(bits: int, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 1 << bits, (24, 30)).astype(np.uint8 if bits == 8 else np.uint16)
+    for name, lossless in (("a", True), ("b", False)):
+        frame = imagecodecs.jpeg8_encode(pixels, lossless=lossless or None, bitspersample=bits)
+        (tmp_path / name).write_bytes(frame)
+        survives(300, tmp_path / name)

@@ -80,7 +80,16 @@ def test_voi_lut_of_signed_inputs_starts_below_zero(ramp: Path) -> None:
 def test_table_that_contradicts_its_descriptor_is_a_broken_header(ramp: Path) -> None:
     item = lut_item(0, [1, 2, 3], 12)
     item.LUTDescriptor = [400, 0, 12]
-    assert code_of(edited(ramp, VOILUTSequence=[item])) == "BROKEN_HEADER"
+    item.ModalityLUTType = "US"
+    assert code_of(edited(ramp, ModalityLUTSequence=[item])) == "BROKEN_HEADER"
+
+
+def test_a_damaged_voi_table_is_an_unreadable_window_and_the_pixels_are_read(ramp: Path) -> None:
+    item = lut_item(0, [1, 2, 3], 12)
+    item.LUTDescriptor = [400, 0, 12]
+    image = read_dicom(edited(ramp, VOILUTSequence=[item])).image
+    assert image.voi is None and image.meta["WindowUnreadable"]
+    np.testing.assert_array_equal(image.pixels, RAMP)
 
 
 def test_first_of_several_windows_is_taken_with_its_function(ramp: Path) -> None:
@@ -110,15 +119,30 @@ def test_monochrome1_of_the_negative_looks_like_monochrome2(tmp_path: Path) -> N
     "elements",
     [
         {"WindowCenter": "100", "WindowWidth": "0"},
-        {"WindowCenter": "100", "WindowWidth": "0.5"},
+        {"WindowCenter": "100", "WindowWidth": "-0.5"},
+        {"WindowWidth": "100"},
         {"WindowCenter": "100", "WindowWidth": "-5", "VOILUTFunction": "LINEAR_EXACT"},
         {"WindowCenter": "100"},
         {"WindowCenter": "100", "WindowWidth": "50", "VOILUTFunction": "BENT"},
     ],
 )
-def test_unusable_window_is_dropped_and_said(ramp: Path, elements: dict[str, str]) -> None:
+@pytest.mark.filterwarnings("ignore")
+def test_an_unusable_window_is_dropped_and_reported(ramp: Path, elements: dict[str, str]) -> None:
     image = read_dicom(edited(ramp, **elements)).image
-    assert image.voi is None and image.meta["VoiIgnored"]
+    assert image.voi is None and image.meta["WindowUnreadable"]
+
+
+@pytest.mark.parametrize("function", [None, "LINEAR"])
+def test_a_linear_window_below_one_is_the_exact_one(ramp: Path, function: str | None) -> None:
+    """dicom-rs PR 826, fo-dicom 1999, cornerstone3D PR 1717: a width of .25 after a slope of 1/4095."""
+    elements = {} if function is None else {"VOILUTFunction": function}
+    data = edited(
+        ramp, RescaleSlope="0.0002442", RescaleIntercept="0", WindowCenter="0.5", WindowWidth="0.25", **elements
+    )
+    image = read_dicom(data).image
+    assert image.voi == VoiWindow(0.5, 0.25, "LINEAR_EXACT") and "WindowUnreadable" not in image.meta
+    light = image.voi.apply(np.asarray([0.375, 0.5, 0.625, 0.4375], np.float32))
+    np.testing.assert_allclose(light, [0, 0.5, 1, 0.25], atol=1e-6)
 
 
 def test_window_narrower_than_one_is_allowed_for_linear_exact(ramp: Path) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
-from independent import known
+from independent import BY_DCMTK, known
 from outcomes import NUMBERS, WORDS, Case, cases, packages, read_table, row
 
-from edgedx.core.codes import Code
 from edgedx.core.errors import ImageError
 from edgedx.core.files import sha256_file
 from edgedx.core.preprocess import PreprocessSpec, canvas
-from edgedx.device.decode.accept import SATURATED
+from edgedx.device.decode.accept import SATURATED, WINDOW_USED
 from edgedx.device.decode.decoder import Decoder
-from edgedx.dicom.reading import pixels
 from edgedx.dicom.reading.open import Decoded
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
@@ -25,9 +25,7 @@ LARGE = 1 << 20
 @pytest.fixture(scope="module")
 def outcomes() -> Outcomes:
     """All files, read once."""
-    with pytest.MonkeyPatch.context() as patch:  # as in conftest.py, for a fixture of the module
-        patch.setattr(pixels, "_LIBJPEG", ("absent", pixels._LIBJPEG[1]))
-        return list(cases())
+    return list(cases())
 
 
 def test_the_table_says_what_every_file_gives_and_has_every_kind(outcomes: Outcomes) -> None:
@@ -42,7 +40,7 @@ def test_the_table_says_what_every_file_gives_and_has_every_kind(outcomes: Outco
                 margin = 0.2 if name == "light" else 0.002 * spread
                 assert abs(float(now[name]) - float(then[name])) <= margin, (case.key, name)
     kinds = {line["decoder"] or line["outcome"] for line in table.values()}
-    assert kinds == {"pydicom", "pillow", "pyjpegls", "pylibjpeg-openjpeg", "refused", "quarantined"}
+    assert kinds == {"numpy", "simplejpeg", "imagecodecs", "refused", "quarantined"}
 
 
 def test_values_windows_and_polarity_are_those_that_another_computation_gives(outcomes: Outcomes) -> None:
@@ -70,6 +68,8 @@ def _compare(chosen: list[tuple[Case, Decoded]]) -> None:
         twins = packages().get("pydicom-data")
         if twins is None and case.path.name.startswith("SC_rgb_jls"):
             continue  # its uncompressed twin is in the other package
+        if case.path.name in BY_DCMTK and not shutil.which("dcmdjpeg"):
+            continue
         truth = known(case.path, int(image.meta.get("Frame", 1)) - 1, twins or case.path.parent)
         assert image.pixels.shape == truth.values.shape, case.key
         low, high = image.value_range
@@ -102,9 +102,11 @@ def test_the_scanners_decoder_process_gives_the_same_outcomes(outcomes: Outcomes
                 answer = decoder.decode(case.path, digest)
                 assert (answer.height, answer.width) == found.image.pixels.shape[:2], case.key
                 assert (answer.decoder, answer.transfer_syntax) == (found.decoder, found.transfer_syntax), case.key
-                assert {k: v for k, v in answer.meta.items() if k != SATURATED} == found.image.meta, case.key
+                assert {
+                    k: v for k, v in answer.meta.items() if k not in (SATURATED, WINDOW_USED)
+                } == found.image.meta, case.key
                 assert 0 <= float(answer.meta[SATURATED]) <= 1, case.key
-            elif found.code != Code.NEEDS_DECODER:  # this machine may have it
+            else:
                 with pytest.raises(ImageError) as caught:
                     decoder.decode(case.path, digest)
                 assert caught.value.code == found.code, case.key
@@ -116,6 +118,7 @@ def test_the_scanners_decoder_process_gives_the_same_outcomes(outcomes: Outcomes
 
 def test_the_decoder_process_reads_the_middle_frame_where_the_bundle_allows_it(outcomes: Outcomes) -> None:
     several = [(case, found) for case, found in outcomes if case.frames == "middle" and "emri" in case.file]
+    several = [(case, found) for case, found in several if "too_short" not in case.file]
     decoder = Decoder(PreprocessSpec(size=(64, 64)), frames="middle")
     try:
         for case, found in several:
