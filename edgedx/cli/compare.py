@@ -10,7 +10,7 @@ import typer
 from .common import print_json, synthetic_note
 
 if TYPE_CHECKING:
-    from edgedx.lab.evidence.compare.pairs import Compared
+    from edgedx.lab.evidence.compare.pairs import ModelComparison
 
 
 def compare(
@@ -60,7 +60,7 @@ def compare(
     synthetic_note(lineup.synthetic)
 
 
-def print_comparison(found: Compared) -> None:
+def print_comparison(found: ModelComparison) -> None:
     """The sentences first, then the tables."""
     from rich.console import Console
     from rich.table import Table

@@ -42,11 +42,13 @@ def crossval(
     chosen = load_recipe(recipe, set_ or [])
     if chosen.data.folds:
         raise UsageError("the recipe sets data.folds, which is crossval's to set", next_step="remove it")
-    from edgedx.lab.evidence.compare.crossval import REPORT, Plan
+    from edgedx.lab.evidence.compare.crossval import REPORT, CrossValidation
     from edgedx.lab.evidence.compare.crossval import crossval as work
 
     folder = out or RUNS / f"{chosen.name}-crossval"
-    report = work(Plan(chosen, folder, folds, compress=compress or int8, int8=int8, device=device, jobs=jobs))
+    report = work(
+        CrossValidation(chosen, folder, folds, compress=compress or int8, int8=int8, device=device, jobs=jobs)
+    )
     if json:
         print_json(report)
         return

@@ -21,8 +21,8 @@ def open_models(
     UsageError
         A run that holds no model yet.
     """
-    found = [model for path in paths for model in (_of_run(path) if _is_run(path) else [path])]
-    return [open_subject(path, run=run, threads=threads, device=device) for path in found]
+    models = [model for path in paths for model in (_of_run(path) if _is_run(path) else [path])]
+    return [open_subject(path, run=run, threads=threads, device=device) for path in models]
 
 
 def _is_run(path: Path) -> bool:
@@ -30,10 +30,10 @@ def _is_run(path: Path) -> bool:
 
 
 def _of_run(run: Path) -> list[Path]:
-    found = [run / role for role in ("teacher", "student") if (run / role / CARD).is_file()]
-    if not found:
+    models = [run / role for role in ("teacher", "student") if (run / role / CARD).is_file()]
+    if not models:
         raise UsageError(f"{run} has no model yet", next_step="edgedx finetune RECIPE")
-    return [*found, *_shipped(run)]
+    return [*models, *_shipped(run)]
 
 
 def _shipped(run: Path) -> list[Path]:

@@ -28,7 +28,7 @@ from edgedx.lab.run.stage import RECORD, read_record
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedModel:
     """One model of the run on the report's images.
 
     Attributes
@@ -47,12 +47,12 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Collected:
+class RunFacts:
     """What a report tells.
 
     Attributes
     ----------
-    shipped : Judged
+    shipped : JudgedModel
         What would ship or ships: the last of `models`.
     lost : Comparison or None
         Teacher against `shipped`; None where nothing is compressed.
@@ -64,8 +64,8 @@ class Collected:
     recipe: Recipe
     split: str
     cases: Cases
-    models: list[Judged]
-    shipped: Judged
+    models: list[JudgedModel]
+    shipped: JudgedModel
     lost: Comparison | None
     data: dict[str, Any]
     verdict: dict[str, Any] | None
@@ -106,7 +106,7 @@ class Collected:
         }
 
 
-def collect(recipe: Recipe, run: Path, *, split: str = "test", resamples: int = RESAMPLES) -> Collected:
+def collect(recipe: Recipe, run: Path, *, split: str = "test", resamples: int = RESAMPLES) -> RunFacts:
     """Read a run's records and answers, and judge each of its models on one split.
 
     Raises
@@ -122,16 +122,13 @@ def collect(recipe: Recipe, run: Path, *, split: str = "test", resamples: int = 
     part = data.subset(split)
     task = recipe.task
     cases = Cases(part.names, part.patients, part.labels, part.subgroups, task.kind, task.classes, task.positive)
-    models = [
-        _judge(name, cases, _logits(folder, split, cases, data.digest, record), temperature, point, facts, resamples)
-        for name, folder, record, temperature, point, facts in _stored(run)
-    ]
+    models = [_judge(stored, cases, _logits(stored, split, cases, data.digest), resamples) for stored in _stored(run)]
     bundle = _record(run / "bundle")
     shipped = _shipped(models, bundle)
     ordered = [one for one in models if one is not shipped] + [shipped]
     teacher = next(one for one in models if one.name == "teacher")
     lost = compare(cases, teacher.answers, shipped.answers) if shipped is not teacher else None
-    return Collected(
+    return RunFacts(
         run=run,
         recipe=recipe,
         split=split,
@@ -146,27 +143,36 @@ def collect(recipe: Recipe, run: Path, *, split: str = "test", resamples: int = 
     )
 
 
-_Stored = tuple[str, Path, dict[str, Any], float, OperatingPoint, dict[str, Any]]
+@dataclass(frozen=True)
+class StoredModel:
+    """A finished model of the run, with the logits that were kept when it was made in `folder`."""
+
+    name: str
+    folder: Path
+    record: dict[str, Any]
+    temperature: float
+    point: OperatingPoint
+    facts: dict[str, Any]
 
 
-def _stored(run: Path) -> list[_Stored]:
+def _stored(run: Path) -> list[StoredModel]:
     """Every finished model of a run whose answers are kept."""
-    found: list[_Stored] = []
+    stored: list[StoredModel] = []
     for role in ("teacher", "student"):
         folder = run / role
         if not (folder / RECORD).is_file():
             continue
-        card, told = read_json(folder / "model.json"), read_json(folder / "metrics.json")
+        card, metrics = read_json(folder / "model.json"), read_json(folder / "metrics.json")
         point = (card.get("operating_points") or [{"name": "argmax", "threshold": {}}])[0]
         facts = {
             "backbone": card["backbone"],
             "weights_from": card["weights_from"],
-            "parameters": told.get("parameters"),
+            "parameters": metrics.get("parameters"),
             "bytes": (folder / "model.safetensors").stat().st_size,
-            "history": told.get("history", []),
+            "history": metrics.get("history", []),
         }
         point = OperatingPoint.model_validate(point)
-        found.append((role, folder, read_record(folder), float(card["temperature"]), point, facts))
+        stored.append(StoredModel(role, folder, read_record(folder), float(card["temperature"]), point, facts))
     folder = next((run / name for name in ("int8", "onnx") if (run / name / RECORD).is_file()), None)
     if folder is not None:
         variants = read_json(folder / "metrics.json")["variants"]
@@ -175,43 +181,37 @@ def _stored(run: Path) -> list[_Stored]:
                 continue
             point = OperatingPoint.model_validate(entry["operating_points"][0])
             facts = {"bytes": entry.get("bytes"), "precision": entry["precision"], "scheme": entry["scheme"]}
-            found.append((name, folder / name, read_record(folder), float(entry["temperature"]), point, facts))
-    return found
+            temperature = float(entry["temperature"])
+            stored.append(StoredModel(name, folder / name, read_record(folder), temperature, point, facts))
+    return stored
 
 
-def _logits(folder: Path, split: str, cases: Cases, digest: str, record: dict[str, Any]) -> np.ndarray:
-    if record["inputs"].get("data") != digest:
+def _logits(stored: StoredModel, split: str, cases: Cases, digest: str) -> np.ndarray:
+    folder = stored.folder
+    if stored.record["inputs"].get("data") != digest:
         raise CheckpointError(
             f"{folder} answered another data set than the one in the run",
             next_step="make the stage again, or restore run/data",
         )
     try:
         with np.load(folder / "logits.npz", allow_pickle=False) as archive:
-            found = np.asarray(archive[split])
+            logits = np.asarray(archive[split])
     except (OSError, KeyError, ValueError, EOFError) as error:
         raise CheckpointError(
             f"{folder}/logits.npz cannot be read: {error}", next_step="make the stage again"
         ) from error
-    if found.shape != (len(cases), len(cases.classes)) or not np.isfinite(found).all():
+    if logits.shape != (len(cases), len(cases.classes)) or not np.isfinite(logits).all():
         raise CheckpointError(f"{folder}/logits.npz does not answer {split}", next_step="make the stage again")
-    return found
+    return logits
 
 
-def _judge(
-    name: str,
-    cases: Cases,
-    logits: np.ndarray,
-    temperature: float,
-    point: OperatingPoint,
-    facts: dict[str, Any],
-    resamples: int,
-) -> Judged:
-    answers = answers_of_logits(cases, logits, temperature, point)
+def _judge(stored: StoredModel, cases: Cases, logits: np.ndarray, resamples: int) -> JudgedModel:
+    answers = answers_of_logits(cases, logits, stored.temperature, stored.point)
     figures = figures_with_intervals(cases, answers, resamples=resamples)
-    return Judged(name, answers, figures, disparity(cases, answers, resamples=resamples), facts)
+    return JudgedModel(stored.name, answers, figures, disparity(cases, answers, resamples=resamples), stored.facts)
 
 
-def _shipped(models: Sequence[Judged], bundle: dict[str, Any] | None) -> Judged:
+def _shipped(models: Sequence[JudgedModel], bundle: dict[str, Any] | None) -> JudgedModel:
     """The bundle's own variant; else what would be judged before shipping: the last INT8 variant, else the last."""
     named = {one.name: one for one in models}
     chosen = (bundle or {}).get("metrics", {}).get("default", {}).get("variant")
@@ -227,22 +227,22 @@ def _record(folder: Path) -> dict[str, Any] | None:
 def _verdict(run: Path, bundle: dict[str, Any] | None, shipped: str) -> dict[str, Any] | None:
     """The gate's word on what ships; one on another variant only where there is no other."""
     path = run / "gate" / "gate.json"
-    asked: dict[str, Any] | None = read_json(path) if path.is_file() else None
+    latest: dict[str, Any] | None = read_json(path) if path.is_file() else None
     built: dict[str, Any] | None = (bundle or {}).get("metrics", {}).get("gate")
-    if asked is not None and f"variant {shipped}," in asked.get("ran", ""):
-        return asked
-    return built or asked
+    if latest is not None and f"variant {shipped}," in latest.get("ran", ""):
+        return latest
+    return built or latest
 
 
 def _bundle_facts(bundle: dict[str, Any] | None) -> dict[str, Any] | None:
     if bundle is None:
         return None
-    told = bundle["metrics"]
+    metrics = bundle["metrics"]
     keys = ("bytes", "digest", "default", "warnings")
     return {
-        "file": Path(told["bundle"]).name,
+        "file": Path(metrics["bundle"]).name,
         "profile": bundle["settings"].get("profile"),
-        **{key: told[key] for key in keys if key in told},
+        **{key: metrics[key] for key in keys if key in metrics},
     }
 
 
