@@ -17,7 +17,7 @@ from typing import Any
 
 from edgedx.core.files import write_json
 from edgedx.core.settings.recipe import load_recipe
-from edgedx.lab.evidence.compare.crossval import Plan, crossval
+from edgedx.lab.evidence.compare.crossval import CrossValidation, crossval
 from edgedx.lab.run.stage import machine, read_record, versions
 
 PROTOCOLS = {"by image": ["data.patient_column=null"], "by patient": []}
@@ -26,7 +26,7 @@ PROTOCOLS = {"by image": ["data.patient_column=null"], "by patient": []}
 def one_protocol(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Cross-validate under one protocol; the report, and the seconds that its stages took when they ran."""
     recipe = load_recipe("chest-xray3", [*PROTOCOLS[name], *options.overrides])
-    plan = Plan(
+    plan = CrossValidation(
         recipe, options.runs / name.replace(" ", "-"), options.folds, compress=True, int8=True, jobs=options.jobs
     )
     report = crossval(plan)

@@ -43,11 +43,11 @@ def crossval(
     chosen = load_recipe(recipe, set_ or [])
     if chosen.data.folds:
         raise UsageError("the recipe sets data.folds, which is crossval's to set", next_step="remove it")
-    from edgedx.lab.evidence.compare.crossval import Plan
+    from edgedx.lab.evidence.compare.crossval import CrossValidation
     from edgedx.lab.evidence.compare.crossval import crossval as work
 
     folder = out or RUNS / f"{chosen.name}-crossval"
     compress = compress or int8 is not None
     quantize = compress and int8_for(profile_for(device), int8)
-    report = work(Plan(chosen, folder, folds, compress=compress, int8=quantize, device=device, jobs=jobs))
+    report = work(CrossValidation(chosen, folder, folds, compress=compress, int8=quantize, device=device, jobs=jobs))
     show.crossvalidated(report, folder, chosen, json=json)

@@ -13,7 +13,7 @@ from edgedx.cli.common import interval, line, print_json, print_table, printable
 
 if TYPE_CHECKING:
     from edgedx.core.settings.recipe import Recipe
-    from edgedx.lab.evidence.compare.pairs import Compared
+    from edgedx.lab.evidence.compare.pairs import ModelComparison
     from edgedx.lab.judge.evaluation import Evaluation
 
 _COLUMNS = 4
@@ -168,7 +168,7 @@ def baselines(found: dict[str, dict[str, Any]], split: str) -> None:
 
 
 def compared(
-    found: Compared,
+    found: ModelComparison,
     folder: Path,
     written: Sequence[Path],
     trained: dict[str, Any],

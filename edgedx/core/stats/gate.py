@@ -16,7 +16,7 @@ from edgedx.core.table import csv_text, plain_cell
 
 from .cases import Answers, Cases
 from .metrics import Interval
-from .paired import Comparison, Paired, Part, compare
+from .paired import Comparison, GroupComparison, Paired, compare
 
 Rule = Literal["non-inferior", "value"]
 CONFIDENCE = 0.95
@@ -355,7 +355,7 @@ def rows_of(verdict: Verdict) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def _part_rows(part: Part) -> Iterator[tuple[str, str, str, str]]:
+def _part_rows(part: GroupComparison) -> Iterator[tuple[str, str, str, str]]:
     label = f"{part.name}, {part.images} images: " if part.column else ""
     yield (f"{label}AUC", *_shown(part.auc))
     for kind, rates in (("sensitivity", part.sensitivity), ("specificity", part.specificity)):

@@ -56,7 +56,7 @@ class Paired:
 
 
 @dataclass(frozen=True)
-class Part:
+class GroupComparison:
     """Figures of all images, or of one subgroup.
 
     Attributes
@@ -80,8 +80,8 @@ class Part:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
-        found: dict[str, Any] = {"column": self.column, "value": self.value} if self.column else {}
-        return found | {
+        results: dict[str, Any] = {"column": self.column, "value": self.value} if self.column else {}
+        return results | {
             "images": self.images,
             "auc": self.auc.to_dict(),
             "sensitivity": {name: figure.to_dict() for name, figure in self.sensitivity.items()},
@@ -95,19 +95,19 @@ class Comparison:
 
     Attributes
     ----------
-    subgroups : tuple of Part
+    subgroups : tuple of GroupComparison
         Those that are large enough.
     not_judged : tuple of (str, str)
         Subgroups that are not, and why.
     """
 
-    whole: Part
-    subgroups: tuple[Part, ...]
+    whole: GroupComparison
+    subgroups: tuple[GroupComparison, ...]
     not_judged: tuple[tuple[str, str], ...]
     calibration: dict[str, dict[str, float]]
 
     @property
-    def largest_gap(self) -> Part | None:
+    def largest_gap(self) -> GroupComparison | None:
         """The subgroup that lost most AUC."""
         known = [part for part in self.subgroups if not np.isnan(part.auc.drop.value)]
         return max(known, key=lambda part: part.auc.drop.value, default=None)
@@ -129,7 +129,7 @@ def compare(cases: Cases, teacher: Answers, student: Answers, *, seed: int = 0) 
         drop = one.minus(two)
         return Paired(one.interval(), two.interval(), drop.interval(), drop, weight)
 
-    found = []
+    results = []
     for key, rows in members.items():
         rates: dict[str, dict[str, Paired]] = {"sensitivity": {}, "specificity": {}}
         for index, known, present in _judged(cases, rows):
@@ -137,43 +137,43 @@ def compare(cases: Cases, teacher: Answers, student: Answers, *, seed: int = 0) 
                 name = cases.classes[index]
                 rates[kind][name] = pair(key, f"{kind} {index}", 1.0 / max(_patients(cases, among), 1))
         area_of = pair(key, "auc", _weight_of_one(cases, rows))
-        found.append(Part(*key, int(rows.sum()), area_of, rates["sensitivity"], rates["specificity"]))
+        results.append(GroupComparison(*key, int(rows.sum()), area_of, rates["sensitivity"], rates["specificity"]))
     calibration = {"teacher": _calibration(cases, teacher), "student": _calibration(cases, student)}
-    return Comparison(found[0], tuple(found[1:]), tuple(not_judged), calibration)
+    return Comparison(results[0], tuple(results[1:]), tuple(not_judged), calibration)
 
 
 def figures_of(cases: Cases, answers: Answers, *, seed: int = 0) -> tuple[dict[str, Interval], dict[str, float]]:
     """AUC of one model, of a binary task sensitivity and specificity too, with 95 % intervals; and its calibration."""
     every = np.ones(len(cases), bool)
-    found = _statistics(cases, answers, every)
-    wanted = {"auc": found["auc"]}
+    results = _statistics(cases, answers, every)
+    wanted = {"auc": results["auc"]}
     if cases.positive is not None:
         ((index, _, _),) = cases.findings()
-        wanted |= {kind: found[f"{kind} {index}"] for kind in ("sensitivity", "specificity")}
+        wanted |= {kind: results[f"{kind} {index}"] for kind in ("sensitivity", "specificity")}
     draws = draw(wanted, cases.patients, seed=seed)
     return {name: one.interval() for name, one in draws.items()}, _calibration(cases, answers)
 
 
 def _statistics(cases: Cases, answers: Answers, rows: NDArray[np.bool_]) -> dict[str, Statistic]:
-    found: dict[str, Statistic] = {}
+    results: dict[str, Statistic] = {}
     areas = []
     for index, known, present in _judged(cases, rows):
         areas.append(Ranked(present, answers.ranks[:, index], np.flatnonzero(known)).auc)
         name = cases.classes[index]
         called = np.array([name in decision.split("|") if cases.task == "multilabel" else decision == name
                            for decision in answers.decisions], bool)  # fmt: skip
-        found[f"sensitivity {index}"] = share(called, known & present)
-        found[f"specificity {index}"] = share(~called, known & ~present)
-    found["auc"] = mean_of(areas)
-    return found
+        results[f"sensitivity {index}"] = share(called, known & present)
+        results[f"specificity {index}"] = share(~called, known & ~present)
+    results["auc"] = mean_of(areas)
+    return results
 
 
 def _judged(cases: Cases, rows: NDArray[np.bool_]) -> list[tuple[int, NDArray[np.bool_], NDArray[np.bool_]]]:
     """Findings within `rows`; in a subgroup only those with enough images with and without."""
-    found = [(index, known & rows, present & rows) for index, known, present in cases.findings()]
+    results = [(index, known & rows, present & rows) for index, known, present in cases.findings()]
     if bool(rows.all()) or cases.task != "multilabel":
-        return found
-    return [one for one in found if _fewest(one[1], one[2]) >= MIN_OF_A_CLASS]
+        return results
+    return [one for one in results if _fewest(one[1], one[2]) >= MIN_OF_A_CLASS]
 
 
 def _fewest(known: NDArray[np.bool_], present: NDArray[np.bool_]) -> int:
@@ -202,12 +202,15 @@ def _calibration(cases: Cases, answers: Answers) -> dict[str, float]:
         return {"ece": float("nan"), "brier": float("nan")}
     labels = np.asarray(cases.labels)
     if cases.task == "multilabel":
-        found = [
+        results = [
             (expected_calibration_error(present[known], answers.chances[known, index]),
              float(((answers.chances[known, index] - present[known]) ** 2).mean()))
             for index, known, present in cases.findings() if known.any()
         ]  # fmt: skip
-        return {"ece": float(np.mean([one for one, _ in found])), "brier": float(np.mean([two for _, two in found]))}
+        return {
+            "ece": float(np.mean([one for one, _ in results])),
+            "brier": float(np.mean([two for _, two in results])),
+        }
     right = answers.chances.argmax(axis=1) == labels
     return {
         "ece": expected_calibration_error(right, answers.chances.max(axis=1)),
@@ -217,7 +220,7 @@ def _calibration(cases: Cases, answers: Answers) -> dict[str, float]:
 
 def subgroup_rows(cases: Cases) -> tuple[dict[tuple[str, str], NDArray[np.bool_]], list[tuple[str, str]]]:
     """Rows of each subgroup that is large enough, and why the others are not."""
-    found: dict[tuple[str, str], NDArray[np.bool_]] = {}
+    results: dict[tuple[str, str], NDArray[np.bool_]] = {}
     not_judged = []
     for column in sorted({name for group in cases.subgroups for name in group}):
         values = np.array(bands([group.get(column, "") for group in cases.subgroups]))
@@ -232,5 +235,5 @@ def subgroup_rows(cases: Cases) -> tuple[dict[tuple[str, str], NDArray[np.bool_]
             if fewest < MIN_OF_A_CLASS:
                 not_judged.append((f"{column} {value}", f"{fewest} images of a class, {MIN_OF_A_CLASS} needed"))
             else:
-                found[column, value] = rows
-    return found, not_judged
+                results[column, value] = rows
+    return results, not_judged

@@ -22,9 +22,9 @@ def bands(values: Sequence[str], most: int = 6) -> list[str]:
         if number is None:
             names.append(text if text == "(empty)" else "(no number)")
             continue
-        place = int(np.searchsorted(edges, number, side="left"))
-        low = f"over {edges[place - 1]:g}" if place else ""
-        high = f"to {edges[place]:g}" if place < edges.size else ""
+        position = int(np.searchsorted(edges, number, side="left"))
+        low = f"over {edges[position - 1]:g}" if position else ""
+        high = f"to {edges[position]:g}" if position < edges.size else ""
         names.append(" ".join(part for part in (low, high) if part))
     return names
 

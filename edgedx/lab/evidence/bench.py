@@ -84,11 +84,14 @@ def contender(target: str, spec: PreprocessSpec | None, classes: int = 2) -> Con
     """
     path = Path(target)
     if path.is_dir() and (path / CARD).is_file():
-        found = load_checkpoint(path)
+        checkpoint = load_checkpoint(path)
         metrics = ModelFolder(path).metrics
-        name = f"{found.card.role} {found.card.backbone} FP32"
+        name = f"{checkpoint.card.role} {checkpoint.card.backbone} FP32"
         return Contender(
-            name, export_onnx(found.model, found.card.preprocess), found.card.preprocess, metrics.get("test", {})
+            name,
+            export_onnx(checkpoint.model, checkpoint.card.preprocess),
+            checkpoint.card.preprocess,
+            metrics.get("test", {}),
         )
     if path.suffix == ".onnx" and (build := DeviceBuild.of_variant(path)) is not None:
         run, variant = Run.around(path), build.variants[path.stem]

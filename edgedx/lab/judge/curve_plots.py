@@ -32,21 +32,21 @@ def save(figure: Any, path: Path) -> Path:
 
 def _lines(cases: Cases, models: Mapping[str, Answers]) -> list[tuple[str, Any, np.ndarray, np.ndarray]]:
     """(label, style, truth, score): several models differ by colour, several findings of one model too."""
-    found = []
+    curves = []
     findings = cases.findings()
     if len(models) > 1 and len(findings) > 1:  # models by colour, findings by dash
         dashes = ["-", "--", ":", "-."]
         for row, (name, answers) in enumerate(models.items()):
-            for place, (index, known, present) in enumerate(findings[:4]):
-                style = {"color": COLOURS[row % len(COLOURS)], "linestyle": dashes[place % 4]}
-                found.append((f"{name}, {cases.classes[index]}", style, present[known], answers.ranks[known, index]))
-        return found
+            for position, (index, known, present) in enumerate(findings[:4]):
+                style = {"color": COLOURS[row % len(COLOURS)], "linestyle": dashes[position % 4]}
+                curves.append((f"{name}, {cases.classes[index]}", style, present[known], answers.ranks[known, index]))
+        return curves
     for row, (name, answers) in enumerate(models.items()):
-        for place, (index, known, present) in enumerate(findings[:_MOST]):
+        for position, (index, known, present) in enumerate(findings[:_MOST]):
             label = name if len(models) > 1 else cases.classes[index]
-            style = {"color": COLOURS[(row if len(models) > 1 else place) % len(COLOURS)]}
-            found.append((label, style, present[known], answers.ranks[known, index]))
-    return found
+            style = {"color": COLOURS[(row if len(models) > 1 else position) % len(COLOURS)]}
+            curves.append((label, style, present[known], answers.ranks[known, index]))
+    return curves
 
 
 def _title(text: str, cases: Cases) -> str:
@@ -60,8 +60,8 @@ def _unit_axis(axis: Any) -> None:
     axis.set_aspect("equal")
 
 
-def _legend(axis: Any, place: str, entries: int) -> None:
-    axis.legend(fontsize=6.5 if entries > 4 else 7.5, loc=place, frameon=True, framealpha=0.9, edgecolor="none")
+def _legend(axis: Any, position: str, entries: int) -> None:
+    axis.legend(fontsize=6.5 if entries > 4 else 7.5, loc=position, frameon=True, framealpha=0.9, edgecolor="none")
 
 
 def roc_figure(cases: Cases, models: Mapping[str, Answers], areas: Sequence[Interval] | None = None) -> Any:
@@ -71,22 +71,22 @@ def roc_figure(cases: Cases, models: Mapping[str, Answers], areas: Sequence[Inte
     figure, (axis,) = new_figure(*_SIZE)
     axis.plot([0, 1], [0, 1], color="#a9b4bd", linewidth=0.8, linestyle=":")
     lines = _lines(cases, models)
-    for place, (label, style, truth, score) in enumerate(lines):
+    for position, (label, style, truth, score) in enumerate(lines):
         if truth.all() or not truth.any():
             continue
         _, sensitivity, specificity = roc_points(truth, score)
-        told = f"{label}: {areas[place]}" if areas is not None else label
-        axis.plot(np.r_[0, 1 - specificity, 1], np.r_[0, sensitivity, 1], linewidth=1.6, label=told, **style)
+        text = f"{label}: {areas[position]}" if areas is not None else label
+        axis.plot(np.r_[0, 1 - specificity, 1], np.r_[0, sensitivity, 1], linewidth=1.6, label=text, **style)
     marks = []
     for row, answers in enumerate(models.values()):
         called = called_matrix(cases, answers.decisions)
-        for place, (index, known, present) in enumerate(cases.findings()[:_MOST]):
+        for position, (index, known, present) in enumerate(cases.findings()[:_MOST]):
             sick, well = known & present, known & ~present
             if sick.any() and well.any():
-                colour = COLOURS[(row if len(models) > 1 else place) % len(COLOURS)]
+                colour = COLOURS[(row if len(models) > 1 else position) % len(COLOURS)]
                 marks.append((called[well, index].mean(), called[sick, index].mean(), colour))
-    for place, (alarm, hit, colour) in enumerate(marks):
-        label = "operating point" if place == len(marks) - 1 else None
+    for position, (alarm, hit, colour) in enumerate(marks):
+        label = "operating point" if position == len(marks) - 1 else None
         axis.scatter(alarm, hit, s=34, facecolor="white", edgecolor=colour, linewidth=1.6, zorder=4, label=label)
     axis.set(xlabel="1 - specificity (false alarms)", ylabel="sensitivity (found)", title=_title("ROC", cases))
     _unit_axis(axis)
@@ -99,15 +99,15 @@ def pr_figure(cases: Cases, models: Mapping[str, Answers], areas: Sequence[Inter
     figure, (axis,) = new_figure(*_SIZE)
     lines = _lines(cases, models)
     levels = set()
-    for place, (label, style, truth, score) in enumerate(lines):
+    for position, (label, style, truth, score) in enumerate(lines):
         if not truth.any():
             continue
         order = np.argsort(-score, kind="stable")
         last = np.r_[np.flatnonzero(np.diff(score[order])), order.size - 1]
         hits = np.cumsum(truth[order])[last]
         recall, precision = hits / truth.sum(), hits / (1 + last)
-        told = f"{label}: {areas[place]}" if areas is not None else label
-        axis.step(np.r_[0, recall], np.r_[precision[0], precision], where="pre", linewidth=1.6, label=told, **style)
+        text = f"{label}: {areas[position]}" if areas is not None else label
+        axis.step(np.r_[0, recall], np.r_[precision[0], precision], where="pre", linewidth=1.6, label=text, **style)
         if (level := float(truth.mean())) not in levels:
             axis.axhline(level, color=style["color"] if len(models) == 1 else "#a9b4bd", linewidth=0.8, linestyle=":")
             levels.add(level)
@@ -127,21 +127,21 @@ def calibration_figure(cases: Cases, models: Mapping[str, Answers]) -> Any:
     axis.plot([0, 1], [0, 1], color="#a9b4bd", linewidth=0.8, linestyle=":")
     entries = 0
     for row, (name, answers) in enumerate(models.items()):
-        for place, (index, known, present) in enumerate(cases.findings()[: _MOST if len(models) == 1 else 3]):
+        for position, (index, known, present) in enumerate(cases.findings()[: _MOST if len(models) == 1 else 3]):
             chance, truth = answers.chances[known, index], present[known]
             if not chance.size:
                 continue
             groups = [part for part in np.array_split(np.argsort(chance, kind="stable"), _BINS) if part.size]
-            said = np.array([chance[part].mean() for part in groups])
+            given = np.array([chance[part].mean() for part in groups])
             seen = np.array([truth[part].mean() for part in groups])
             ends = np.array([_wilson(int(truth[part].sum()), part.size) for part in groups])
-            colour = COLOURS[(row if len(models) > 1 else place) % len(COLOURS)]
+            colour = COLOURS[(row if len(models) > 1 else position) % len(COLOURS)]
             label = name if len(models) > 1 else cases.classes[index]
             if len(models) > 1 and len(cases.findings()) > 1:
                 label = f"{name}, {cases.classes[index]}"
-            style = {"linestyle": ("-", "--", ":")[place]} if len(models) > 1 else {}
+            style = {"linestyle": ("-", "--", ":")[position]} if len(models) > 1 else {}
             axis.errorbar(
-                said,
+                given,
                 seen,
                 np.clip([seen - ends[:, 0], ends[:, 1] - seen], 0, None),
                 color=colour,
@@ -212,20 +212,20 @@ def subgroup_figure(models: Mapping[str, Sequence[Subgroup]], kind: str = "auc_r
     figure, (axis,) = new_figure(_SIZE[0], max(2.2, 1.2 + 0.26 * len(first) * max(1, 0.6 * len(models))))
     for row, (name, parts) in enumerate(models.items()):
         shift = (row - (len(models) - 1) / 2) * 0.22
-        for place, part in enumerate(parts):
+        for position, part in enumerate(parts):
             value = part.figures[kind]
             if np.isnan(value.value):
                 continue
             axis.errorbar(
                 value.value,
-                place + shift,
+                position + shift,
                 xerr=np.clip([[value.value - value.low], [value.high - value.value]], 0, None),
                 color=COLOURS[row],
                 marker="o",
                 markersize=4,
                 capsize=2,
                 linewidth=1.2,
-                label=name if place == 0 and len(models) > 1 else None,
+                label=name if position == 0 and len(models) > 1 else None,
             )
     axis.set_yticks(range(len(first)), [f"{part.name} ({part.images})" for part in first], fontsize=7.5)
     axis.invert_yaxis()

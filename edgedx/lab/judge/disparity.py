@@ -75,8 +75,8 @@ class Gap:
     def sentence(self) -> str:
         """Plain words."""
         word = {"auc_roc": "AUC"}.get(self.kind, self.kind)
-        told = f"largest gap: {word} of {self.column} {self.worse} is {self.difference} below that of {self.better}"
-        return told + ("" if self.proven else "; chance alone could explain it")
+        text = f"largest gap: {word} of {self.column} {self.worse} is {self.difference} below that of {self.better}"
+        return text + ("" if self.proven else "; chance alone could explain it")
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -120,7 +120,7 @@ def disparity(cases: Cases, answers: Answers, *, resamples: int = RESAMPLES, see
             statistics[key + (kind,)] = lead[kind] if lead is not None else mean_of([one[kind] for one in classes])
     draws = draw(statistics, cases.patients, resamples=resamples, seed=seed)
     names = np.asarray(cases.patients)
-    found = tuple(
+    groups = tuple(
         Subgroup(
             *key,
             int(rows.sum()),
@@ -140,7 +140,7 @@ def disparity(cases: Cases, answers: Answers, *, resamples: int = RESAMPLES, see
         gaps.append(Gap(kind, one[0], better[1], worse[1], difference, len(pairs)))
     # A proven gap is worse news than a larger one that chance explains.
     largest = max(gaps, key=lambda gap: (gap.proven, gap.difference.value), default=None)
-    return Disparity(found, tuple(not_judged), largest)
+    return Disparity(groups, tuple(not_judged), largest)
 
 
 def _pairs(keys: list[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:

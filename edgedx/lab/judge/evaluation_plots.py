@@ -21,40 +21,42 @@ LEAST_PLACES = 4
 NAMES = ("roc.png", "pr.png", "calibration.png", "confusion.png", "subgroups.png", "misclassified.png")
 
 
-def draw_evaluation(found: Evaluation, folder: Path, overlay: Overlay | None = None) -> list[Path]:
+def draw_evaluation(evaluation: Evaluation, folder: Path, overlay: Overlay | None = None) -> list[Path]:
     """Write the pictures into `folder` and return their paths; those of an older evaluation go."""
     from .evaluation import wrong_first
 
     for name in NAMES:
         (folder / name).unlink(missing_ok=True)
-    cases, answers, figures = found.asked.cases, found.answers, found.figures
+    cases, answers, figures = evaluation.asked.cases, evaluation.answers, evaluation.figures
     names = [cases.classes[index] for index, _, _ in cases.findings()]
     areas = {kind: [figures.classes[name][kind] for name in names] for kind in ("auc_roc", "auc_pr")}
-    models = {found.subject.name: answers}
+    models = {evaluation.subject.name: answers}
     written = [
         save(roc_figure(cases, models, areas["auc_roc"]), folder / "roc.png"),
         save(pr_figure(cases, models, areas["auc_pr"]), folder / "pr.png"),
         save(calibration_figure(cases, models), folder / "calibration.png"),
         save(confusion_figure(figures.confusion), folder / "confusion.png"),
     ]
-    if found.parts.subgroups:
-        written.append(save(subgroup_figure({found.subject.name: found.parts.subgroups}), folder / "subgroups.png"))
+    if evaluation.parts.subgroups:
+        written.append(
+            save(subgroup_figure({evaluation.subject.name: evaluation.parts.subgroups}), folder / "subgroups.png")
+        )
     if wrong := wrong_first(cases, answers):
-        bits = found.subject.preprocess.bits
+        bits = evaluation.subject.preprocess.bits
         path = folder / "misclassified.png"
         note = ""
         if overlay is None:
-            overlay, note = _maps(found, wrong[0])
+            overlay, note = _maps(evaluation, wrong[0])
         written.append(
-            gallery(cases, answers, wrong, found.asked.canvas_of, path, bits=bits, overlay=overlay, note=note)
+            gallery(cases, answers, wrong, evaluation.asked.canvas_of, path, bits=bits, overlay=overlay, note=note)
         )
     return written
 
 
-def _maps(found: Evaluation, first: int) -> tuple[Overlay | None, str]:
+def _maps(evaluation: Evaluation, first: int) -> tuple[Overlay | None, str]:
     """Where the model looked when it decided, for graphs that say so; and a line about it."""
-    subject, cases, answers = found.subject, found.asked.cases, found.answers
-    example = subject.infer(found.asked.canvas_of(first)[None], cam=True).cam
+    subject, cases, answers = evaluation.subject, evaluation.asked.cases, evaluation.answers
+    example = subject.infer(evaluation.asked.canvas_of(first)[None], cam=True).cam
     if example is None:
         return None, ""
     height, width = example.shape[2:]

@@ -51,8 +51,8 @@ class Figures:
             "resamples": self.resamples,
             "overall": {name: value.to_dict() for name, value in self.overall.items()},
             "classes": {
-                name: {"support": self.support[name], **{key: value.to_dict() for key, value in found.items()}}
-                for name, found in self.classes.items()
+                name: {"support": self.support[name], **{key: value.to_dict() for key, value in statistics.items()}}
+                for name, statistics in self.classes.items()
             },
             "confusion": self.confusion,
         }
@@ -61,9 +61,9 @@ class Figures:
 def called_matrix(cases: Cases, decisions: Sequence[str]) -> NDArray[np.bool_]:
     """Which classes each decision calls, shape (N, K)."""
     many = cases.task == "multilabel"
-    said = [decision.split("|") if many else [decision] for decision in decisions]
-    found = [[name in one for name in cases.classes] for one in said]
-    return np.array(found, bool).reshape(len(said), len(cases.classes))
+    split_decisions = [decision.split("|") if many else [decision] for decision in decisions]
+    statistics = [[name in one for name in cases.classes] for one in split_decisions]
+    return np.array(statistics, bool).reshape(len(split_decisions), len(cases.classes))
 
 
 def truth_matrices(cases: Cases) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -96,7 +96,7 @@ def class_statistics(
     called = called_matrix(cases, answers.decisions)
     if rows is not None:
         known = known & rows[:, None]
-    counts, found = Sums(), []
+    counts, statistics = Sums(), []
     for index in range(len(cases.classes)):
         among, sick = known[:, index], known[:, index] & present[:, index]
         well, cried = among & ~sick, among & called[:, index]
@@ -114,8 +114,8 @@ def class_statistics(
         }
         for level in specificities:
             one[f"sensitivity_at_specificity_{level:.2f}"] = ranked.sensitivity_at(level)
-        found.append(one)
-    return found, counts
+        statistics.append(one)
+    return statistics, counts
 
 
 def figures_with_intervals(
@@ -160,25 +160,25 @@ def _overall(cases: Cases, answers: Answers, classes: list[dict[str, Statistic]]
     known, present = truth_matrices(cases)
     called = called_matrix(cases, answers.decisions)
     macro = {f"macro_{name}": mean_of([one[name] for one in classes]) for name in PER_CLASS}
-    found: dict[str, Statistic] = {}
+    statistics: dict[str, Statistic] = {}
     if cases.task == "multilabel":
         shares = [
             ratio(counts.add(known[:, k] & (called[:, k] == present[:, k])), counts.add(known[:, k]))
             for k in range(len(cases.classes))
         ]
-        found["accuracy"] = mean_of(shares)
-        found["balanced_accuracy"] = mean_of([macro["macro_sensitivity"], macro["macro_specificity"]])
+        statistics["accuracy"] = mean_of(shares)
+        statistics["balanced_accuracy"] = mean_of([macro["macro_sensitivity"], macro["macro_specificity"]])
         complete = np.all(known, axis=1)
         same = complete & np.all(called == present, axis=1)
-        found["exact_match"] = ratio(counts.add(same), counts.add(complete))
+        statistics["exact_match"] = ratio(counts.add(same), counts.add(complete))
     else:
         every = counts.add(np.ones(len(cases)))
-        found["accuracy"] = ratio(counts.add(np.any(called & present, axis=1)), every)
-        found["balanced_accuracy"] = macro["macro_sensitivity"]
+        statistics["accuracy"] = ratio(counts.add(np.any(called & present, axis=1)), every)
+        statistics["balanced_accuracy"] = macro["macro_sensitivity"]
     lead = classes[list(cases.classes).index(cases.positive)] if cases.positive is not None else None
     for name in ("auc_roc", "auc_pr"):
-        found[name] = lead[name] if lead is not None else macro[f"macro_{name}"]
-    return found | macro | _calibration(cases, answers, known, present, counts)
+        statistics[name] = lead[name] if lead is not None else macro[f"macro_{name}"]
+    return statistics | macro | _calibration(cases, answers, known, present, counts)
 
 
 def _calibration(
@@ -211,14 +211,14 @@ def confusion(cases: Cases, decisions: Sequence[str]) -> dict[str, Any]:
         tables = {}
         for index, name in enumerate(cases.classes):
             rows = known[:, index]
-            place = 2 * present[rows, index].astype(int) + called[rows, index]
-            tables[name] = np.bincount(place, minlength=4).reshape(2, 2).tolist()
+            cell = 2 * present[rows, index].astype(int) + called[rows, index]
+            tables[name] = np.bincount(cell, minlength=4).reshape(2, 2).tolist()
         return {"labels": ["without", "with"], "findings": tables}
     size = len(cases.classes)
-    place = np.asarray(cases.labels, int) * size + called.argmax(axis=1)
+    cell = np.asarray(cases.labels, int) * size + called.argmax(axis=1)
     return {
         "labels": list(cases.classes),
-        "counts": np.bincount(place, minlength=size * size).reshape(size, size).tolist(),
+        "counts": np.bincount(cell, minlength=size * size).reshape(size, size).tolist(),
     }
 
 

@@ -45,8 +45,8 @@ def gallery(
     figure, axes = new_figure(1.85 * across, 2.3 * down + 0.55)
     for axis in axes:
         axis.remove()
-    for place, row in enumerate(shown):
-        axis = figure.add_subplot(down, across, place + 1)
+    for position, row in enumerate(shown):
+        axis = figure.add_subplot(down, across, position + 1)
         picture = canvas_of(row).astype(np.float32) / ((1 << bits) - 1)
         axis.imshow(picture, cmap="gray" if picture.ndim == 2 else None, vmin=0, vmax=1)
         if overlay is not None:
@@ -67,7 +67,7 @@ def shots(
     """The same images one by one, as PNG of at most `side` pixels and 8 bits, with their captions."""
     import cv2
 
-    found = []
+    captions = []
     for row in rows[:MOST]:
         picture = np.asarray(canvas_of(row))
         picture = picture if picture.dtype == np.uint8 else (picture >> 8).astype(np.uint8)
@@ -75,8 +75,8 @@ def shots(
         scale = side / max(picture.shape[:2])
         if scale < 1:
             picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        found.append((cv2.imencode(".png", picture)[1].tobytes(), _caption(cases, answers, row)))
-    return found
+        captions.append((cv2.imencode(".png", picture)[1].tobytes(), _caption(cases, answers, row)))
+    return captions
 
 
 def _caption(cases: Cases, answers: Answers, row: int) -> str:

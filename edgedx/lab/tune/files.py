@@ -24,8 +24,10 @@ _FEW = 10
 
 def begun(study: optuna.Study) -> list[FrozenTrial]:
     """Trials that were trained, or are, as often as they were begun; in the order of their tickets."""
-    found = [one for one in study.get_trials(deepcopy=False) if one.state != TrialState.WAITING]
-    return sorted((one for one in found if ticket_of(one) is not None), key=lambda one: (ticket_of(one), one.number))
+    trials_begun = [one for one in study.get_trials(deepcopy=False) if one.state != TrialState.WAITING]
+    return sorted(
+        (one for one in trials_begun if ticket_of(one) is not None), key=lambda one: (ticket_of(one), one.number)
+    )
 
 
 def write_table(study: optuna.Study, recipe: Recipe, out: Path) -> None:
@@ -58,7 +60,7 @@ def write_study(study: optuna.Study, recipe: Recipe, out: Path, facts: dict[str,
     trials = begun(study)
     ended = [one for one in trials if one.state == TrialState.COMPLETE]
     best = max(ended, key=lambda one: (one.value or 0.0, -(ticket_of(one) or 0))) if ended else None
-    own = next((one for one in ended if one.params == defaults(recipe)), None)
+    unchanged = next((one for one in ended if one.params == defaults(recipe)), None)
     report = {
         "schema_version": 1,
         "recipe": recipe.name,
@@ -70,7 +72,7 @@ def write_study(study: optuna.Study, recipe: Recipe, out: Path, facts: dict[str,
         "trials": {state: sum(_state(one) == state for one in trials) for state in ("ended", "pruned", "failed")},
         "training_seconds": round(sum(float(one.user_attrs.get("seconds", 0)) for one in trials), 1),
         "best": _told(best),
-        "as_it_stands": _told(own),
+        "as_it_stands": _told(unchanged),
         "importance": _importance(study, ended),
         "machine": machine(),
         "versions": {**versions(), "optuna": optuna.__version__},

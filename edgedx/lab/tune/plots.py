@@ -26,7 +26,7 @@ def draw_study(trials: Sequence[FrozenTrial], importance: Mapping[str, float], p
     if pruned:
         values = [_last(one) for one in pruned]
         left.scatter([ticket_of(one) for one in pruned], values, s=22, color=COLOURS[1], marker="x", label="pruned")
-    best = [max(float(one.value or 0) for one in ended[: place + 1]) for place in range(len(ended))]
+    best = [max(float(one.value or 0) for one in ended[: position + 1]) for position in range(len(ended))]
     left.step([ticket_of(one) for one in ended], best, where="post", color=INK, linewidth=1, label="best so far")
     left.set(xlabel="trial", ylabel="AUC on val")
     left.xaxis.get_major_locator().set_params(integer=True)
@@ -43,8 +43,8 @@ def draw_slices(trials: Sequence[FrozenTrial], recipe: Recipe, path: Path) -> No
     keys = list(recipe.tune.space)
     rows = -(-len(keys) // _BESIDE)
     figure, axes = new_figure(3.2 * min(len(keys), _BESIDE), 2.7 * rows, 0)
-    for place, key in enumerate(keys):
-        axis: Any = figure.add_subplot(rows, min(len(keys), _BESIDE), place + 1)
+    for position, key in enumerate(keys):
+        axis: Any = figure.add_subplot(rows, min(len(keys), _BESIDE), position + 1)
         axis.spines[["top", "right"]].set_visible(False)
         parameter = recipe.tune.space[key]
         if parameter.choices:
@@ -60,7 +60,7 @@ def draw_slices(trials: Sequence[FrozenTrial], recipe: Recipe, path: Path) -> No
         )
         axis.set_xlabel(_short(key), fontsize=8)
         axis.tick_params(colors=INK, labelsize=7)
-        if place % _BESIDE == 0:
+        if position % _BESIDE == 0:
             axis.set_ylabel("AUC on val", fontsize=8)
     save_figure(figure, path)
 

@@ -74,8 +74,8 @@ def suggest(trial: Trial, key: str, parameter: Parameter) -> Value:
 
 def place_of(url: str) -> str:
     """What kind of storage it is; the rest may hold a password."""
-    found = re.match(r"(journal):|(\w+)(\+\w+)?://", url, re.ASCII)
-    return (found[1] or found[2]) if found else "given"
+    match = re.match(r"(journal):|(\w+)(\+\w+)?://", url, re.ASCII)
+    return (match[1] or match[2]) if match else "given"
 
 
 def _storage(url: str) -> optuna.storages.BaseStorage:

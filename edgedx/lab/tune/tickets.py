@@ -40,23 +40,23 @@ def holds(trials: Iterable[FrozenTrial], number: int) -> bool:
     Numbers are given in the order of birth and a ticket stands in its trial from birth, so all who ask agree.
     """
     alive = [one for one in trials if one.state != TrialState.FAIL and ticket_of(one) is not None]
-    own = next((ticket_of(one) for one in alive if one.number == number), None)
-    return own is not None and number == min(one.number for one in alive if ticket_of(one) == own)
+    ticket_here = next((ticket_of(one) for one in alive if one.number == number), None)
+    return ticket_here is not None and number == min(one.number for one in alive if ticket_of(one) == ticket_here)
 
 
 def settled(trials: Iterable[FrozenTrial]) -> set[int | None]:
     """Tickets that nobody has to train any more: ended, failed by themselves, or killed too often."""
-    found: set[int | None] = set()
+    numbers: set[int | None] = set()
     killed: dict[int, int] = {}
     for one in trials:
         ticket = ticket_of(one)
         if ticket is None:
             continue
         if one.state in ENDED or (one.state == TrialState.FAIL and WHY in one.user_attrs):
-            found.add(ticket)
+            numbers.add(ticket)
         elif one.state == TrialState.FAIL and STOPPED not in one.user_attrs:
             killed[ticket] = killed.get(ticket, 0) + 1
-    return found | {ticket for ticket, times in killed.items() if times >= ATTEMPTS}
+    return numbers | {ticket for ticket, times in killed.items() if times >= ATTEMPTS}
 
 
 def missing(trials: Sequence[FrozenTrial], count: int) -> int | None:
@@ -82,7 +82,7 @@ class Silence:
 
     def gone(self, trials: Iterable[FrozenTrial], now: float) -> list[int]:
         """Numbers of running trials to bury."""
-        found = []
+        numbers = []
         for one in trials:
             if one.state != TrialState.RUNNING:
                 continue
@@ -91,18 +91,18 @@ class Silence:
             if pulse != known:
                 self.seen[one.number] = (pulse, now)
             elif now - since >= self.grace:
-                found.append(one.number)
-        return found
+                numbers.append(one.number)
+        return numbers
 
 
-class Pulse:
+class Heartbeat:
     """While it is entered, says every `seconds` that the process of `trial` lives."""
 
     def __init__(self, trial: Trial, seconds: float) -> None:
         self.trial, self.seconds, self.over = trial, seconds, threading.Event()
         self.thread = threading.Thread(target=self._beat, daemon=True)
 
-    def __enter__(self) -> Pulse:
+    def __enter__(self) -> Heartbeat:
         self.thread.start()
         return self
 
@@ -127,7 +127,7 @@ def work(
     values: Callable[[int], Mapping[str, Any]],
     *,
     seconds: float | None = None,
-    told: Callable[[FrozenTrial], object] = lambda _: None,
+    on_end: Callable[[FrozenTrial], object] = lambda _: None,
     beat: float = 20.0,
     grace: float = GRACE,
     blink: float = 2.0,
@@ -165,9 +165,9 @@ def work(
         if not holds(study.get_trials(deepcopy=False), trial.number):
             _fail(study, trial, WITHDRAWN, True)
             continue
-        with Pulse(trial, beat):
+        with Heartbeat(trial, beat):
             _train(study, trial, objective)
-        told(study.get_trials(deepcopy=False)[trial.number])
+        on_end(study.get_trials(deepcopy=False)[trial.number])
 
 
 def _train(study: optuna.Study, trial: Trial, objective: Callable[[Trial], float]) -> None:

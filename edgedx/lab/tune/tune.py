@@ -63,12 +63,12 @@ class Tuning:
         return self.storage or f"sqlite:///{(self.out / STORAGE).absolute()}"
 
 
-def tune(plan: Tuning, told: Callable[[FrozenTrial, FrozenTrial | None], object] = lambda *_: None) -> dict[str, Any]:
+def tune(plan: Tuning, on_end: Callable[[FrozenTrial, FrozenTrial | None], object] = lambda *_: None) -> dict[str, Any]:
     """Run trials until the study has as many as the recipe asks for, and return what ``tune.json`` holds.
 
     Parameters
     ----------
-    told : callable
+    on_end : callable
         Is given each trial of this process as it ends, and the best so far.
 
     Raises
@@ -103,12 +103,12 @@ def tune(plan: Tuning, told: Callable[[FrozenTrial, FrozenTrial | None], object]
 
     def after(trial: FrozenTrial) -> None:
         write_table(study, recipe, plan.out)
-        told(trial, best_of(study))
+        on_end(trial, best_of(study))
 
     begun, seconds = time.monotonic(), 60 * plan.minutes if plan.minutes is not None else None
     count, prescribed = tickets(recipe)
     with translated(plan.url):
-        work(study, count, objective, prescribed, seconds=seconds, told=after, grace=plan.grace)
+        work(study, count, objective, prescribed, seconds=seconds, on_end=after, grace=plan.grace)
     facts = {"storage": place_of(plan.url), "wall_seconds": round(time.monotonic() - begun, 1)}
     return write_study(study, recipe, plan.out, facts)
 
@@ -124,9 +124,9 @@ def tickets(recipe: Recipe) -> tuple[int, Callable[[int], Mapping[str, Value]]]:
         grid = grid_of(recipe.tune)
         points = list(itertools.product(*grid.values()))
         return len(points), lambda ticket: dict(zip(grid, points[ticket], strict=True))
-    own = defaults(recipe)
-    inside = all(parameter.holds(own[key]) for key, parameter in space.items())
-    return recipe.tune.trials, lambda ticket: own if ticket == 0 and inside else {}
+    unchanged = defaults(recipe)
+    inside = all(parameter.holds(unchanged[key]) for key, parameter in space.items())
+    return recipe.tune.trials, lambda ticket: unchanged if ticket == 0 and inside else {}
 
 
 def best_of(study: optuna.Study) -> FrozenTrial | None:

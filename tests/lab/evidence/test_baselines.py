@@ -14,7 +14,7 @@ from edgedx.core.settings.recipe import Recipe
 from edgedx.lab.data.dataset import build_dataset
 from edgedx.lab.evidence.compare import baselines as module
 from edgedx.lab.evidence.compare.baseline_features import frozen_features, grey, hog
-from edgedx.lab.evidence.compare.baselines import GRIDS, answers, baselines, features_of
+from edgedx.lab.evidence.compare.baselines import GRIDS, Setting, baselines, features_of, logits_of
 from edgedx.lab.evidence.compare.lineup import line_up
 
 
@@ -130,7 +130,7 @@ def test_three_classes_and_findings_with_unknown_labels(method: str) -> None:
         if task == "multilabel":
             known[:30, 1] = np.nan
         parts = {split: tiny.dataset(known if task == "multilabel" else labels) for split in ("train", "val")}
-        found = answers(method, GRIDS[method][-1], task, classes, features, parts, 0)
+        found = logits_of(Setting(method, GRIDS[method][-1], 0), task, classes, features, parts)
         assert found["val"].shape == found["test"].shape == (90, classes) and np.isfinite(found["test"]).all()
         target = np.eye(3)[labels] if task == "multiclass" else labels
         assert all(roc_auc_score(target[:, k], found["test"][:, k]) > 0.9 for k in range(classes)), task

@@ -21,7 +21,7 @@ from edgedx.lab.evidence.compare.files import write_comparison
 from edgedx.lab.evidence.compare.folds import fold_tests
 from edgedx.lab.evidence.compare.lineup import expand, line_up
 from edgedx.lab.evidence.compare.significance import delong, mcnemar
-from edgedx.lab.evidence.compare.tables import read_answers
+from edgedx.lab.evidence.compare.tables import read_subject
 from edgedx.lab.evidence.compare.words import sentences
 from edgedx.lab.judge.evaluation import evaluate
 from edgedx.lab.judge.evaluation_files import predictions_csv, write_evaluation
@@ -271,7 +271,7 @@ def test_folders_stand_for_what_they_hold(tmp_path: Path) -> None:
         for split in ("val", "test"):
             _write(tmp_path / "baselines" / name / f"{split}.csv", cases, _said(cases, 1.0, 0))
     assert [path.parent.name for path in expand(tmp_path / "baselines", "test")] == ["hog-svm", "pixels-knn"]
-    assert read_answers(tmp_path / "baselines" / "hog-svm" / "test.csv").names[0] == "hog-svm"
+    assert read_subject(tmp_path / "baselines" / "hog-svm" / "test.csv").names[0] == "hog-svm"
     run = tmp_path / "run"
     for stage in ("teacher", "student"):
         (run / stage).mkdir(parents=True)

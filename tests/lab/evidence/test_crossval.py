@@ -13,7 +13,7 @@ import tiny
 from edgedx.core.errors import InputOutputError, RecipeError
 from edgedx.lab.data.sources import Row
 from edgedx.lab.data.split import Case, assign_fold
-from edgedx.lab.evidence.compare.crossval import LOG, Plan, crossval
+from edgedx.lab.evidence.compare.crossval import LOG, CrossValidation, crossval
 from edgedx.lab.evidence.report.sections import find_evidence
 
 FRACTIONS = (0.7, 0.15, 0.15)
@@ -53,15 +53,17 @@ def test_a_fold_that_is_not_there_is_refused() -> None:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, dict]:  # type: ignore[type-arg]
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[CrossValidation, dict]:  # type: ignore[type-arg]
     folder = tmp_path_factory.mktemp("crossval")
     tiny.write_set(folder / "data", 24)
-    plan = Plan(tiny.recipe(folder / "data"), folder / "out", folds=2, jobs=2)
+    plan = CrossValidation(tiny.recipe(folder / "data"), folder / "out", folds=2, jobs=2)
     return plan, crossval(plan, resamples=100)
 
 
 @pytest.mark.slow
-def test_every_image_is_answered_once_by_a_model_that_did_not_see_its_patient(done: tuple[Plan, dict]) -> None:  # type: ignore[type-arg]
+def test_every_image_is_answered_once_by_a_model_that_did_not_see_its_patient(
+    done: tuple[CrossValidation, dict],
+) -> None:  # type: ignore[type-arg]
     plan, report = done
     with (plan.out / "out-of-fold-teacher.csv").open() as stream:
         rows = list(csv.DictReader(stream))
@@ -76,7 +78,7 @@ def test_every_image_is_answered_once_by_a_model_that_did_not_see_its_patient(do
 
 
 @pytest.mark.slow
-def test_a_report_takes_it_in(done: tuple[Plan, dict], tmp_path: Path) -> None:  # type: ignore[type-arg]
+def test_a_report_takes_it_in(done: tuple[CrossValidation, dict], tmp_path: Path) -> None:  # type: ignore[type-arg]
     plan, report = done
     (evidence,) = find_evidence(tmp_path / "run", [plan.out])
     (table,) = evidence.section.tables
@@ -86,7 +88,7 @@ def test_a_report_takes_it_in(done: tuple[Plan, dict], tmp_path: Path) -> None: 
 
 
 @pytest.mark.slow
-def test_what_is_finished_is_not_repeated(done: tuple[Plan, dict]) -> None:  # type: ignore[type-arg]
+def test_what_is_finished_is_not_repeated(done: tuple[CrossValidation, dict]) -> None:  # type: ignore[type-arg]
     plan, report = done
     before = {path: path.stat().st_mtime_ns for path in plan.out.rglob("model.safetensors")}
     again = crossval(plan, resamples=100)
@@ -96,7 +98,7 @@ def test_what_is_finished_is_not_repeated(done: tuple[Plan, dict]) -> None:  # t
 
 @pytest.mark.slow
 def test_a_fold_that_fails_is_named_with_what_it_said(tmp_path: Path) -> None:
-    plan = Plan(tiny.recipe(tmp_path / "nothing"), tmp_path / "out", folds=2, jobs=2)
+    plan = CrossValidation(tiny.recipe(tmp_path / "nothing"), tmp_path / "out", folds=2, jobs=2)
     with pytest.raises(InputOutputError, match=r"fold 0, 1 failed; it said: .*nothing") as failure:
         crossval(plan)
     assert LOG in (failure.value.next_step or "")

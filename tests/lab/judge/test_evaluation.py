@@ -18,7 +18,7 @@ from edgedx.core.stats.cases import Cases, answers_of, answers_of_logits, rankin
 from edgedx.core.stats.points import OperatingPoint
 from edgedx.device.clinic.samples import read_predictions
 from edgedx.lab.data.given_images import list_images
-from edgedx.lab.evidence.compare.tables import read_answers
+from edgedx.lab.evidence.compare.tables import read_subject
 from edgedx.lab.judge.evaluation import evaluate, wrong_first
 from edgedx.lab.judge.evaluation_files import predictions_csv, write_evaluation
 from edgedx.lab.judge.evaluation_plots import NAMES
@@ -82,7 +82,7 @@ def test_a_table_of_predictions_ranks_as_the_figures_beside_it_do(task: str, tmp
     assert len(np.unique(written.ranks[:, 0])) > 50, "rounding must not make ties"
     figures = [figures_with_intervals(cases, one, resamples=50).overall for one in (written, again)]
     assert figures[0] == figures[1]
-    compared = read_answers(tmp_path / "t.csv", cases).answers
+    compared = read_subject(tmp_path / "t.csv", cases).answers
     assert np.array_equal(compared.ranks, written.ranks)
 
 

@@ -48,17 +48,17 @@ def hog(images: Floats) -> Floats:
     down[:, 1:-1] = images[:, 2:] - images[:, :-2]
     across[:, :, 1:-1] = images[:, :, 2:] - images[:, :, :-2]
     strength = np.hypot(across, down)
-    place = np.arctan2(down, across) % np.pi * (BINS / np.pi) - 0.5  # of the nearest two bins the share by distance
-    lower = np.floor(place)
-    upper_share = (place - lower).astype(np.float32)
+    position = np.arctan2(down, across) % np.pi * (BINS / np.pi) - 0.5  # of the nearest two bins the share by distance
+    lower = np.floor(position)
+    upper_share = (position - lower).astype(np.float32)
     count, height, width = images.shape
     rows, columns = height // CELL, width // CELL
     cells = np.zeros((count, rows, columns, BINS), np.float32)
     for shift, share in ((0, 1 - upper_share), (1, upper_share)):
         votes, which = strength * share, (lower.astype(np.int64) + shift) % BINS
         for number in range(BINS):
-            one = np.where(which == number, votes, 0)[:, : rows * CELL, : columns * CELL]
-            cells[..., number] += one.reshape(count, rows, CELL, columns, CELL).sum(axis=(2, 4))
+            selected = np.where(which == number, votes, 0)[:, : rows * CELL, : columns * CELL]
+            cells[..., number] += selected.reshape(count, rows, CELL, columns, CELL).sum(axis=(2, 4))
     corners = (cells[:, :-1, :-1], cells[:, :-1, 1:], cells[:, 1:, :-1], cells[:, 1:, 1:])
     blocks = np.concatenate(corners, axis=3)
     blocks = np.minimum(_unit(blocks), 0.2)  # Hys: no single edge may speak for a block
@@ -88,8 +88,8 @@ def frozen_features(data: Dataset, recipe: Recipe) -> Floats:
 
     model = build_model(recipe.model.backbone, len(recipe.task.classes), recipe.preprocess)
     load_weights(model, recipe.model.backbone, recipe.model.weights)
-    network, found = WithFeatures(model.eval()), []
+    network, features = WithFeatures(model.eval()), []
     with torch.inference_mode():
         for batch in track(data.batches(_BATCH), "frozen features", -(-len(data) // _BATCH)):
-            found.append(network(torch.from_numpy(normalise(batch, recipe.preprocess)))[1].numpy())
-    return np.concatenate(found)
+            features.append(network(torch.from_numpy(normalise(batch, recipe.preprocess)))[1].numpy())
+    return np.concatenate(features)

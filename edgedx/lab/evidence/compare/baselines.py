@@ -69,6 +69,15 @@ class Baseline:
         return f"{self.feature}-{self.method}"
 
 
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a method to try: `values` is an entry of its grid."""
+
+    method: str
+    values: Mapping[str, Any]
+    seed: int
+
+
 def baselines(recipe: Recipe, run: Path, *, overwrite: bool = False) -> dict[str, dict[str, Any]]:
     """Train all of them into ``run/baselines/NAME`` and return the stages' records by name.
 
@@ -81,7 +90,7 @@ def baselines(recipe: Recipe, run: Path, *, overwrite: bool = False) -> dict[str
     """
     data = open_data(recipe, run)
     parts = {split: data.subset(split) for split in ("train", "val", "test")}
-    found: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
     wanted = [name for name in FEATURES if name != "frozen" or recipe.model.weights != "none"]
     with progress("classical baselines", len(wanted) * len(GRIDS)) as bar:
         for feature in wanted:
@@ -90,9 +99,9 @@ def baselines(recipe: Recipe, run: Path, *, overwrite: bool = False) -> dict[str
                 one = Baseline(feature, method)
                 stage = _stage(recipe, run, one, data)
                 work = partial(_train, recipe, one, parts, features, stage.folder)
-                found[one.name] = stage.run(work, overwrite=overwrite, restartable=True)
+                results[one.name] = stage.run(work, overwrite=overwrite, restartable=True)
                 bar.advance(note=one.name)
-    return found
+    return results
 
 
 def _stage(recipe: Recipe, run: Path, one: Baseline, data: Dataset) -> Stage:
@@ -125,7 +134,9 @@ def _train(
     task, val, features = recipe.task, parts["val"], made()
     tried, best = [], None
     for settings in GRIDS[one.method]:
-        logits = answers(one.method, settings, task.kind, len(task.classes), features, parts, recipe.train.seed)
+        logits = logits_of(
+            Setting(one.method, settings, recipe.train.seed), task.kind, len(task.classes), features, parts
+        )
         area = auc_of_logits(task, logits["val"], val.labels)
         tried.append({**settings, "val_auc": null_for_nan(area)})
         if best is None or area > best[0]:
@@ -141,19 +152,13 @@ def _train(
         part = parts[split]
         metrics[split] = summary(task, logits[split], part.labels, part.patients, temperature, points[0])
         cases = cases_of(part, task)
-        told = predictions_csv(cases, answers_of_logits(cases, logits[split], temperature, points[0]))
-        write_text(folder / f"{split}.csv", told)
+        table = predictions_csv(cases, answers_of_logits(cases, logits[split], temperature, points[0]))
+        write_text(folder / f"{split}.csv", table)
     return metrics
 
 
-def answers(
-    method: str,
-    settings: Mapping[str, Any],
-    task: str,
-    classes: int,
-    features: Features,
-    parts: Mapping[str, Dataset],
-    seed: int,
+def logits_of(
+    setting: Setting, task: str, classes: int, features: Features, parts: Mapping[str, Dataset]
 ) -> dict[str, Floats]:
     """Train one setting and return logits of shape (N, classes) for val and test, as a network would give them.
 
@@ -161,47 +166,46 @@ def answers(
     """
     labels = {split: parts[split].labels for split in ("train", "val")}
     if task != "multilabel":
-        return _log_chances(method, settings, classes, features, labels["train"], labels["val"], seed)
+        return _log_probabilities(setting, classes, features, labels["train"], labels["val"])
     columns = []
     for index in range(classes):
         known = {split: ~np.isnan(values[:, index]) for split, values in labels.items()}
-        own = {split: values[known[split]] if split == "train" else values for split, values in features.items()}
+        subset = {split: values[known[split]] if split == "train" else values for split, values in features.items()}
         train, val = (labels[split][known[split], index].astype(np.int64) for split in ("train", "val"))
-        told = _log_chances(method, settings, 2, own, train, val, seed, known["val"])
-        columns.append({split: values[:, 1] - values[:, 0] for split, values in told.items()})
+        pair = _log_probabilities(setting, 2, subset, train, val, known["val"])
+        columns.append({split: values[:, 1] - values[:, 0] for split, values in pair.items()})
     return {split: np.stack([column[split] for column in columns], axis=1) for split in ("val", "test")}
 
 
-def _log_chances(
-    method: str,
-    settings: Mapping[str, Any],
+def _log_probabilities(
+    setting: Setting,
     classes: int,
     features: Features,
     train: NDArray[Any],
     val: NDArray[Any],
-    seed: int,
     known: NDArray[np.bool_] | None = None,
 ) -> dict[str, Floats]:
     """Log probabilities of shape (N, classes); of classes that were not there to be learned, next to none."""
-    rows = _rows_for(method, train, seed)
+    method = setting.method
+    rows = _rows_for(method, train, setting.seed)
     if len(np.unique(train[rows])) < 2:
-        return {split: np.zeros((len(features[split]), classes)) for split in ("val", "test")}
-    model = _model(method, settings, features["train"]).fit(features["train"][rows], train[rows])
+        return {split: np.zeros((len(features[split]), classes), np.float32) for split in ("val", "test")}
+    model = _model(setting, features["train"]).fit(features["train"][rows], train[rows])
     if method == "svm":
-        said = {split: _columns(model.decision_function(features[split])) for split in ("val", "test")}
-        judged, truth = said["val"] if known is None else said["val"][known], val
+        scores_by_split = {split: _columns(model.decision_function(features[split])) for split in ("val", "test")}
+        judged, truth = scores_by_split["val"] if known is None else scores_by_split["val"][known], val
         if len(np.unique(val)) < 2:  # nothing there to learn from
             judged, truth = _columns(model.decision_function(features["train"][rows])), train[rows]
         # Platt 1999: a logistic regression on its decision values
         model = LogisticRegression(C=1e6, max_iter=1000).fit(judged, truth)
-        found = {split: model.predict_proba(values) for split, values in said.items()}
+        results = {split: model.predict_proba(values) for split, values in scores_by_split.items()}
     else:
-        found = {split: model.predict_proba(features[split]) for split in ("val", "test")}
+        results = {split: model.predict_proba(features[split]) for split in ("val", "test")}
     if method == "knn":  # no neighbour of a class is not never
-        votes = settings["neighbours"]
-        found = {split: (values * votes + 1 / values.shape[1]) / (votes + 1) for split, values in found.items()}
-    whole = {split: np.full((len(values), classes), _LEAST) for split, values in found.items()}
-    for split, values in found.items():
+        votes = setting.values["neighbours"]
+        results = {split: (values * votes + 1 / values.shape[1]) / (votes + 1) for split, values in results.items()}
+    whole = {split: np.full((len(values), classes), _LEAST) for split, values in results.items()}
+    for split, values in results.items():
         whole[split][:, model.classes_] = np.maximum(values, _LEAST)
     # As precise as a network's: in float64 images that are alike differ in the last bit, another one on each processor.
     return {split: np.log(values).astype(np.float32) for split, values in whole.items()}
@@ -218,7 +222,8 @@ def _rows_for(method: str, labels: NDArray[Any], seed: int) -> NDArray[np.int64]
     return np.sort(np.random.default_rng(seed).permutation(count)[:MOST_FOR_SVM])
 
 
-def _model(method: str, settings: Mapping[str, Any], features: Floats) -> Any:
+def _model(setting: Setting, features: Floats) -> Any:
+    method, settings = setting.method, setting.values
     if method == "knn":
         return KNeighborsClassifier(min(settings["neighbours"], len(features)), weights=settings["weights"])
     if method == "logistic":

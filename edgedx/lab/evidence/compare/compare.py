@@ -18,11 +18,13 @@ from edgedx.core.stats.weighted import Floats, Ranked, Statistic, mean_of
 from .figures import accuracy_of, auc_parts, fold_accuracies, fold_aucs, right_matrix
 from .folds import fold_tests
 from .lineup import Lineup
-from .pairs import Compared, Pair, Tested
+from .pairs import ModelComparison, Pair, PairTest
 from .significance import delong, holm, mcnemar
 
 
-def compare(lineup: Lineup, *, baseline: str | None = None, resamples: int = RESAMPLES, seed: int = 0) -> Compared:
+def compare(
+    lineup: Lineup, *, baseline: str | None = None, resamples: int = RESAMPLES, seed: int = 0
+) -> ModelComparison:
     """Test every pair, or every subject against `baseline`.
 
     Raises
@@ -45,7 +47,7 @@ def compare(lineup: Lineup, *, baseline: str | None = None, resamples: int = RES
         watched = {name: _watched(of, bar) for name, of in statistics.items()}
         draws = draw(watched, lineup.cases.patients, resamples=resamples, seed=seed)
     made = [_pair(lineup, draws, one, two) for one, two in track(pairs, "testing pairs", len(pairs))]
-    return Compared(
+    return ModelComparison(
         lineup=lineup,
         auc={name: draws["auc", name].interval() for name in names},
         accuracy={name: draws["accuracy", name].interval() for name in names},
@@ -55,11 +57,11 @@ def compare(lineup: Lineup, *, baseline: str | None = None, resamples: int = RES
 
 
 def _watched(of: Statistic, bar: Bar) -> Statistic:
-    def told(weights: Floats) -> Floats:
+    def counted(weights: Floats) -> Floats:
         bar.advance(len(weights))
         return of(weights)
 
-    return told
+    return counted
 
 
 def _pair(lineup: Lineup, draws: Mapping[tuple[str, str], Draws], first: str, second: str) -> Pair:
@@ -77,51 +79,51 @@ def _pair(lineup: Lineup, draws: Mapping[tuple[str, str], Draws], first: str, se
     )
 
 
-def _ranking(lineup: Lineup, one: Answers, two: Answers) -> list[Tested]:
-    cases, found = lineup.cases, []
+def _ranking(lineup: Lineup, one: Answers, two: Answers) -> list[PairTest]:
+    cases, tests = lineup.cases, []
     findings = cases.findings()
     for index, known, present in findings:
-        groups = [patient for patient, own in zip(cases.patients, known, strict=True) if own]
+        groups = [patient for patient, included in zip(cases.patients, known, strict=True) if included]
         test = delong(present[known], [one.ranks[known, index], two.ranks[known, index]], groups).test(0, 1)
-        found.append(Tested("ranking", cases.classes[index] if len(findings) > 1 else "", test, test.p))
-    return found
+        tests.append(PairTest("ranking", cases.classes[index] if len(findings) > 1 else "", test, test.p))
+    return tests
 
 
-def _decisions(lineup: Lineup, one: Answers, two: Answers) -> list[Tested]:
+def _decisions(lineup: Lineup, one: Answers, two: Answers) -> list[PairTest]:
     known, right = right_matrix(lineup, one)
     _, other = right_matrix(lineup, two)
-    found = []
+    tests = []
     for column in range(known.shape[1]):
         rows = known[:, column]
-        groups = [patient for patient, own in zip(lineup.cases.patients, rows, strict=True) if own]
+        groups = [patient for patient, included in zip(lineup.cases.patients, rows, strict=True) if included]
         test = mcnemar(right[rows, column], other[rows, column], groups)
-        found.append(Tested("decisions", lineup.cases.classes[column] if known.shape[1] > 1 else "", test, test.p))
-    return found
+        tests.append(PairTest("decisions", lineup.cases.classes[column] if known.shape[1] > 1 else "", test, test.p))
+    return tests
 
 
-def _over_folds(lineup: Lineup, one: Answers, two: Answers) -> list[Tested]:
+def _over_folds(lineup: Lineup, one: Answers, two: Answers) -> list[PairTest]:
     assert lineup.folds is not None
     sizes = [int((lineup.folds == fold).sum()) for fold in sorted(set(lineup.folds.tolist()))]
     # What was not tested trained the model, or chose its epoch and its thresholds (val).
     share_tested = float(np.mean([size / (len(lineup.cases) - size) for size in sizes])) if len(sizes) > 1 else 1.0
-    found = []
+    tests = []
     for of, by_fold in (("ranking", fold_aucs), ("decisions", fold_accuracies)):
         figures = np.array([by_fold(lineup, one), by_fold(lineup, two)])
         usable = ~np.isnan(figures).any(axis=0)
         if usable.sum() > 1:
             test = fold_tests(figures[0, usable].tolist(), figures[1, usable].tolist(), share_tested)
-            found.append(Tested(of, "", test, test.corrected_p))
-    return found
+            tests.append(PairTest(of, "", test, test.corrected_p))
+    return tests
 
 
 def _corrected(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
     """Holm over all pairs and findings of one test: what was asked several times is answered more carefully."""
     families: dict[tuple[str, type], list[tuple[int, int, float]]] = {}
-    for place, pair in enumerate(pairs):
+    for pair_index, pair in enumerate(pairs):
         for number, one in enumerate(pair.tests):
-            families.setdefault((one.of, type(one.found)), []).append((place, number, one.p))
+            families.setdefault((one.of, type(one.found)), []).append((pair_index, number, one.p))
     tests = [list(pair.tests) for pair in pairs]
     for family in families.values():
-        for (place, number, _), p in zip(family, holm([p for _, _, p in family]), strict=True):
-            tests[place][number] = replace(tests[place][number], p_holm=p)
-    return tuple(replace(pair, tests=tuple(own)) for pair, own in zip(pairs, tests, strict=True))
+        for (pair_index, number, _), p in zip(family, holm([p for _, _, p in family]), strict=True):
+            tests[pair_index][number] = replace(tests[pair_index][number], p_holm=p)
+    return tuple(replace(pair, tests=tuple(included)) for pair, included in zip(pairs, tests, strict=True))

@@ -35,7 +35,7 @@ _BLINK = 0.2
 
 
 @dataclass(frozen=True)
-class Plan:
+class CrossValidation:
     """What a cross-validation does.
 
     Attributes
@@ -63,15 +63,15 @@ class Plan:
     def commands(self, fold: int, recipe: Path) -> list[list[str]]:
         """The commands of a fold, as a user would give them; finished stages are not repeated."""
         edgedx, run = [sys.executable, "-m", "edgedx"], str(self.run(fold))
-        own = ["--set", f"data.folds={self.folds}", "--set", f"data.fold={fold}"]
-        found = [[*edgedx, "finetune", str(recipe), "--out", run, *own, "--resume"]]
+        of_folds = ["--set", f"data.folds={self.folds}", "--set", f"data.fold={fold}"]
+        results = [[*edgedx, "finetune", str(recipe), "--out", run, *of_folds, "--resume"]]
         if self.compress:
             int8 = "--int8" if self.int8 else "--no-int8"
-            found.append([*edgedx, "compress", run, int8, "--device", self.device, "--resume"])
-        return found
+            results.append([*edgedx, "compress", run, int8, "--device", self.device, "--resume"])
+        return results
 
 
-def crossval(plan: Plan, *, resamples: int = RESAMPLES) -> dict[str, Any]:
+def crossval(plan: CrossValidation, *, resamples: int = RESAMPLES) -> dict[str, Any]:
     """Train what is not yet trained, judge, write ``crossval.json`` and the answers, and return the report.
 
     Raises
@@ -95,7 +95,7 @@ def crossval(plan: Plan, *, resamples: int = RESAMPLES) -> dict[str, Any]:
     return report
 
 
-def _train(plan: Plan, recipe: Path) -> None:
+def _train(plan: CrossValidation, recipe: Path) -> None:
     work = {fold: plan.commands(fold, recipe) for fold in range(plan.folds)}
     gpus = _gpus()
     jobs = min(plan.jobs or len(gpus) or max(1, (os.cpu_count() or 1) // 2), plan.folds)
@@ -133,14 +133,14 @@ def _train(plan: Plan, recipe: Path) -> None:
         failed.sort()
         log = plan.run(failed[0]) / LOG
         last = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-        said = next((line for line in reversed(last) if line.startswith("error:")), last[-1] if last else "nothing")
+        message = next((line for line in reversed(last) if line.startswith("error:")), last[-1] if last else "nothing")
         raise InputOutputError(
-            f"fold {', '.join(map(str, failed))} failed; it said: {said.removeprefix('error: ')}",
+            f"fold {', '.join(map(str, failed))} failed; it said: {message.removeprefix('error: ')}",
             next_step=f"read {log}, then repeat the command: finished folds are kept",
         )
 
 
-def _start(plan: Plan, fold: int, command: list[str], env: dict[str, str], *, new: bool = False) -> Any:
+def _start(plan: CrossValidation, fold: int, command: list[str], env: dict[str, str], *, new: bool = False) -> Any:
     folder = plan.run(fold)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOG).open("wb" if new else "ab") as log:
@@ -175,17 +175,17 @@ def subjects_of(run: Path) -> Iterator[tuple[str, Path]]:
                 yield variant.name, variant.path
 
 
-def _judge(plan: Plan, resamples: int) -> dict[str, Any]:
-    found: dict[str, list[Evaluation]] = {}
+def _judge(plan: CrossValidation, resamples: int) -> dict[str, Any]:
+    results: dict[str, list[Evaluation]] = {}
     for fold in range(plan.folds):
         for name, path in subjects_of(plan.run(fold)):
-            found.setdefault(name, []).append(evaluate(open_subject(path), resamples=resamples))
-    found = {name: own for name, own in found.items() if len(own) == plan.folds}
+            results.setdefault(name, []).append(evaluate(open_subject(path), resamples=resamples))
+    results = {name: of_folds for name, of_folds in results.items() if len(of_folds) == plan.folds}
     subjects: dict[str, Any] = {}
-    for name, own in found.items():
-        cases, answers = pooled(own)
-        _write_answers(plan.out / f"out-of-fold-{name}.csv", own)
-        subjects[name] = _spread([one.figures for one in own]) | {
+    for name, of_folds in results.items():
+        cases, answers = pooled(of_folds)
+        _write_answers(plan.out / f"out-of-fold-{name}.csv", of_folds)
+        subjects[name] = _spread([one.figures for one in of_folds]) | {
             "pooled": figures_with_intervals(cases, answers, resamples=resamples).to_dict()
         }
     return {
@@ -198,8 +198,8 @@ def _judge(plan: Plan, resamples: int) -> dict[str, Any]:
         "versions": versions(),
         "subjects": subjects,
         "against_teacher": {
-            name: _differences([one.figures for one in found["teacher"]], [one.figures for one in own])
-            for name, own in found.items()
+            name: _differences([one.figures for one in results["teacher"]], [one.figures for one in of_folds])
+            for name, of_folds in results.items()
             if name != "teacher"
         },
     }
@@ -240,15 +240,15 @@ def _spread(folds: Sequence[Figures]) -> dict[str, Any]:
         values[f"sensitivity of {name}"] = [one.classes[name]["sensitivity"].value for one in folds]
     return {
         "by_fold": values,
-        "mean": {name: statistics.mean(own) for name, own in values.items()},
-        "sd": {name: statistics.stdev(own) for name, own in values.items()},
+        "mean": {name: statistics.mean(of_folds) for name, of_folds in values.items()},
+        "sd": {name: statistics.stdev(of_folds) for name, of_folds in values.items()},
     }
 
 
 def _differences(teacher: Sequence[Figures], other: Sequence[Figures]) -> dict[str, Any]:
     """Mean and spread over folds of the other's figure less the teacher's."""
-    found = {}
+    results = {}
     for name in SHOWN[:2]:
         gaps = [two.overall[name].value - one.overall[name].value for one, two in zip(teacher, other, strict=True)]
-        found[name] = {"by_fold": gaps, "mean": statistics.mean(gaps), "sd": statistics.stdev(gaps)}
-    return found
+        results[name] = {"by_fold": gaps, "mean": statistics.mean(gaps), "sd": statistics.stdev(gaps)}
+    return results

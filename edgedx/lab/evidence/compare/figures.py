@@ -50,7 +50,7 @@ def fold_aucs(lineup: Lineup, answers: Answers) -> list[float]:
     findings = len(lineup.cases.findings())
     together = [[value for value in each[start : start + findings] if not math.isnan(value)]
                 for start in range(0, len(each), findings)]  # fmt: skip
-    return [float(np.mean(own)) if own else math.nan for own in together]
+    return [float(np.mean(values)) if values else math.nan for values in together]
 
 
 def fold_accuracies(lineup: Lineup, answers: Answers) -> list[float]:

@@ -7,19 +7,19 @@ from typing import Any
 
 from edgedx.core.files import write_json, write_text
 
-from .pairs import Compared
+from .pairs import ModelComparison
 
 REPORT, WORDS, PICTURE = "comparison.json", "comparison.md", "comparison.png"
 
 
-def report_of(found: Compared) -> dict[str, Any]:
+def report_of(comparison: ModelComparison) -> dict[str, Any]:
     """What ``comparison.json`` holds: figures, tests, and ``sentences`` in plain words."""
     from .words import sentences
 
-    return {"schema_version": 1, "sentences": sentences(found), **found.to_dict()}
+    return {"schema_version": 1, "sentences": sentences(comparison), **comparison.to_dict()}
 
 
-def write_comparison(found: Compared, folder: Path) -> list[Path]:
+def write_comparison(comparison: ModelComparison, folder: Path) -> list[Path]:
     """Write JSON, Markdown and picture into `folder` and return their paths."""
     from edgedx.lab.run.plots import save_figure
 
@@ -27,7 +27,7 @@ def write_comparison(found: Compared, folder: Path) -> list[Path]:
     from .words import markdown
 
     written = [folder / REPORT, folder / WORDS, folder / PICTURE]
-    save_figure(comparison_figure(found), written[2])
-    write_text(written[1], markdown(found))
-    write_json(written[0], report_of(found))
+    save_figure(comparison_figure(comparison), written[2])
+    write_text(written[1], markdown(comparison))
+    write_json(written[0], report_of(comparison))
     return written

@@ -21,7 +21,7 @@ from edgedx.lab.run.run import Run
 
 from .crossval import REPORT as CROSSVAL
 from .crossval import subjects_of
-from .tables import Told, read_answers
+from .tables import SubjectPredictions, read_subject
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,10 @@ def line_up(
     if len(sources) < 2:
         raise UsageError("a comparison needs two subjects", next_step="name two models, or a run that holds several")
     models = [path for path in sources if path.suffix != ".csv"]
-    asked = {path: _ask(path, data, split, run, threads, device) for path in models}
-    like = next((one.cases for one in asked.values()), None)
-    told = [asked[path] if path in asked else read_answers(path, like) for path in sources]
-    return _align(told, data.name or "data" if data is not None else split if models else "the tables' images")
+    answered = {path: _ask(path, data, split, run, threads, device) for path in models}
+    like = next((one.cases for one in answered.values()), None)
+    subjects = [answered[path] if path in answered else read_subject(path, like) for path in sources]
+    return _align(subjects, data.name or "data" if data is not None else split if models else "the tables' images")
 
 
 def expand(path: Path, split: str) -> list[Path]:
@@ -87,66 +87,66 @@ def expand(path: Path, split: str) -> list[Path]:
     if not path.is_dir() or (path / CARD).is_file() or installed_at(path) is not None:
         return [path]
     if (path / CROSSVAL).is_file():
-        found = sorted(path.glob("out-of-fold-*.csv"))
+        matches = sorted(path.glob("out-of-fold-*.csv"))
     elif Run(path).exists:
-        found = [one for _, one in subjects_of(path)]
+        matches = [one for _, one in subjects_of(path)]
     elif (path / PREDICTIONS).is_file():
-        found = [path / PREDICTIONS]
+        matches = [path / PREDICTIONS]
     else:
-        found = sorted(path.glob(f"*/{split}.csv"))  # as `edgedx compare --baselines` leaves them
-    if not found:
+        matches = sorted(path.glob(f"*/{split}.csv"))  # as `edgedx compare --baselines` leaves them
+    if not matches:
         raise UsageError(
             f"{path} holds no answers of {split}", next_step="name a model, a run, or a table of predictions"
         )
-    return found
+    return matches
 
 
-def _ask(path: Path, data: Path | None, split: str, run: Path | None, threads: int, device: str) -> Told:
+def _ask(path: Path, data: Path | None, split: str, run: Path | None, threads: int, device: str) -> SubjectPredictions:
     subject = open_subject(path, run=run, threads=threads, device=device)
-    asked = ask_given(subject, data) if data is not None else ask_split(subject, split)
-    answers = answers_of_logits(asked.cases, asked.logits, subject.temperature, subject.point(None))
-    names = [plain_cell(name) for name in asked.cases.names]  # as tables name them
+    answered = ask_given(subject, data) if data is not None else ask_split(subject, split)
+    answers = answers_of_logits(answered.cases, answered.logits, subject.temperature, subject.point(None))
+    names = [plain_cell(name) for name in answered.cases.names]  # as tables name them
     home = subject.run.name if subject.run is not None else path.parent.name
-    return Told(
+    return SubjectPredictions(
         names=[subject.name, f"{home}/{subject.name}", str(path)],
         path=path,
         ran=subject.ran,
-        cases=replace(asked.cases, names=names),
+        cases=replace(answered.cases, names=names),
         answers=answers,
-        warnings=asked.warnings,
+        warnings=answered.warnings,
         synthetic=subject.synthetic,
     )
 
 
-def _align(told: list[Told], where: str) -> Lineup:
-    first = told[0].cases
-    for one in told[1:]:
+def _align(subjects: list[SubjectPredictions], where: str) -> Lineup:
+    first = subjects[0].cases
+    for one in subjects[1:]:
         if (one.cases.task, list(one.cases.classes)) != (first.task, list(first.classes)):
             raise UsageError(
-                f"{one.path} answers {', '.join(one.cases.classes)}, {told[0].path} {', '.join(first.classes)}",
+                f"{one.path} answers {', '.join(one.cases.classes)}, {subjects[0].path} {', '.join(first.classes)}",
                 next_step="compare subjects of the same classes, in the same order",
             )
-    places = [{name: place for place, name in enumerate(one.cases.names)} for one in told]
-    common = [name for name in first.names if all(name in own for own in places)]
+    places = [{name: row_number for row_number, name in enumerate(one.cases.names)} for one in subjects]
+    common = [name for name in first.names if all(name in other for other in places)]
     if not common:
         raise DataError(
             "the subjects have no image in common", next_step="ask all of them the same images: --data or --split"
         )
-    warnings = list(dict.fromkeys(text for one in told for text in one.warnings))
-    if most := max(len(one.cases) for one in told) - len(common):
+    warnings = list(dict.fromkeys(text for one in subjects for text in one.warnings))
+    if most := max(len(one.cases) for one in subjects) - len(common):
         warnings.append(f"{most} images were not answered by all subjects, and are left out")
-    rows = [np.array([own[name] for name in common]) for own in places]
-    labels = [np.asarray(one.cases.labels)[picked] for one, picked in zip(told, rows, strict=True)]
-    for one, own in zip(told[1:], labels[1:], strict=True):
-        if not np.array_equal(own.astype(float), labels[0].astype(float), equal_nan=True):
+    rows = [np.array([other[name] for name in common]) for other in places]
+    labels = [np.asarray(one.cases.labels)[picked] for one, picked in zip(subjects, rows, strict=True)]
+    for one, other in zip(subjects[1:], labels[1:], strict=True):
+        if not np.array_equal(other.astype(float), labels[0].astype(float), equal_nan=True):
             raise DataError(
-                f"{one.path} and {told[0].path} disagree on the truth of some images",
+                f"{one.path} and {subjects[0].path} disagree on the truth of some images",
                 next_step="make both tables from the same labels",
             )
-    names = _unique([one.names for one in told])
+    names = _unique([one.names for one in subjects])
     cases = Cases(
         names=common,
-        patients=_patients(told, rows),
+        patients=_patients(subjects, rows),
         labels=labels[0],
         subgroups=[{} for _ in common],
         task=first.task,
@@ -155,13 +155,13 @@ def _align(told: list[Told], where: str) -> Lineup:
     )
     return Lineup(
         cases=cases,
-        answers={name: _picked(one.answers, picked) for name, one, picked in zip(names, told, rows, strict=True)},
-        ran={name: one.ran for name, one in zip(names, told, strict=True)},
-        paths={name: str(one.path) for name, one in zip(names, told, strict=True)},
-        folds=_same_folds(told, rows),
+        answers={name: _picked(one.answers, picked) for name, one, picked in zip(names, subjects, rows, strict=True)},
+        ran={name: one.ran for name, one in zip(names, subjects, strict=True)},
+        paths={name: str(one.path) for name, one in zip(names, subjects, strict=True)},
+        folds=_same_folds(subjects, rows),
         warnings=warnings,
         where=where,
-        synthetic=any(one.synthetic for one in told),
+        synthetic=any(one.synthetic for one in subjects),
     )
 
 
@@ -174,33 +174,33 @@ def _picked(answers: Answers, rows: NDArray[np.int64]) -> Answers:
     )
 
 
-def _patients(told: list[Told], rows: list[NDArray[np.int64]]) -> list[str]:
+def _patients(subjects: list[SubjectPredictions], rows: list[NDArray[np.int64]]) -> list[str]:
     """Of each image the first patient that a subject names; an image without one is its own."""
-    found = [told[0].cases.patients[row] for row in rows[0]]
-    for one, picked in zip(told[1:], rows[1:], strict=True):
-        found = [one.cases.patients[row] if own.startswith("\x00") else own
-                 for own, row in zip(found, picked, strict=True)]  # fmt: skip
-    return found
+    matches = [subjects[0].cases.patients[row] for row in rows[0]]
+    for one, picked in zip(subjects[1:], rows[1:], strict=True):
+        matches = [one.cases.patients[row] if other.startswith("\x00") else other
+                 for other, row in zip(matches, picked, strict=True)]  # fmt: skip
+    return matches
 
 
-def _same_folds(told: list[Told], rows: list[NDArray[np.int64]]) -> NDArray[np.int64] | None:
+def _same_folds(subjects: list[SubjectPredictions], rows: list[NDArray[np.int64]]) -> NDArray[np.int64] | None:
     """Folds of those that have some; a subject that was not cross-validated is judged on the same parts."""
-    found = [(one, one.folds[picked]) for one, picked in zip(told, rows, strict=True) if one.folds is not None]
-    for one, own in found[1:]:
-        if not np.array_equal(own, found[0][1]):
+    matches = [(one, one.folds[picked]) for one, picked in zip(subjects, rows, strict=True) if one.folds is not None]
+    for one, other in matches[1:]:
+        if not np.array_equal(other, matches[0][1]):
             raise DataError(
-                f"{one.path} and {found[0][0].path} divide the images into other folds",
+                f"{one.path} and {matches[0][0].path} divide the images into other folds",
                 next_step="cross-validate both with the same --folds and data.seed",
             )
-    return found[0][1] if found else None
+    return matches[0][1] if matches else None
 
 
 def _unique(candidates: list[list[str]]) -> list[str]:
     level: Callable[[int], list[str]] = lambda depth: [names[depth] for names in candidates]  # noqa: E731
-    found = level(0)
+    matches = level(0)
     for depth in (1, 2):
-        counts = Counter(found)
-        found = [deeper if counts[own] > 1 else own for own, deeper in zip(found, level(depth), strict=True)]
-    if len(set(found)) < len(found):
+        counts = Counter(matches)
+        matches = [deeper if counts[other] > 1 else other for other, deeper in zip(matches, level(depth), strict=True)]
+    if len(set(matches)) < len(matches):
         raise UsageError("a subject is named twice", next_step="name each once")
-    return found
+    return matches

@@ -15,7 +15,7 @@ from .significance import AreaTest, DecisionTest
 
 
 @dataclass(frozen=True)
-class Tested:
+class PairTest:
     """One test of one pair.
 
     Attributes
@@ -36,10 +36,10 @@ class Tested:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON: NaN becomes null."""
-        told = {"of": self.of, "finding": self.finding or None, **self.found.to_dict()}
+        entries = {"of": self.of, "finding": self.finding or None, **self.found.to_dict()}
         if isinstance(self.found, FoldTests):
-            told["test"] = "corrected resampled t, over folds"
-        return told | {"p": null_for_nan(self.p), "p_holm": null_for_nan(self.p_holm)}
+            entries["test"] = "corrected resampled t, over folds"
+        return entries | {"p": null_for_nan(self.p), "p_holm": null_for_nan(self.p_holm)}
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,12 @@ class Pair:
     second: str
     auc: Interval
     accuracy: Interval
-    tests: tuple[Tested, ...]
+    tests: tuple[PairTest, ...]
 
-    def best(self, of: str) -> tuple[Tested, ...]:
+    def best(self, of: str) -> tuple[PairTest, ...]:
         """The tests to decide by: over folds where there are some, else on the images."""
-        own = [one for one in self.tests if one.of == of]
-        return tuple([one for one in own if isinstance(one.found, FoldTests)] or own)
+        matching = [one for one in self.tests if one.of == of]
+        return tuple([one for one in matching if isinstance(one.found, FoldTests)] or matching)
 
     def gap(self, of: str) -> Interval:
         """The difference with its interval: of the test over folds where there is one, else by bootstrap."""
@@ -80,7 +80,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Compared:
+class ModelComparison:
     """All that was found.
 
     Attributes
@@ -108,15 +108,15 @@ class Compared:
     @property
     def notes(self) -> list[str]:
         """What a reader must know before he believes a p-value."""
-        told = list(self.lineup.warnings)
+        entries = list(self.lineup.warnings)
         if 0 < sum(patient.startswith("\x00") for patient in self.lineup.cases.patients) == self.patients:
-            told.append("no patients are named: tests and intervals take images for independent")
+            entries.append("no patients are named: tests and intervals take images for independent")
         if 0 < self.folds < 6:
-            told.append(
+            entries.append(
                 f"with {self.folds} folds the Wilcoxon test cannot give a p below {2.0 ** (1 - self.folds):g}, "
                 "whatever the models do"
             )
-        return told
+        return entries
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON: NaN becomes null."""

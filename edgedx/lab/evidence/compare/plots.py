@@ -10,15 +10,15 @@ from edgedx.lab.run.plots import COLOURS, INK, new_figure
 from .words import LEVEL
 
 if TYPE_CHECKING:
-    from .pairs import Compared
+    from .pairs import ModelComparison
 
 _MOST = 30
 """Pairs drawn; of more, those with the greatest difference in AUC."""
 
 
-def comparison_figure(found: Compared) -> Any:
+def comparison_figure(comparison: ModelComparison) -> Any:
     """Differences in AUC and in accuracy; a filled mark is a difference that a test shows after correction."""
-    pairs = list(found.pairs)
+    pairs = list(comparison.pairs)
     if len(pairs) > _MOST:
         pairs = sorted(pairs, key=lambda pair: -abs(pair.auc.value) if not math.isnan(pair.auc.value) else 0)[:_MOST]
     figure, axes = new_figure(9, 1.5 + 0.3 * len(pairs), 2)
@@ -38,9 +38,10 @@ def comparison_figure(found: Compared) -> Any:
         axis.tick_params(labelsize=8)
     axes[0].set_yticks(list(heights), [f"{pair.second}\nless {pair.first}" for pair in pairs], fontsize=7)
     axes[1].set_yticks(list(heights), [""] * len(pairs))
-    left_out = f"; {_MOST} of {len(found.pairs)} pairs" if len(found.pairs) > _MOST else ""
+    left_out = f"; {_MOST} of {len(comparison.pairs)} pairs" if len(comparison.pairs) > _MOST else ""
     figure.suptitle(
-        f"{len(found.lineup.cases)} images ({found.lineup.where}); filled: p < {LEVEL} by Holm's correction{left_out}",
+        f"{len(comparison.lineup.cases)} images ({comparison.lineup.where}); filled: p < {LEVEL} by Holm's "
+        f"correction{left_out}",
         fontsize=8.5, color=INK,
     )  # fmt: skip
     return figure

@@ -275,9 +275,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
     NaN (a test that could not be made) stays NaN and is not counted.
     """
-    known = sorted((p, place) for place, p in enumerate(p_values) if not math.isnan(p))
-    found, least = [math.nan] * len(p_values), 0.0
-    for rank, (p, place) in enumerate(known):
+    known = sorted((p, position) for position, p in enumerate(p_values) if not math.isnan(p))
+    corrected, least = [math.nan] * len(p_values), 0.0
+    for rank, (p, position) in enumerate(known):
         least = max(least, min(1.0, (len(known) - rank) * p))  # never below that of a smaller p
-        found[place] = least
-    return found
+        corrected[position] = least
+    return corrected

@@ -18,7 +18,7 @@ _RESERVED = {FOLD, IMAGE, PATIENT, TRUTH, LABEL, DECISION}
 
 
 @dataclass(frozen=True)
-class Told:
+class SubjectPredictions:
     """What one subject said, before it is brought in line with the others.
 
     Attributes
@@ -39,7 +39,7 @@ class Told:
     synthetic: bool = False
 
 
-def read_answers(path: Path, like: Cases | None = None) -> Told:
+def read_subject(path: Path, like: Cases | None = None) -> SubjectPredictions:
     """A table of predictions.
 
     It has ``image``, ``truth`` (or ``label``), a probability for each class, and maybe ``decision``, ``patient_id`` and
@@ -81,7 +81,7 @@ def read_answers(path: Path, like: Cases | None = None) -> Told:
         positive=(like.positive if like is not None else classes[-1]) if task == "binary" else None,
     )
     answers = read_predictions(path, cases, {})
-    return Told(
+    return SubjectPredictions(
         names=_names(path),
         path=path,
         ran=f"answers in {path.parent.name}/{path.name}",
@@ -116,7 +116,7 @@ def _labels(
     path: Path, cells: list[dict[str, str]], classes: list[str], truth: str, task: str
 ) -> NDArray[np.float64] | NDArray[np.int64]:
     many = task == "multilabel"
-    found = []
+    label_rows = []
     for line, cell in enumerate(cells, start=2):
         parts = cell[truth].split("|") if many else [cell[truth]]
         values = dict.fromkeys(classes, 0.0)
@@ -129,8 +129,8 @@ def _labels(
                 raise DataError(
                     f"{path}, line {line}, {truth}: no class", next_step=f"its classes are {', '.join(classes)}"
                 )
-        found.append(list(values.values()))
-    table = np.array(found)
+        label_rows.append(list(values.values()))
+    table = np.array(label_rows)
     return table if many else table.argmax(axis=1)
 
 

@@ -13,7 +13,7 @@ from .folds import FoldTests
 from .significance import AreaTest, DecisionTest
 
 if TYPE_CHECKING:
-    from .pairs import Compared, Pair, Tested
+    from .pairs import ModelComparison, Pair, PairTest
 
 LEVEL = 0.05
 _NAMED = 4
@@ -27,9 +27,11 @@ def p_text(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.0995 else f"p = {p:.2f}"
 
 
-def sentences(found: Compared) -> list[str]:
+def sentences(comparison: ModelComparison) -> list[str]:
     """For each pair one on ranking and one on decisions."""
-    return [sentence for pair in found.pairs for sentence in (_sentence(pair, of) for of in ("ranking", "decisions"))]
+    return [
+        sentence for pair in comparison.pairs for sentence in (_sentence(pair, of) for of in ("ranking", "decisions"))
+    ]
 
 
 def _sentence(pair: Pair, of: str) -> str:
@@ -41,19 +43,19 @@ def _sentence(pair: Pair, of: str) -> str:
     (test,) = tests or (None,)
     if test is None or math.isnan(test.p):
         return f"{pair.second} against {pair.first}: {_gap(gap, figure)}; no test can be made on these images."
-    told = f"{_by(test)}, {p_text(test.p_holm)}"
+    text = f"{_by(test)}, {p_text(test.p_holm)}"
     if test.p_holm < LEVEL:
         better, worse = (pair.second, pair.first) if gap.value > 0 else (pair.first, pair.second)
         higher = gap if gap.value > 0 else Interval(-gap.value, -gap.high, -gap.low)
         alone = _alone(test, better == pair.second)
-        return f"{better} {verb} better than {worse}: {_gap(higher, figure)} ({told}{alone})."
+        return f"{better} {verb} better than {worse}: {_gap(higher, figure)} ({text}{alone})."
     return (
-        f"{pair.second} against {pair.first}: {_gap(gap, figure)}; no difference is shown ({told}), which does not "
+        f"{pair.second} against {pair.first}: {_gap(gap, figure)}; no difference is shown ({text}), which does not "
         "prove them equal."
     )
 
 
-def _of_findings(pair: Pair, tests: Sequence[Tested], verb: str, figure: str, gap: Interval) -> str:
+def _of_findings(pair: Pair, tests: Sequence[PairTest], verb: str, figure: str, gap: Interval) -> str:
     parts = []
     for sign, words in ((1, f"{pair.second} {verb} better"), (-1, f"{pair.first} {verb} better")):
         shown = [one for one in tests if one.p_holm < LEVEL and sign * _direction(one) > 0]
@@ -67,7 +69,7 @@ def _of_findings(pair: Pair, tests: Sequence[Tested], verb: str, figure: str, ga
     return f"{pair.second} against {pair.first}: {_gap(gap, 'mean ' + figure)}; {'; '.join(parts)}."
 
 
-def _direction(test: Tested) -> float:
+def _direction(test: PairTest) -> float:
     if isinstance(test.found, AreaTest):
         return test.found.difference.value
     if isinstance(test.found, DecisionTest):
@@ -82,13 +84,13 @@ def _gap(gap: Interval, figure: str) -> str:
     return f"{figure} {word} by {abs(gap.value):.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
 
 
-def _by(test: Tested) -> str:
+def _by(test: PairTest) -> str:
     if isinstance(test.found, AreaTest):
         return "DeLong"
     return "McNemar" if isinstance(test.found, DecisionTest) else "t-test corrected for shared training images"
 
 
-def _alone(test: Tested, second: bool) -> str:
+def _alone(test: PairTest, second: bool) -> str:
     if not isinstance(test.found, DecisionTest):
         return ""
     counts = (test.found.only_second, test.found.only_first)
@@ -99,42 +101,47 @@ def _alone(test: Tested, second: bool) -> str:
 # Tables
 
 
-def subject_rows(found: Compared) -> tuple[list[str], list[list[str]]]:
+def subject_rows(comparison: ModelComparison) -> tuple[list[str], list[list[str]]]:
     """Header and rows: each subject with its figures, the best AUC first."""
-    area = f"AUC, mean of {found.folds} folds" if found.folds else "AUC"
-    order = sorted(found.auc, key=lambda name: -found.auc[name].value if not math.isnan(found.auc[name].value) else 1)
-    rows = [[name, str(found.auc[name]), str(found.accuracy[name]), found.lineup.ran[name]] for name in order]
+    area = f"AUC, mean of {comparison.folds} folds" if comparison.folds else "AUC"
+    order = sorted(
+        comparison.auc,
+        key=lambda name: -comparison.auc[name].value if not math.isnan(comparison.auc[name].value) else 1,
+    )
+    rows = [
+        [name, str(comparison.auc[name]), str(comparison.accuracy[name]), comparison.lineup.ran[name]] for name in order
+    ]
     return ["subject", area, "accuracy", "what answered"], rows
 
 
-def image_rows(found: Compared) -> tuple[list[str], list[list[str]]]:
+def image_rows(comparison: ModelComparison) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the tests on images: DeLong and McNemar."""
     header = ["pair", "of", "difference", "test", "p", "p, Holm", "effect"]
     rows = []
-    for pair in found.pairs:
+    for pair in comparison.pairs:
         for test in pair.tests:
             if isinstance(test.found, FoldTests):
                 continue
             if isinstance(test.found, AreaTest):
                 gap = test.found.difference
-                told = [f"AUC {test.finding}".strip(), _signed(gap), f"DeLong z {test.found.z:.2f}"]
+                text = [f"AUC {test.finding}".strip(), _signed(gap), f"DeLong z {test.found.z:.2f}"]
                 effect = "the difference"
             else:
                 one = test.found
                 alone = f"right alone {one.only_second} : {one.only_first}"
                 kind = "McNemar exact" if one.exact else f"McNemar chi2 {one.statistic:.2f}"
-                told = [f"decisions {test.finding}".strip(), alone, kind]
+                text = [f"decisions {test.finding}".strip(), alone, kind]
                 effect = f"odds ratio {_ratio(one.odds_ratio)}"
-            rows.append([f"{pair.second} - {pair.first}", *told, _p(test.p), _p(test.p_holm), effect])
+            rows.append([f"{pair.second} - {pair.first}", *text, _p(test.p), _p(test.p_holm), effect])
     return header, rows
 
 
-def fold_rows(found: Compared) -> tuple[list[str], list[list[str]]]:
+def fold_rows(comparison: ModelComparison) -> tuple[list[str], list[list[str]]]:
     """Header and rows of the tests over folds; none without folds."""
     header = ["pair", "of", "mean difference", "corrected t", "p", "p, Holm", "paired t, p", "Wilcoxon p", "d_z",
               "rank-biserial"]  # fmt: skip
     rows = []
-    for pair in found.pairs:
+    for pair in comparison.pairs:
         for test in pair.tests:
             one = test.found
             if isinstance(one, FoldTests):
@@ -146,25 +153,26 @@ def fold_rows(found: Compared) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def about(found: Compared) -> str:
+def about(comparison: ModelComparison) -> str:
     """What was compared, and how intervals were made."""
-    drawn = "patients" if found.patients < len(found.lineup.cases) else "images"
+    drawn = "patients" if comparison.patients < len(comparison.lineup.cases) else "images"
     return (
-        f"{len(found.lineup.cases)} images of {found.patients} patients ({found.lineup.where}); 95 % intervals by "
-        f"{found.resamples} resamples of {drawn}; p corrected by Holm over all pairs and classes of one test"
+        f"{len(comparison.lineup.cases)} images of {comparison.patients} patients ({comparison.lineup.where}); "
+        "95 % intervals by "
+        f"{comparison.resamples} resamples of {drawn}; p corrected by Holm over all pairs and classes of one test"
     )
 
 
-def markdown(found: Compared) -> str:
+def markdown(comparison: ModelComparison) -> str:
     """The whole comparison as Markdown."""
-    lines = ["# Comparison", "", *[f"- {one}" for one in sentences(found)], "", f"{about(found)}.", ""]
-    lines += [f"> {note}" for note in found.notes] + ([""] if found.notes else [])
-    if found.lineup.synthetic:
+    lines = ["# Comparison", "", *[f"- {one}" for one in sentences(comparison)], "", f"{about(comparison)}.", ""]
+    lines += [f"> {note}" for note in comparison.notes] + ([""] if comparison.notes else [])
+    if comparison.lineup.synthetic:
         lines += ["> SYNTHETIC data: these figures say nothing about patients.", ""]
     for title, (header, rows) in (
-        ("Subjects", subject_rows(found)),
-        ("Tests on images", image_rows(found)),
-        ("Tests over folds", fold_rows(found)),
+        ("Subjects", subject_rows(comparison)),
+        ("Tests on images", image_rows(comparison)),
+        ("Tests over folds", fold_rows(comparison)),
     ):
         if rows:
             lines += [f"## {title}", "", *markdown_table(header, rows), ""]

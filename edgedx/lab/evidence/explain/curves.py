@@ -43,7 +43,7 @@ def curves(
     """Delete and insert by the order of `maps`, (N, H, W); where a map ties, by lot."""
     rng, gone = np.random.default_rng(seed), absent(canvases)
     leaves = np.rint(FRACTIONS * maps[0].size)
-    found = []
+    results = []
     for canvas, blurred, heat, one in zip(canvases, gone, maps, classes, strict=True):
         order = np.lexsort((rng.random(heat.size), -heat.ravel()))
         rank = np.empty(heat.size)
@@ -51,10 +51,10 @@ def curves(
         taken = rank.reshape(1, *heat.shape) < leaves[:, None, None]
         taken = taken if canvas.ndim == 2 else taken[..., None]
         whole = canvas.astype(np.float32)
-        asked = np.concatenate([np.where(taken, blurred, whole), np.where(taken, whole, blurred)])
-        found.append(model.chances(asked)[:, one].reshape(2, -1))
+        changed = np.concatenate([np.where(taken, blurred, whole), np.where(taken, whole, blurred)])
+        results.append(model.chances(changed)[:, one].reshape(2, -1))
         advance(1)
-    deletion, insertion = np.stack(found, axis=1)
+    deletion, insertion = np.stack(results, axis=1)
     return Curves(deletion, insertion)
 
 

@@ -96,11 +96,11 @@ class Explanation:
 
     def gains(self, key: Key) -> dict[str, Interval]:
         """By how much a method's curves are better than the control's on the same images; above 0 is better."""
-        own, blind = self.curves[key].areas(), self.curves[key[0], CONTROL].areas()
+        areas, blind = self.curves[key].areas(), self.curves[key[0], CONTROL].areas()
         return self.means(
             {
-                "deletion_gain": blind["deletion"] - own["deletion"],
-                "insertion_gain": own["insertion"] - blind["insertion"],
+                "deletion_gain": blind["deletion"] - areas["deletion"],
+                "insertion_gain": areas["insertion"] - blind["insertion"],
             }
         )
 
@@ -139,7 +139,7 @@ def explain(
     sanity = min(len(images), MOST_SANITY)
     with opened(subjects, device) as models:
         chances = [model.chances(images.canvases) for model in models]
-        found = Explanation(
+        explanation = Explanation(
             images=images,
             subjects=list(subjects),
             names=[model.name for model in models],
@@ -155,24 +155,24 @@ def explain(
         steps = len(models) * (len(methods) * (len(images) + few) + few)
         steps += len(networks) * len(methods) * sanity * (1 + len(STAGES) * DRAWS)
         with progress("explaining", steps) as bar:
-            _maps(found, models, parts, bar.advance)
-            _compare(found)
-            _delete_and_insert(found, models, few, parts, bar.advance)
+            _maps(explanation, models, parts, bar.advance)
+            _compare(explanation)
+            _delete_and_insert(explanation, models, few, parts, bar.advance)
             for model in networks:
                 first = slice(0, sanity)
-                found.sanity += check(
+                explanation.sanity += check(
                     model,
                     methods,
                     images.canvases[first],
-                    found.classes[first],
+                    explanation.classes[first],
                     images.patients[first],
                     resamples=resamples,
                     seed=seed,
                     advance=bar.advance,
                     parts=parts,
                 )
-    found.seconds = time.perf_counter() - begun
-    return found
+    explanation.seconds = time.perf_counter() - begun
+    return explanation
 
 
 def parts_of(
@@ -196,60 +196,63 @@ def parts_of(
     )
 
 
-def _maps(found: Explanation, models: Sequence[Explainable], parts: Parts, advance: Any) -> None:
+def _maps(explanation: Explanation, models: Sequence[Explainable], parts: Parts, advance: Any) -> None:
     for model in models:
-        for method in found.methods:
+        for method in explanation.methods:
             key = model.name, method
             try:
-                found.maps[key] = parts.array(
+                explanation.maps[key] = parts.array(
                     f"maps {model.name} {method}",
                     partial(
                         heat_maps,
-                        model, method, found.images.canvases, found.classes, seed=found.seed, advance=advance,
+                        model, method, explanation.images.canvases, explanation.classes, seed=explanation.seed,
+                        advance=advance,
                     ),
                 )  # fmt: skip
             except NoMap as error:
-                found.missing[key] = str(error)
+                explanation.missing[key] = str(error)
                 continue
-            if (grid := places_of(model, method, found.images.canvases)) is not None:
-                found.grids[key] = grid
-    if not found.maps:
+            if (grid := places_of(model, method, explanation.images.canvases)) is not None:
+                explanation.grids[key] = grid
+    if not explanation.maps:
         raise UsageError(
-            f"no map can be made: {next(iter(found.missing.values()))}",
+            f"no map can be made: {next(iter(explanation.missing.values()))}",
             next_step="LIME works with every model: --methods lime; or explain the checkpoints (runs/NAME/teacher)",
         )
 
 
-def _compare(found: Explanation) -> None:
+def _compare(explanation: Explanation) -> None:
     """With the first model, and the first model with itself on other images."""
-    first = found.names[0]
-    for (name, method), maps in found.maps.items():
-        if name != first and (first, method) in found.maps:
-            found.alike[name, method] = alike(found.maps[first, method], maps)
-    if len(found.images) > 1:
+    first = explanation.names[0]
+    for (name, method), maps in explanation.maps.items():
+        if name != first and (first, method) in explanation.maps:
+            explanation.alike[name, method] = alike(explanation.maps[first, method], maps)
+    if len(explanation.images) > 1:
         # Of the same class, where there are several: an other class is looked for elsewhere.
-        other = np.arange(len(found.images))
-        for one in np.unique(found.classes):
-            rows = np.random.default_rng(found.seed).permutation(np.flatnonzero(found.classes == one))
+        other = np.arange(len(explanation.images))
+        for one in np.unique(explanation.classes):
+            rows = np.random.default_rng(explanation.seed).permutation(np.flatnonzero(explanation.classes == one))
             other[rows] = np.roll(rows, 1)
         alone = other == np.arange(len(other))
-        for method in found.methods:
-            if (maps := found.maps.get((first, method))) is not None:
-                told = alike(maps, maps[other])
-                found.others[method] = {key: np.where(alone, np.nan, value) for key, value in told.items()}
+        for method in explanation.methods:
+            if (maps := explanation.maps.get((first, method))) is not None:
+                likeness = alike(maps, maps[other])
+                explanation.others[method] = {key: np.where(alone, np.nan, value) for key, value in likeness.items()}
 
 
-def _delete_and_insert(found: Explanation, models: Sequence[Explainable], few: int, parts: Parts, advance: Any) -> None:
-    canvases, classes = found.images.canvases[:few], found.classes[:few]
-    blind = random_maps(few, canvases.shape[1:3], found.seed)
+def _delete_and_insert(
+    explanation: Explanation, models: Sequence[Explainable], few: int, parts: Parts, advance: Any
+) -> None:
+    canvases, classes = explanation.images.canvases[:few], explanation.classes[:few]
+    blind = random_maps(few, canvases.shape[1:3], explanation.seed)
     for model in models:
-        tried = {method: found.maps[model.name, method][:few] for method in found.methods
-                 if (model.name, method) in found.maps}  # fmt: skip
+        tried = {method: explanation.maps[model.name, method][:few] for method in explanation.methods
+                 if (model.name, method) in explanation.maps}  # fmt: skip
         for method, maps in {**tried, CONTROL: blind}.items():
             kept = parts.arrays(
                 f"curves {model.name} {method}",
                 lambda model=model, maps=maps: vars(  # type: ignore[misc]
-                    curves(model, canvases, maps, classes, seed=found.seed, advance=advance)
+                    curves(model, canvases, maps, classes, seed=explanation.seed, advance=advance)
                 ),
             )
-            found.curves[model.name, method] = Curves(**kept)
+            explanation.curves[model.name, method] = Curves(**kept)

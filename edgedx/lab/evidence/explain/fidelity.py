@@ -51,8 +51,8 @@ def overlap(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 def _top(maps: np.ndarray) -> np.ndarray:
     flat = maps.reshape(len(maps), -1)
-    place = flat.shape[1] - max(1, round(TOP * flat.shape[1]))
-    limit = np.partition(flat, place, axis=1)[:, place]
+    position = flat.shape[1] - max(1, round(TOP * flat.shape[1]))
+    limit = np.partition(flat, position, axis=1)[:, position]
     return (flat >= limit[:, None]) & (flat > flat.min(axis=1)[:, None])
 
 
@@ -67,5 +67,5 @@ def means(
     values: Mapping[str, np.ndarray], patients: Sequence[str], *, resamples: int, seed: int
 ) -> dict[str, Interval]:
     """The mean of each figure over images, NaN left out, with a 95 % bootstrap interval over patients."""
-    found = draw({name: mean_of_values(one) for name, one in values.items()}, patients, resamples=resamples, seed=seed)
-    return {name: one.interval() for name, one in found.items()}
+    draws = draw({name: mean_of_values(one) for name, one in values.items()}, patients, resamples=resamples, seed=seed)
+    return {name: one.interval() for name, one in draws.items()}

@@ -51,46 +51,46 @@ _COARSE = 4
 """Places a side up to which the reader is warned."""
 
 
-def to_dict(found: Explanation, pictures: Sequence[dict[str, str]]) -> dict[str, Any]:
+def to_dict(explanation: Explanation, pictures: Sequence[dict[str, str]]) -> dict[str, Any]:
     """As JSON; images are counted, never named."""
-    first, images = found.names[0], found.images
+    first, images = explanation.names[0], explanation.images
     return {
         "schema_version": 1,
-        "sentences": sentences(found),
+        "sentences": sentences(explanation),
         "not_for_diagnosis": True,
         "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "edgedx": __version__,
         "machine": machine(),
         "versions": {**versions(), **_library_versions()},
-        "seconds": round(found.seconds, 1),
-        "seed": found.seed,
-        "synthetic": any(subject.synthetic for subject in found.subjects),
+        "seconds": round(explanation.seconds, 1),
+        "seed": explanation.seed,
+        "synthetic": any(subject.synthetic for subject in explanation.subjects),
         "data": {
             "where": images.where,
             "images": len(images),
             "patients": len(set(images.patients)),
             "left_out": dict(Counter(reason for _, reason in images.left_out).most_common()),
         },
-        "classes": found.subjects[0].classes,
-        "explained": found.wanted or f"decision of {first}",
+        "classes": explanation.subjects[0].classes,
+        "explained": explanation.wanted or f"decision of {first}",
         "reference": first,
-        "methods": {name: vars(METHODS[name]) for name in found.methods},
+        "methods": {name: vars(METHODS[name]) for name in explanation.methods},
         "models": [
             {
                 "name": name,
                 "ran": subject.ran,
                 "places": None if places is None else list(places),
-                "not_available": {key[1]: why for key, why in found.missing.items() if key[0] == name},
+                "not_available": {key[1]: why for key, why in explanation.missing.items() if key[0] == name},
             }
-            for name, subject, places in zip(found.names, found.subjects, found.places, strict=True)
+            for name, subject, places in zip(explanation.names, explanation.subjects, explanation.places, strict=True)
         ],
-        "fidelity": [_fidelity(found, key) for key in found.alike],
+        "fidelity": [_fidelity(explanation, key) for key in explanation.alike],
         "fractions": FRACTIONS.tolist(),
         "curve_images": min(len(images), MOST_CURVES),
-        "curves": [_curves(found, key) for key in found.curves],
-        "sanity_images": min(len(images), MOST_SANITY) if found.sanity else 0,
-        "sanity": [one.to_dict() for one in found.sanity],
-        "notes": notes(found),
+        "curves": [_curves(explanation, key) for key in explanation.curves],
+        "sanity_images": min(len(images), MOST_SANITY) if explanation.sanity else 0,
+        "sanity": [one.to_dict() for one in explanation.sanity],
+        "notes": notes(explanation),
         "pictures": list(pictures),
     }
 
@@ -99,46 +99,50 @@ def _dicts(intervals: dict[str, Interval]) -> dict[str, Any]:
     return {name: value.to_dict() for name, value in intervals.items()}
 
 
-def _fidelity(found: Explanation, key: Key) -> dict[str, Any]:
-    others, blind, above = found.others.get(key[1]), found.random_weights(key[1]), found.above_others(key)
+def _fidelity(explanation: Explanation, key: Key) -> dict[str, Any]:
+    others, blind, above = (
+        explanation.others.get(key[1]),
+        explanation.random_weights(key[1]),
+        explanation.above_others(key),
+    )
     return {
         "model": key[0],
         "method": key[1],
-        **_dicts(found.means(found.alike[key])),
+        **_dicts(explanation.means(explanation.alike[key])),
         "above_other_image": None if above is None else above.to_dict(),
         "baselines": {
             "chance": CHANCE,
-            "other_image": None if others is None else _dicts(found.means(others)),
+            "other_image": None if others is None else _dicts(explanation.means(others)),
             "random_weights": None if blind is None else _dicts(blind),
         },
     }
 
 
-def _curves(found: Explanation, key: Key) -> dict[str, Any]:
-    one = found.curves[key]
-    better = _dicts(found.gains(key)) if key[1] != CONTROL else {"deletion_gain": None, "insertion_gain": None}
+def _curves(explanation: Explanation, key: Key) -> dict[str, Any]:
+    one = explanation.curves[key]
+    better = _dicts(explanation.gains(key)) if key[1] != CONTROL else {"deletion_gain": None, "insertion_gain": None}
     return {
         "model": key[0],
         "method": key[1],
-        **_dicts(found.means(one.areas())),
+        **_dicts(explanation.means(one.areas())),
         **better,
         "deletion_curve": [round(float(value), 5) for value in one.deletion.mean(axis=0)],
         "insertion_curve": [round(float(value), 5) for value in one.insertion.mean(axis=0)],
     }
 
 
-def sentences(found: Explanation) -> list[str]:
+def sentences(explanation: Explanation) -> list[str]:
     """What a reader should take home: methods with the same outcome in one sentence."""
-    return [*_likeness(found), *_sanity(found)]
+    return [*_likeness(explanation), *_sanity(explanation)]
 
 
-def _likeness(found: Explanation) -> list[str]:
-    first, outcomes = found.names[0], dict[tuple[str, str], list[str]]()
-    for name, method in found.alike:
-        mean, above = found.means(found.alike[name, method]), found.above_others((name, method))
+def _likeness(explanation: Explanation) -> list[str]:
+    first, outcomes = explanation.names[0], dict[tuple[str, str], list[str]]()
+    for name, method in explanation.alike:
+        mean, above = explanation.means(explanation.alike[name, method]), explanation.above_others((name, method))
         outcome = "unknown" if above is None or np.isnan(above.low) else "alike" if above.low > 0 else "not shown"
-        told = f"{METHODS[method].title} ({mean['spearman']}, {mean['shared'].value:.0%})"
-        outcomes.setdefault((name, outcome), []).append(told)
+        text = f"{METHODS[method].title} ({mean['spearman']}, {mean['shared'].value:.0%})"
+        outcomes.setdefault((name, outcome), []).append(text)
     figures = f"rank correlation, and share of the top {CHANCE['shared']:.0%} of places in common"
     words = {
         "alike": "{name} looks where {first} does, more than {first} does on another image of the class: {which}",
@@ -150,23 +154,23 @@ def _likeness(found: Explanation) -> list[str]:
     return [f"{texts[0]} ({figures})", *texts[1:]] if texts else []
 
 
-def _sanity(found: Explanation) -> list[str]:
+def _sanity(explanation: Explanation) -> list[str]:
     texts = []
     for passes, words in (
         (True, f"Depend on what was learned (rank correlation below {LIMIT} when all weights are random)"),
         (False, "Show the image and not the model (they stay alike when all weights are random)"),
     ):
         which = [f"{METHODS[one.method].title} of {one.model} ({one.stages[-1][1]['spearman']})"
-                 for one in found.sanity if one.passes is passes]  # fmt: skip
+                 for one in explanation.sanity if one.passes is passes]  # fmt: skip
         if which:
             texts.append(f"{words}: {', '.join(which)}")
     return texts
 
 
-def notes(found: Explanation) -> list[str]:
+def notes(explanation: Explanation) -> list[str]:
     """What to know before reading the figures."""
     texts = ["A heat map shows where an answer comes from, not whether it is right or why."]
-    coarse = {name: places for (name, _), places in found.grids.items() if max(places) <= _COARSE}
+    coarse = {name: places for (name, _), places in explanation.grids.items() if max(places) <= _COARSE}
     for places in sorted(set(coarse.values())):
         which = " and ".join(name for name in coarse if coarse[name] == places)
         drawn = ", and is drawn as these squares" if is_coarse(places) else ""
@@ -175,18 +179,18 @@ def notes(found: Explanation) -> list[str]:
             f"point no finer than that{drawn}; larger input images would give more places"
         )
     reasons: dict[tuple[str, str], list[str]] = {}
-    for (name, method), why in found.missing.items():
+    for (name, method), why in explanation.missing.items():
         reasons.setdefault((name, why), []).append(METHODS[method].title)
     texts += [f"{name}, {', '.join(methods)}: n/a, {why}" for (name, why), methods in reasons.items()]
-    for (name, method), maps in found.maps.items():
+    for (name, method), maps in explanation.maps.items():
         if empty := sum(is_empty(one) for one in maps):
             texts.append(
                 f"{name}, {METHODS[method].title}: {empty} of {len(maps)} maps are empty, nothing in them speaks for "
                 "the class"
             )
-    if any(subject.columns for subject in found.subjects):
+    if any(subject.columns for subject in explanation.subjects):
         texts.append("what models get beside the image (columns) counted as absent: maps are of the image alone")
-    graphs = [name for name, places in zip(found.names, found.places, strict=True) if places is None]
+    graphs = [name for name, places in zip(explanation.names, explanation.places, strict=True) if places is None]
     if graphs:
         texts.append(f"{', '.join(graphs)}: no check by random weights, the graph's are fixed")
     return texts
@@ -195,41 +199,44 @@ def notes(found: Explanation) -> list[str]:
 def _library_versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {}
+    explanation = {}
     for name in ("captum", "grad-cam", "scikit-image"):
         try:
-            found[name] = version(name)
+            explanation[name] = version(name)
         except PackageNotFoundError:  # its methods were not asked for
             continue
-    return found
+    return explanation
 
 
-def write_explanation(found: Explanation, folder: Path, *, pictures: int = 8) -> list[Path]:
+def write_explanation(explanation: Explanation, folder: Path, *, pictures: int = 8) -> list[Path]:
     """Write pictures, tables and, last, ``explain.json``; return their paths."""
-    drawn = draw(found, folder, pictures)
-    write_text(folder / NAMES, _names_csv(found))
-    write_text(folder / TABLE, _rows_csv(found))
-    write_json(folder / REPORT, to_dict(found, drawn))
+    drawn = draw(explanation, folder, pictures)
+    write_text(folder / NAMES, _names_csv(explanation))
+    write_text(folder / TABLE, _rows_csv(explanation))
+    write_json(folder / REPORT, to_dict(explanation, drawn))
     return [folder / name for name in (REPORT, TABLE, NAMES, *(one["file"] for one in drawn))]
 
 
-def _names_csv(found: Explanation) -> str:
-    images, classes = found.images, found.subjects[0].classes
+def _names_csv(explanation: Explanation) -> str:
+    images, classes = explanation.images, explanation.subjects[0].classes
     rows = [
-        [place + 1, plain_cell(images.names[place]), images.truths[place], classes[found.classes[place]],
-         *(number_cell(chances[place, found.classes[place]]) for chances in found.chances)]
-        for place in range(len(images))
+        [position + 1, plain_cell(images.names[position]), images.truths[position],
+         classes[explanation.classes[position]],
+         *(number_cell(chances[position, explanation.classes[position]]) for chances in explanation.chances)]
+        for position in range(len(images))
     ]  # fmt: skip
-    return csv_text(["number", "image", "truth", "explained", *(f"probability {name}" for name in found.names)], rows)
+    return csv_text(
+        ["number", "image", "truth", "explained", *(f"probability {name}" for name in explanation.names)], rows
+    )
 
 
-def _rows_csv(found: Explanation) -> str:
+def _rows_csv(explanation: Explanation) -> str:
     rows = []
-    for key in found.maps:
-        told = found.alike.get(key, {})
-        areas = found.curves[key].areas()
-        for place in range(len(found.images)):
-            figures = [told[name][place] if name in told else np.nan for name in CHANCE]
-            figures += [areas[name][place] if place < len(areas[name]) else np.nan for name in areas]
-            rows.append([place + 1, *key, *map(number_cell, figures)])
+    for key in explanation.maps:
+        text = explanation.alike.get(key, {})
+        areas = explanation.curves[key].areas()
+        for position in range(len(explanation.images)):
+            figures = [text[name][position] if name in text else np.nan for name in CHANCE]
+            figures += [areas[name][position] if position < len(areas[name]) else np.nan for name in areas]
+            rows.append([position + 1, *key, *map(number_cell, figures)])
     return csv_text(["number", "model", "method", *CHANCE, "deletion", "insertion"], rows)

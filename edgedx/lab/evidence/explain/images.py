@@ -75,18 +75,18 @@ def of_files(subject: Subject, source: Path, count: int, seed: int) -> Chosen:
     listed = [listed[row] for row in _draw(len(listed), count, seed)]
     kept, canvases, left_out = [], [], []
     for batch in read_batches(listed, subject.preprocess, subject.accept, _BATCH):
-        for given, found in batch:
-            if isinstance(found, Read):
+        for given, outcome in batch:
+            if isinstance(outcome, Read):
                 kept.append(given)
-                canvases.append(found.canvas)
+                canvases.append(outcome.canvas)
             else:
-                left_out.append((given.name, found))
+                left_out.append((given.name, outcome))
     if not kept:
         raise DataError(
             f"{source}: none of {len(listed)} images can be explained: {left_out[0][1]}",
             next_step="are these images of the kind that the model was made for?",
         )
-    patients = [given.patient or f"\x00{place}" for place, given in enumerate(kept)]
+    patients = [given.patient or f"\x00{position}" for position, given in enumerate(kept)]
     names = [given.name for given in kept]
     return Chosen(names, patients, np.stack(canvases), [""] * len(kept), "given images", left_out)
 

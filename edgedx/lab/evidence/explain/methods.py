@@ -118,7 +118,7 @@ def heat_maps(
         raise NoMap("needs gradients, which an ONNX graph does not give")
     if method in ON_LAST_MAP and model.cut is not None and model.cut.places == (1, 1):
         raise NoMap("the network has no last feature map with more than one place")
-    found = []
+    results = []
     for start in range(0, len(canvases), _BATCH):
         part = slice(start, start + _BATCH)
         if method == "lime":
@@ -126,8 +126,8 @@ def heat_maps(
         else:
             maps = _QUICK[method](model, canvases[part], classes[part])
             advance(len(maps))
-        found += [_enlarged(one, canvases.shape[1:3]) for one in maps]
-    return np.stack(found)
+        results += [_enlarged(one, canvases.shape[1:3]) for one in maps]
+    return np.stack(results)
 
 
 def _enlarged(one: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -166,8 +166,8 @@ def _gradcam(model: Explainable, canvases: Canvas, classes: np.ndarray) -> np.nd
     from captum.attr import LayerGradCam
 
     method = LayerGradCam(model.cut, model.cut.maps)
-    found = method.attribute(_tensor(model, canvases), target=classes.tolist(), relu_attributions=True)
-    return np.asarray(found[:, 0].detach().cpu().numpy())
+    results = method.attribute(_tensor(model, canvases), target=classes.tolist(), relu_attributions=True)
+    return np.asarray(results[:, 0].detach().cpu().numpy())
 
 
 def _gradcam_plus_plus(model: Explainable, canvases: Canvas, classes: np.ndarray) -> np.ndarray:
@@ -198,26 +198,26 @@ class _Margin:
 def _integrated_gradients(model: Explainable, canvases: Canvas, classes: np.ndarray) -> np.ndarray:
     from captum.attr import IntegratedGradients
 
-    found = IntegratedGradients(model.cut).attribute(
+    results = IntegratedGradients(model.cut).attribute(
         _tensor(model, canvases),
         baselines=_tensor(model, absent(canvases)),
         target=classes.tolist(),
         n_steps=IG_STEPS,
         internal_batch_size=4 * _BATCH,
     )
-    return np.asarray(found.detach().sum(dim=1).cpu().numpy())
+    return np.asarray(results.detach().sum(dim=1).cpu().numpy())
 
 
 def _cam(model: Explainable, canvases: Canvas, classes: np.ndarray) -> np.ndarray:
     if model.cut is not None:
         cams = _cam_of_torch(model, canvases)
     else:
-        told = model.subject.infer(canvases, cam=True).cam
-        if told is None:
+        native = model.subject.infer(canvases, cam=True).cam
+        if native is None:
             raise NoMap(
                 "the graph has no class activation map: its head is not pooling and one layer, or it is an old one"
             )
-        cams = told
+        cams = native
     return np.stack([evidence(cam, int(one), model.subject.task) for cam, one in zip(cams, classes, strict=True)])
 
 
@@ -258,14 +258,14 @@ def _lime(model: Explainable, canvases: Canvas, classes: np.ndarray, seed: int, 
     from captum._utils.models.linear_model import SkLearnRidge
     from captum.attr import Lime
 
-    gone, found = absent(canvases), []
-    for place, (canvas, one) in enumerate(zip(canvases, classes, strict=True)):
+    gone, results = absent(canvases), []
+    for number, (canvas, one) in enumerate(zip(canvases, classes, strict=True)):
         segments = superpixels(canvas)
-        drawn = torch.Generator().manual_seed(seed + place)
+        drawn = torch.Generator().manual_seed(seed + number)
         many = int(segments.max()) + 1
 
-        def margin(asked: Any, one: int = int(one)) -> Any:
-            return torch.from_numpy(model.margins(asked.numpy())[:, one])
+        def margin(samples: Any, one: int = int(one)) -> Any:
+            return torch.from_numpy(model.margins(samples.numpy())[:, one])
 
         def sample(_: Any, drawn: Any = drawn, many: int = many, **__: Any) -> Any:
             return torch.randint(0, 2, (1, many), generator=drawn)
@@ -273,15 +273,15 @@ def _lime(model: Explainable, canvases: Canvas, classes: np.ndarray, seed: int, 
         mask = torch.from_numpy(segments if canvas.ndim == 2 else np.repeat(segments[..., None], 3, axis=2))[None]
         coefficients = Lime(margin, SkLearnRidge(alpha=1.0), _nearness, sample).attribute(
             torch.from_numpy(canvas.astype(np.float32))[None],
-            baselines=torch.from_numpy(gone[place])[None],
+            baselines=torch.from_numpy(gone[number])[None],
             feature_mask=mask,
             n_samples=LIME_SAMPLES,
             perturbations_per_eval=_BATCH * 4,
             return_input_shape=False,
         )
-        found.append(coefficients.flatten().numpy()[segments])
+        results.append(coefficients.flatten().numpy()[segments])
         advance(1)
-    return np.stack(found)
+    return np.stack(results)
 
 
 def _nearness(_: Any, __: Any, kept: Any, **___: Any) -> float:

@@ -100,8 +100,8 @@ def _names(subjects: Sequence[Subject]) -> list[str]:
         f"{subject.run.name}/{subject.name}" if subject.run is not None and short.count(subject.name) > 1 else name
         for subject, name in zip(subjects, short, strict=True)
     ]
-    return [f"{name} ({1 + long[:place].count(name)})" if long.count(name) > 1 else name
-            for place, name in enumerate(long)]  # fmt: skip
+    return [f"{name} ({1 + long[:position].count(name)})" if long.count(name) > 1 else name
+            for position, name in enumerate(long)]  # fmt: skip
 
 
 def classes_to_explain(model: Explainable, chances: np.ndarray, wanted: str | None) -> np.ndarray:
@@ -112,9 +112,13 @@ def classes_to_explain(model: Explainable, chances: np.ndarray, wanted: str | No
     subject = model.subject
     if wanted is not None:
         return np.full(len(chances), subject.classes.index(wanted))
-    found = []
+    chosen = []
     for row in chances:
-        said = label_at(subject.task, subject.classes, subject.positive, subject.points[0].threshold, row).split("|")
-        decided = [index for index, name in enumerate(subject.classes) if name in said] or range(len(subject.classes))
-        found.append(max(decided, key=lambda index: row[index]))
-    return np.array(found, np.int64)
+        decision = label_at(subject.task, subject.classes, subject.positive, subject.points[0].threshold, row).split(
+            "|"
+        )
+        decided = [index for index, name in enumerate(subject.classes) if name in decision] or range(
+            len(subject.classes)
+        )
+        chosen.append(max(decided, key=lambda index: row[index]))
+    return np.array(chosen, np.int64)

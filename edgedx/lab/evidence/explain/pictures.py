@@ -25,42 +25,49 @@ _GREY = "#8796a3"
 _SHORT = {"ig": "integrated\ngradients"}
 
 
-def draw(found: Explanation, folder: Path, pictures: int) -> list[dict[str, str]]:
+def draw(explanation: Explanation, folder: Path, pictures: int) -> list[dict[str, str]]:
     """Write all pictures into `folder`, those of an earlier call gone; their names and captions, figures first."""
     for old in folder.glob("image-[0-9]*.png"):
         old.unlink()
     drawn = []
     summaries: tuple[tuple[str, str, Any, Any], ...] = (
-        ("fidelity", f"How alike models look to {found.names[0]}, against what is alike anyway", fidelity, found.alike),
-        ("curves", "Probability while pixels go, or come, in the order of each map", curves, found.curves),
-        ("sanity", "What is left of maps as weights become random", sanity, found.sanity),
+        (
+            "fidelity",
+            f"How alike models look to {explanation.names[0]}, against what is alike anyway",
+            fidelity,
+            explanation.alike,
+        ),
+        ("curves", "Probability while pixels go, or come, in the order of each map", curves, explanation.curves),
+        ("sanity", "What is left of maps as weights become random", sanity, explanation.sanity),
     )
     for kind, caption, make, there in summaries:
         path = folder / f"{kind}.png"
         path.unlink(missing_ok=True)
         if there:
-            save_figure(make(found), path)
+            save_figure(make(explanation), path)
             drawn.append({"file": path.name, "kind": kind, "caption": caption})
-    for place in range(min(pictures, len(found.images))):
-        path = folder / f"image-{place + 1:03d}.png"
-        save_figure(side_by_side(found, place), path)
-        drawn.append({"file": path.name, "kind": "image", "caption": _caption(found, place)})
+    for position in range(min(pictures, len(explanation.images))):
+        path = folder / f"image-{position + 1:03d}.png"
+        save_figure(side_by_side(explanation, position), path)
+        drawn.append({"file": path.name, "kind": "image", "caption": _caption(explanation, position)})
     return drawn
 
 
-def _caption(found: Explanation, index: int) -> str:
+def _caption(explanation: Explanation, index: int) -> str:
     """Label, then prediction, probability and threshold of the first model."""
-    label = f", label {found.images.truths[index]}" if found.images.truths[index] else ""
-    explained = found.subjects[0].classes[found.classes[index]]
-    return f"image {index + 1}{label}; {found.names[0]}: {_prediction(found, 0, index)}; maps for {explained}"
+    label = f", label {explanation.images.truths[index]}" if explanation.images.truths[index] else ""
+    explained = explanation.subjects[0].classes[explanation.classes[index]]
+    return (
+        f"image {index + 1}{label}; {explanation.names[0]}: {_prediction(explanation, 0, index)}; maps for {explained}"
+    )
 
 
-def _prediction(found: Explanation, model: int, index: int) -> str:
+def _prediction(explanation: Explanation, model: int, index: int) -> str:
     """``opacity, p = 0.93, threshold 0.41``; of several classes the likeliest is decided for."""
-    subject, chances = found.subjects[model], found.chances[model][index]
+    subject, chances = explanation.subjects[model], explanation.chances[model][index]
     thresholds = subject.points[0].threshold
     decision = label_at(subject.task, subject.classes, subject.positive, thresholds, chances)
-    shown = subject.positive or subject.classes[found.classes[index]]
+    shown = subject.positive or subject.classes[explanation.classes[index]]
     limit = f", threshold {thresholds[shown]:.2f}" if shown in thresholds else ""
     return f"{decision}, p({shown}) = {chances[subject.classes.index(shown)]:.2f}{limit}"
 
@@ -70,44 +77,48 @@ def is_empty(heat: np.ndarray) -> bool:
     return not float(np.percentile(heat, 99.5)) > 0
 
 
-def side_by_side(found: Explanation, index: int) -> Any:
+def side_by_side(explanation: Explanation, index: int) -> Any:
     """One image: a row for each model, a column for each method, all in one scale of colours.
 
     Each map is shown against its own strongest places, since units differ between methods: colours say where, and never
     how sure.
     """
-    methods = [method for method in found.methods if any((name, method) in found.maps for name in found.names)]
+    methods = [
+        method
+        for method in explanation.methods
+        if any((name, method) in explanation.maps for name in explanation.names)
+    ]
     across = len(methods) + 1
-    figure, axes = new_figure(1.65 * across + 0.9, 1.6 * len(found.names) + 1.0)
+    figure, axes = new_figure(1.65 * across + 0.9, 1.6 * len(explanation.names) + 1.0)
     axes[0].remove()
-    canvas = found.images.canvases[index]
+    canvas = explanation.images.canvases[index]
     picture = canvas.astype(np.float32) / np.iinfo(canvas.dtype).max
-    for row, name in enumerate(found.names):
+    for row, name in enumerate(explanation.names):
         for column, method in enumerate(["", *methods]):
-            axis = figure.add_subplot(len(found.names), across, row * across + column + 1)
+            axis = figure.add_subplot(len(explanation.names), across, row * across + column + 1)
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
             if row == 0:
                 title = _SHORT.get(method, METHODS[method].title) if method else "input"
                 axis.set_title(title, fontsize=8.5, color=INK)
             if not method:
-                words = _prediction(found, row, index).replace(", ", "\n", 1).replace(", ", "\n")
+                words = _prediction(explanation, row, index).replace(", ", "\n", 1).replace(", ", "\n")
                 axis.set_ylabel(f"{name}\n{words}", fontsize=7, color=INK)
                 axis.imshow(picture, cmap="gray" if picture.ndim == 2 else None, vmin=0, vmax=1)
             else:
-                _map(axis, picture, found, (name, method), index)
-    figure.suptitle(f"{_caption(found, index)}; {NOT_FOR_DIAGNOSIS}", fontsize=8.5, color=INK)
+                _map(axis, picture, explanation, (name, method), index)
+    figure.suptitle(f"{_caption(explanation, index)}; {NOT_FOR_DIAGNOSIS}", fontsize=8.5, color=INK)
     _scale(figure)
     return figure
 
 
-def _map(axis: Any, picture: np.ndarray, found: Explanation, key: Key, index: int) -> None:
+def _map(axis: Any, picture: np.ndarray, explanation: Explanation, key: Key, index: int) -> None:
     """One map over the image, or why there is none."""
-    maps = found.maps.get(key)
+    maps = explanation.maps.get(key)
     if maps is None:
         axis.set_aspect("equal")
         axis.set(xlim=(0, 1), ylim=(0, 1))
-        why = textwrap.fill(found.missing[key], 26)
+        why = textwrap.fill(explanation.missing[key], 26)
         axis.text(0.5, 0.5, f"n/a\n{why}", ha="center", va="center", fontsize=6.5, color=_GREY)
         return
     if is_empty(maps[index]):
@@ -120,8 +131,8 @@ def _map(axis: Any, picture: np.ndarray, found: Explanation, key: Key, index: in
     strongest = max(float(np.percentile(maps[index], 99.5)), 1e-12)
     shown = np.clip(maps[index] / strongest, 0, 1)
     axis.imshow(shown, cmap="inferno", alpha=_opacity(shown), vmin=0, vmax=1, interpolation="nearest")
-    if key in found.grids and is_coarse(found.grids[key]):
-        rows, columns = found.grids[key]
+    if key in explanation.grids and is_coarse(explanation.grids[key]):
+        rows, columns = explanation.grids[key]
         axis.set_xlabel(f"{rows} x {columns} places", fontsize=7, color=INK)
 
 
@@ -140,30 +151,30 @@ def _opacity(shown: np.ndarray) -> np.ndarray:
     return np.asarray((OPACITY + 0.25) * np.sqrt(shown))
 
 
-def _colour(found: Explanation, method: str) -> str:
-    return COLOURS[found.methods.index(method) % len(COLOURS)] if method in found.methods else _GREY
+def _colour(explanation: Explanation, method: str) -> str:
+    return COLOURS[explanation.methods.index(method) % len(COLOURS)] if method in explanation.methods else _GREY
 
 
 def _title(method: str) -> str:
     return METHODS[method].title if method in METHODS else "random order"
 
 
-def fidelity(found: Explanation) -> Any:
+def fidelity(explanation: Explanation) -> Any:
     """A row for each model and method: rank correlation and shared top places, with what is alike anyway as marks."""
-    keys = sorted(found.alike, key=lambda key: found.methods.index(key[1]))
+    keys = sorted(explanation.alike, key=lambda key: explanation.methods.index(key[1]))
     figure, axes = new_figure(8, 1.1 + 0.34 * len(keys), 2)
-    told = {"spearman": "rank correlation", "shared": f"share of the top {CHANCE['shared']:.0%} in common"}
-    for axis, (figure_name, words) in zip(axes, told.items(), strict=True):
+    titles = {"spearman": "rank correlation", "shared": f"share of the top {CHANCE['shared']:.0%} in common"}
+    for axis, (figure_name, words) in zip(axes, titles.items(), strict=True):
         for height, key in enumerate(keys):
-            one = found.means({figure_name: found.alike[key][figure_name]})[figure_name]
-            colour = _colour(found, key[1])
+            one = explanation.means({figure_name: explanation.alike[key][figure_name]})[figure_name]
+            colour = _colour(explanation, key[1])
             span = [[one.value - one.low], [one.high - one.value]]
             axis.errorbar(one.value, height, xerr=span, fmt="o", color=colour, capsize=3, markersize=5)
-            others = found.others.get(key[1])
+            others = explanation.others.get(key[1])
             if others is not None:
-                mean = found.means({figure_name: others[figure_name]})[figure_name].value
+                mean = explanation.means({figure_name: others[figure_name]})[figure_name].value
                 axis.scatter(mean, height, marker="|", s=90, color=INK, label="reference, another image" * (not height))
-            if (blind := found.random_weights(key[1])) is not None:
+            if (blind := explanation.random_weights(key[1])) is not None:
                 axis.scatter(blind[figure_name].value, height, marker="x", s=26, color=_GREY,
                              label="reference, random weights" * (not height))  # fmt: skip
         axis.tick_params(labelsize=8)
@@ -177,23 +188,23 @@ def fidelity(found: Explanation) -> Any:
     return figure
 
 
-def curves(found: Explanation) -> Any:
+def curves(explanation: Explanation) -> Any:
     """A column for each model: deletion above, insertion below; the control dashed."""
-    figure, axes = new_figure(2.9 * len(found.names) + 1.6, 4.6)
+    figure, axes = new_figure(2.9 * len(explanation.names) + 1.6, 4.6)
     axes[0].remove()
     made: dict[str, Any] = {}
-    for column, name in enumerate(found.names):
+    for column, name in enumerate(explanation.names):
         for row, kind in enumerate(("deletion", "insertion")):
-            axis = figure.add_subplot(2, len(found.names), row * len(found.names) + column + 1)
+            axis = figure.add_subplot(2, len(explanation.names), row * len(explanation.names) + column + 1)
             axis.spines[["top", "right"]].set_visible(False)
             axis.grid(color=GRID, linewidth=0.6)
             axis.tick_params(colors=INK, labelsize=7.5)
-            for (model, method), one in found.curves.items():
+            for (model, method), one in explanation.curves.items():
                 if model != name:
                     continue
                 line = "-" if method in METHODS else "--"
                 values = getattr(one, kind).mean(axis=0)
-                (made[method],) = axis.plot(FRACTIONS, values, line, color=_colour(found, method), linewidth=1.4)
+                (made[method],) = axis.plot(FRACTIONS, values, line, color=_colour(explanation, method), linewidth=1.4)
             axis.set(xlim=(0, 1), ylim=(0, 1.02))
             if row == 0:
                 axis.set_title(name, fontsize=9, color=INK)
@@ -201,25 +212,25 @@ def curves(found: Explanation) -> Any:
             axis.set_xlabel(f"share of {words}", fontsize=8)
             if column == 0:
                 axis.set_ylabel(f"{kind}\nprobability", fontsize=8)
-    order = [method for method in (*found.methods, *made) if method in made]
+    order = [method for method in (*explanation.methods, *made) if method in made]
     order = list(dict.fromkeys(order))
     figure.legend([made[method] for method in order], [_title(method) for method in order],
                   loc="outside right center", fontsize=8, frameon=False)  # fmt: skip
     return figure
 
 
-def sanity(found: Explanation) -> Any:
+def sanity(explanation: Explanation) -> Any:
     """A panel for each model: rank correlation to the trained network's maps, stage by stage."""
     from .sanity import LIMIT
 
-    models = list(dict.fromkeys(one.model for one in found.sanity))
+    models = list(dict.fromkeys(one.model for one in explanation.sanity))
     figure, axes = new_figure(3.3 * len(models) + 1.6, 3.1, len(models))
     made: dict[str, Any] = {}
     for axis, model in zip(axes, models, strict=True):
-        for one in (each for each in found.sanity if each.model == model):
+        for one in (each for each in explanation.sanity if each.model == model):
             stages: Sequence[Any] = one.stages
-            values = [1.0, *(told["spearman"].value for _, told in stages)]
-            made[one.method] = axis.plot(values, marker="o", markersize=3, color=_colour(found, one.method))[0]
+            values = [1.0, *(titles["spearman"].value for _, titles in stages)]
+            made[one.method] = axis.plot(values, marker="o", markersize=3, color=_colour(explanation, one.method))[0]
         axis.axhline(LIMIT, color=_GREY, linewidth=0.9, linestyle=":")
         axis.axhline(0, color=INK, linewidth=0.6)
         axis.set_xticks(range(len(values)))

@@ -47,14 +47,15 @@ class Sanity:
     def sentence(self) -> str:
         """Plain words."""
         left = self.stages[-1][1]["spearman"]
-        told = f"{METHODS[self.method].title} of {self.model}: with all weights random its maps keep a rank correlation"
+        text = f"{METHODS[self.method].title} of {self.model}: with all weights random its maps keep a rank correlation"
         end = "passes: maps depend on what was learned" if self.passes else "fails: maps show the image, not the model"
-        return f"{told} of {left} (limit {LIMIT}); {end}"
+        return f"{text} of {left} (limit {LIMIT}); {end}"
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
         stages = [
-            {"random": name, **{key: value.to_dict() for key, value in found.items()}} for name, found in self.stages
+            {"random": name, **{key: value.to_dict() for key, value in results.items()}}
+            for name, results in self.stages
         ]
         return {"model": self.model, "method": self.method, "stages": stages, "passes": self.passes,
                 "sentence": self.sentence}  # fmt: skip
@@ -84,7 +85,7 @@ def check(
             trained[method] = heat_maps(model, method, canvases, classes, seed=seed, advance=advance)
         except NoMap:  # told where the maps themselves are made
             continue
-    found: dict[tuple[str, str], list[dict[str, np.ndarray]]] = {}
+    results: dict[tuple[str, str], list[dict[str, np.ndarray]]] = {}
     for number in range(DRAWS):
         for stage, cut in cascade(model.cut, inputs, seed + number):
             random = replace(model, cut=cut, runner=TorchRunner(cut, next(cut.parameters()).device))
@@ -95,12 +96,12 @@ def check(
                     return {**alike(maps, other), "ssim": ssim(maps, other)}
 
                 kept = parts.arrays(f"sanity {model.name} {method} {number} {stage}", compare)
-                found.setdefault((method, stage), []).append(kept)
+                results.setdefault((method, stage), []).append(kept)
     return [
         Sanity(
             model.name,
             method,
-            [(stage, means(_over_draws(found[method, stage]), patients, resamples=resamples, seed=seed))
+            [(stage, means(_over_draws(results[method, stage]), patients, resamples=resamples, seed=seed))
              for stage in STAGES],
         )
         for method in trained

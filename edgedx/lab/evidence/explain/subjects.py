@@ -29,5 +29,5 @@ def open_models(
     UsageError
         A run that holds no model yet.
     """
-    found = [model for path in paths for model in (Run(path).models(profile) if Run(path).exists else [path])]
-    return [open_subject(path, run=run, threads=threads, device=device) for path in found]
+    models = [model for path in paths for model in (Run(path).models(profile) if Run(path).exists else [path])]
+    return [open_subject(path, run=run, threads=threads, device=device) for path in models]

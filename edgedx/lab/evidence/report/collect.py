@@ -30,7 +30,7 @@ from edgedx.lab.run.stage import RECORD, read_record
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedModel:
     """One model of the run on the report's images.
 
     Attributes
@@ -49,12 +49,12 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Collected:
+class RunFacts:
     """What a report tells.
 
     Attributes
     ----------
-    shipped : Judged
+    shipped : JudgedModel
         What would ship or ships: the last of `models`.
     lost : Comparison or None
         Teacher against `shipped`; None where nothing is compressed.
@@ -66,8 +66,8 @@ class Collected:
     recipe: Recipe
     split: str
     cases: Cases
-    models: list[Judged]
-    shipped: Judged
+    models: list[JudgedModel]
+    shipped: JudgedModel
     lost: Comparison | None
     data: dict[str, Any]
     verdict: dict[str, Any] | None
@@ -110,7 +110,7 @@ class Collected:
 
 def collect(
     recipe: Recipe, run: Path | Run, *, split: str = "test", device: str | None = None, resamples: int = RESAMPLES
-) -> Collected:
+) -> RunFacts:
     """Read a run's records and answers, and judge each of its models on one split.
 
     Parameters
@@ -140,7 +140,7 @@ def collect(
     ordered = [one for one in models if one is not shipped] + [shipped]
     teacher = next(one for one in models if one.name == "teacher")
     lost = compare(cases, teacher.answers, shipped.answers) if shipped is not teacher else None
-    return Collected(
+    return RunFacts(
         run=run,
         recipe=recipe,
         split=split,
@@ -156,7 +156,7 @@ def collect(
 
 
 @dataclass(frozen=True)
-class _Stored:
+class StoredModel:
     """A finished model of the run, with the logits (N, K) that it gave to the split."""
 
     name: str
@@ -166,8 +166,8 @@ class _Stored:
     facts: dict[str, Any]
 
 
-def _stored(run: Run, build: DeviceBuild | None, split: str, digest: str) -> list[_Stored]:
-    found = []
+def _stored(run: Run, build: DeviceBuild | None, split: str, digest: str) -> list[StoredModel]:
+    stored = []
     for model in (run.teacher, run.student):
         if not model.finished:
             continue
@@ -181,16 +181,16 @@ def _stored(run: Run, build: DeviceBuild | None, split: str, digest: str) -> lis
         }
         point = (card.operating_points or [OperatingPoint(name="argmax", threshold={})])[0]
         logits = model.logits(split, digest=digest)[split]
-        found.append(_Stored(model.path.name, logits, card.temperature, point, facts))
+        stored.append(StoredModel(model.path.name, logits, card.temperature, point, facts))
     for name, variant in (build.variants if build is not None else {}).items():
         assert build is not None
         facts = {key: variant.entry.get(key) for key in ("bytes", "precision", "scheme")}
         logits = build.logits(name, digest, split)[split]
-        found.append(_Stored(name, logits, variant.temperature, variant.points[0], facts))
-    return found
+        stored.append(StoredModel(name, logits, variant.temperature, variant.points[0], facts))
+    return stored
 
 
-def _judge(model: _Stored, cases: Cases, resamples: int) -> Judged:
+def _judge(model: StoredModel, cases: Cases, resamples: int) -> JudgedModel:
     if model.logits.shape != (len(cases), len(cases.classes)) or not np.isfinite(model.logits).all():
         raise CheckpointError(
             f"the logits kept of {model.name} are not those of this data set",
@@ -198,7 +198,7 @@ def _judge(model: _Stored, cases: Cases, resamples: int) -> Judged:
         )
     answers = answers_of_logits(cases, model.logits, model.temperature, model.point)
     figures = figures_with_intervals(cases, answers, resamples=resamples)
-    return Judged(model.name, answers, figures, disparity(cases, answers, resamples=resamples), model.facts)
+    return JudgedModel(model.name, answers, figures, disparity(cases, answers, resamples=resamples), model.facts)
 
 
 def _verdict(build: DeviceBuild | None, bundle: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -206,22 +206,22 @@ def _verdict(build: DeviceBuild | None, bundle: dict[str, Any] | None) -> dict[s
     if build is None:
         return None
     path = build.gate_folder / VERDICT
-    asked: dict[str, Any] | None = read_json(path) if path.is_file() else None
+    latest: dict[str, Any] | None = read_json(path) if path.is_file() else None
     built: dict[str, Any] | None = (bundle or {}).get("metrics", {}).get("gate")
-    if asked is not None and f"variant {build.shipped.name}," in asked.get("ran", ""):
-        return asked
-    return built or asked
+    if latest is not None and f"variant {build.shipped.name}," in latest.get("ran", ""):
+        return latest
+    return built or latest
 
 
 def _bundle_facts(bundle: dict[str, Any] | None) -> dict[str, Any] | None:
     if bundle is None:
         return None
-    told = bundle["metrics"]
+    metrics = bundle["metrics"]
     keys = ("bytes", "digest", "default", "warnings")
     return {
-        "file": Path(told["bundle"]).name,
+        "file": Path(metrics["bundle"]).name,
         "profile": bundle["settings"].get("profile"),
-        **{key: told[key] for key in keys if key in told},
+        **{key: metrics[key] for key in keys if key in metrics},
     }
 
 

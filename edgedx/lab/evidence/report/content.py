@@ -5,51 +5,51 @@ from __future__ import annotations
 import math
 
 from . import words
-from .collect import Collected, Judged
+from .collect import JudgedModel, RunFacts
 from .section import Headline, ReportSection, Table
 
 _FAR_OFF = 0.1
 """Calibration error above which probabilities are not to be taken as they stand."""
 
 
-def sections_of(found: Collected) -> list[ReportSection]:
+def sections_of(facts: RunFacts) -> list[ReportSection]:
     """All sections but those of other commands, in their order; the model card comes by itself (`card_of`)."""
     return [
-        ReportSection("short", "In short", texts=words.summary(found)),
-        _side_by_side(found),
-        _curves(found),
-        _gate(found),
-        _classes(found),
-        _decisions(found),
-        _subgroups(found),
-        *_training(found),
-        _data(found),
+        ReportSection("short", "In short", texts=words.summary(facts)),
+        _side_by_side(facts),
+        _curves(facts),
+        _gate(facts),
+        _classes(facts),
+        _decisions(facts),
+        _subgroups(facts),
+        *_training(facts),
+        _data(facts),
     ]
 
 
-def card_of(found: Collected) -> ReportSection:
+def card_of(facts: RunFacts) -> ReportSection:
     """The model card."""
-    return ReportSection("card", "Model card", parts=list(words.card(found)))
+    return ReportSection("card", "Model card", parts=list(words.card(facts)))
 
 
-def _side_by_side(found: Collected) -> ReportSection:
+def _side_by_side(facts: RunFacts) -> ReportSection:
     note = (
-        f"On the {found.split} split; below each figure its 95 % interval. The last column is the model for "
+        f"On the {facts.split} split; below each figure its 95 % interval. The last column is the model for "
         "the device. Accuracy is of decisions at the operating point."
     )
-    table = words.side_by_side(found)
+    table = words.side_by_side(facts)
     return ReportSection(
         "side-by-side",
         "Side by side",
-        headline=_headline_of_loss(found),
+        headline=_headline_of_loss(facts),
         tables=[Table(table.header, table.rows, note=note)],
     )
 
 
-def _headline_of_loss(found: Collected) -> Headline:
-    if found.lost is None:
+def _headline_of_loss(facts: RunFacts) -> Headline:
+    if facts.lost is None:
         return Headline("Nothing is compressed yet: there is one model to look at.")
-    drop = found.lost.whole.auc.drop
+    drop = facts.lost.whole.auc.drop
     if math.isnan(drop.low):
         return Headline("What compression costs cannot be told on these images.", "bad")
     if drop.low > 0:
@@ -62,17 +62,17 @@ def _headline_of_loss(found: Collected) -> Headline:
     )
 
 
-def _curves(found: Collected) -> ReportSection:
-    error = found.shipped.figures.overall["ece"].value
-    text = f"Probabilities of {found.shipped.name} are off by {error:.3f} on average (calibration error)"
+def _curves(facts: RunFacts) -> ReportSection:
+    error = facts.shipped.figures.overall["ece"].value
+    text = f"Probabilities of {facts.shipped.name} are off by {error:.3f} on average (calibration error)"
     headline = Headline(f"{text}: read them as an order only.", "bad") if error > _FAR_OFF else Headline(f"{text}.")
     return ReportSection("curves", "Curves", headline=headline)
 
 
-def _gate(found: Collected) -> ReportSection:
-    verdict = found.verdict
+def _gate(facts: RunFacts) -> ReportSection:
+    verdict = facts.verdict
     if verdict is None:
-        return ReportSection("gate", "The gate", headline=Headline(words.gate_sentence(found), "bad"))
+        return ReportSection("gate", "The gate", headline=Headline(words.gate_sentence(facts), "bad"))
     checks = [
         f"{one['name']}: {'held' if one['passed'] else 'FAILED'}. {one['sentence']}"
         for one in verdict.get("checks", [])
@@ -88,9 +88,9 @@ def _gate(found: Collected) -> ReportSection:
                          items=checks)  # fmt: skip
 
 
-def _classes(found: Collected) -> ReportSection:
-    figures = found.shipped.figures
-    by_class, fixed = words.by_class(found), words.at_specificity(found)
+def _classes(facts: RunFacts) -> ReportSection:
+    figures = facts.shipped.figures
+    by_class, fixed = words.by_class(facts), words.at_specificity(facts)
     known = {
         name: one["sensitivity"] for name, one in figures.classes.items() if not math.isnan(one["sensitivity"].value)
     }
@@ -100,7 +100,7 @@ def _classes(found: Collected) -> ReportSection:
         headline = Headline(f"Found least often: {worst}, {words.in_words(known[worst])} of them.")
     return ReportSection(
         "classes",
-        f"Each class, {found.shipped.name}",
+        f"Each class, {facts.shipped.name}",
         headline=headline,
         tables=[
             by_class,
@@ -110,8 +110,8 @@ def _classes(found: Collected) -> ReportSection:
     )  # fmt: skip
 
 
-def _decisions(found: Collected) -> ReportSection:
-    figures = found.shipped.figures
+def _decisions(facts: RunFacts) -> ReportSection:
+    figures = facts.shipped.figures
     if "findings" in figures.confusion:
         tables = figures.confusion["findings"].values()
         wrong = sum(table[0][1] + table[1][0] for table in tables)
@@ -122,12 +122,12 @@ def _decisions(found: Collected) -> ReportSection:
         total = sum(map(sum, counts))
         wrong = total - sum(counts[index][index] for index in range(len(counts)))
         what = "decisions"
-    text = f"{wrong} of {total} {what} of {found.shipped.name} are wrong."
+    text = f"{wrong} of {total} {what} of {facts.shipped.name} are wrong."
     return ReportSection("decisions", "Decisions", headline=Headline(text))
 
 
-def _subgroups(found: Collected) -> ReportSection:
-    gap, table = found.shipped.parts.gap, words.by_subgroup(found)
+def _subgroups(facts: RunFacts) -> ReportSection:
+    gap, table = facts.shipped.parts.gap, words.by_subgroup(facts)
     if gap is not None:
         headline = Headline(f"{gap.sentence[0].upper()}{gap.sentence[1:]}.", "bad" if gap.proven else "plain")
     elif table is None:
@@ -139,17 +139,17 @@ def _subgroups(found: Collected) -> ReportSection:
         "Subgroups",
         headline=headline,
         tables=[table] if table is not None else [],
-        items=words.not_judged(found),
+        items=words.not_judged(facts),
     )
 
 
-def trained(found: Collected) -> list[Judged]:
+def trained(facts: RunFacts) -> list[JudgedModel]:
     """Models with a learning curve worth drawing."""
-    return [one for one in found.models if len(one.facts.get("history") or []) > 1]
+    return [one for one in facts.models if len(one.facts.get("history") or []) > 1]
 
 
-def _training(found: Collected) -> list[ReportSection]:
-    models = trained(found)
+def _training(facts: RunFacts) -> list[ReportSection]:
+    models = trained(facts)
     if not models:
         return []
     parts = []
@@ -160,13 +160,13 @@ def _training(found: Collected) -> list[ReportSection]:
     return [ReportSection("training", "Training", headline=Headline(f"On val {'; '.join(parts)}."))]
 
 
-def _data(found: Collected) -> ReportSection:
-    excluded = sum(found.data.get("excluded", {}).values())
-    text = f"{found.data['images']} images are used" + (f", {excluded} were left out." if excluded else ".")
+def _data(facts: RunFacts) -> ReportSection:
+    excluded = sum(facts.data.get("excluded", {}).values())
+    text = f"{facts.data['images']} images are used" + (f", {excluded} were left out." if excluded else ".")
     return ReportSection(
         "data",
         "Data",
         headline=Headline(text),
-        tables=[words.counts(found)],
-        items=words.exclusions(found),
+        tables=[words.counts(facts)],
+        items=words.exclusions(facts),
     )

@@ -12,15 +12,13 @@ from edgedx.core.stats.metrics import Interval
 from edgedx.core.table import markdown_table, markdown_text
 
 from . import words
-from .collect import Collected
+from .collect import RunFacts
 from .content import card_of
 from .glossary import used
 from .section import Cell, Evidence, ReportSection, Table
 
 
-def write_report(
-    found: Collected, path: Path, *, images: bool = False, evidence: Sequence[Evidence] = ()
-) -> list[Path]:
+def write_report(facts: RunFacts, path: Path, *, images: bool = False, evidence: Sequence[Evidence] = ()) -> list[Path]:
     """Write ``path`` (.html) and its twins beside it (.md, .json), and return their paths.
 
     Parameters
@@ -40,36 +38,36 @@ def write_report(
     if path.suffix != ".html":
         raise UsageError(f"{path} does not end in .html", next_step="--out FILE.html; its twins get .md and .json")
     written = [path, path.with_suffix(".md"), path.with_suffix(".json")]
-    write_text(path, page(found, _shots(found) if images else (), evidence, images=images))
-    write_text(written[1], markdown(found, evidence))
-    write_json(written[2], found.to_dict() | {one.section.key: one.report for one in evidence})
+    write_text(path, page(facts, _shots(facts) if images else (), evidence, images=images))
+    write_text(written[1], markdown(facts, evidence))
+    write_json(written[2], facts.to_dict() | {one.section.key: one.report for one in evidence})
     return written
 
 
-def _shots(found: Collected) -> list[tuple[bytes, str]]:
+def _shots(facts: RunFacts) -> list[tuple[bytes, str]]:
     from edgedx.lab.data.dataset import load_dataset
     from edgedx.lab.judge.evaluation import wrong_first
     from edgedx.lab.judge.gallery import shots
 
-    spec = found.recipe.preprocess
-    part = load_dataset(found.run.data, found.recipe.task.kind, spec).subset(found.split)
-    answers = found.shipped.answers
-    return shots(found.cases, answers, wrong_first(found.cases, answers), lambda row: part.canvases[part.rows[row]])
+    spec = facts.recipe.preprocess
+    part = load_dataset(facts.run.data, facts.recipe.task.kind, spec).subset(facts.split)
+    answers = facts.shipped.answers
+    return shots(facts.cases, answers, wrong_first(facts.cases, answers), lambda row: part.canvases[part.rows[row]])
 
 
-def markdown(found: Collected, evidence: Sequence[Evidence] = ()) -> str:
+def markdown(facts: RunFacts, evidence: Sequence[Evidence] = ()) -> str:
     """The Markdown twin: words and tables, no pictures."""
     from .page import in_order
 
-    recipe = found.recipe
+    recipe = facts.recipe
     lines = [
         f"# {markdown_text(recipe.title)}",
         "",
         f"**{words.NOT_A_DEVICE}**",
         "",
-        f"{recipe.name} {recipe.version}, written {found.made['written']}",
+        f"{recipe.name} {recipe.version}, written {facts.made['written']}",
     ]
-    sections = [*in_order(found, evidence), card_of(found)]
+    sections = [*in_order(facts, evidence), card_of(facts)]
     for section in sections:
         lines += _lines(section)
     text = "\n".join(lines)

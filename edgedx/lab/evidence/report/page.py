@@ -24,7 +24,7 @@ from edgedx.lab.judge.curve_plots import (
 from edgedx.lab.run.plots import history_figure
 
 from . import words
-from .collect import Collected
+from .collect import RunFacts
 from .content import card_of, sections_of, trained
 from .glossary import used
 from .section import Evidence, Picture, ReportSection
@@ -34,7 +34,7 @@ _FITS = 5
 
 
 def page(
-    found: Collected,
+    facts: RunFacts,
     shots: Sequence[tuple[bytes, str]] = (),
     evidence: Sequence[Evidence] = (),
     *,
@@ -53,14 +53,14 @@ def page(
     """
     values = {
         "fits": _FITS,
-        "recipe": found.recipe,
-        "written": found.made["written"],
+        "recipe": facts.recipe,
+        "written": facts.made["written"],
         "not_a_device": words.NOT_A_DEVICE,
-        "sections": in_order(found, evidence),
-        "plots": _plots(found),
+        "sections": in_order(facts, evidence),
+        "plots": _plots(facts),
         "broad": {one.section.key: _pictures(one, images) for one in evidence},
         "shots": [Picture(_address("png", png), "an image decided wrongly", caption) for png, caption in shots],
-        "card": card_of(found),
+        "card": card_of(facts),
     }
     template = _environment().get_template("report.html")
     # The page explains the terms that it uses, so it is written twice.
@@ -68,9 +68,9 @@ def page(
     return template.render(**values, glossary=used(plain))
 
 
-def in_order(found: Collected, evidence: Sequence[Evidence]) -> list[ReportSection]:
+def in_order(facts: RunFacts, evidence: Sequence[Evidence]) -> list[ReportSection]:
     """The report's own sections, with those of other commands before training and data."""
-    sections = sections_of(found)
+    sections = sections_of(facts)
     end = next(index for index, one in enumerate(sections) if one.key in ("training", "data"))
     return [*sections[:end], *(one.section for one in evidence), *sections[end:]]
 
@@ -100,42 +100,42 @@ def _pictures(one: Evidence, images: bool) -> list[Picture]:
     ]
 
 
-def _plots(found: Collected) -> dict[str, list[Picture]]:
+def _plots(facts: RunFacts) -> dict[str, list[Picture]]:
     """Pictures drawn from the report's own figures, by the section that they belong to."""
     return {
-        "curves": _curves(found),
+        "curves": _curves(facts),
         "decisions": [
             _plot(confusion_figure(one.figures.confusion, one.name), f"decisions of {one.name}")
-            for one in words.shown(found)
+            for one in words.shown(facts)
         ],
-        "subgroups": _subgroups(found),
+        "subgroups": _subgroups(facts),
         "training": [
             _plot(history_figure(one.facts["history"], one.name), f"learning curve of {one.name}")
-            for one in trained(found)
+            for one in trained(facts)
         ],
     }
 
 
-def _subgroups(found: Collected) -> list[Picture]:
-    teacher = next(one for one in found.models if one.name == "teacher")
-    shown = {one.name: one.parts.subgroups for one in (teacher, found.shipped) if one.parts.subgroups}
+def _subgroups(facts: RunFacts) -> list[Picture]:
+    teacher = next(one for one in facts.models if one.name == "teacher")
+    shown = {one.name: one.parts.subgroups for one in (teacher, facts.shipped) if one.parts.subgroups}
     kinds = (("auc_roc", "AUC"), ("sensitivity", "sensitivity")) if shown else ()
     return [_plot(subgroup_figure(shown, kind), f"{word} by subgroup") for kind, word in kinds]
 
 
-def _curves(found: Collected) -> list[Picture]:
-    many = len(found.cases.findings()) > 1
-    models = {one.name: one.answers for one in ([found.shipped] if many else words.shown(found))}
-    names = [found.cases.classes[index] for index, _, _ in found.cases.findings()]
-    judged = [one for one in found.models if one.name in models]
+def _curves(facts: RunFacts) -> list[Picture]:
+    many = len(facts.cases.findings()) > 1
+    models = {one.name: one.answers for one in ([facts.shipped] if many else words.shown(facts))}
+    names = [facts.cases.classes[index] for index, _, _ in facts.cases.findings()]
+    judged = [one for one in facts.models if one.name in models]
     areas = {
         kind: [one.figures.classes[name][kind] for one in judged for name in names] for kind in ("auc_roc", "auc_pr")
     }
-    of = f", {found.shipped.name}" if many else ""
+    of = f", {facts.shipped.name}" if many else ""
     return [
-        _plot(roc_figure(found.cases, models, areas["auc_roc"]), f"ROC{of}"),
-        _plot(pr_figure(found.cases, models, areas["auc_pr"]), f"Precision and recall{of}"),
-        _plot(calibration_figure(found.cases, models), f"Calibration{of}"),
+        _plot(roc_figure(facts.cases, models, areas["auc_roc"]), f"ROC{of}"),
+        _plot(pr_figure(facts.cases, models, areas["auc_pr"]), f"Precision and recall{of}"),
+        _plot(calibration_figure(facts.cases, models), f"Calibration{of}"),
     ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from edgedx.core.settings.accept import Accept
 from edgedx.core.stats.metrics import Interval
 
-from .collect import Collected, Judged
+from .collect import JudgedModel, RunFacts
 from .section import Cell, Table
 
 NOT_A_DEVICE = "Research software, not a medical device. Not for diagnosis."
@@ -26,7 +26,7 @@ _COLUMNS = 3
 """Classes that fit beside one another on a phone."""
 
 
-def title_of(model: Judged) -> str:
+def title_of(model: JudgedModel) -> str:
     """``int8-u8s8, 8-bit``."""
     more = {"teacher": "full model", "student": "compressed, 32-bit"}.get(
         model.name, "8-bit" if "int8" in model.name else ""
@@ -34,30 +34,30 @@ def title_of(model: Judged) -> str:
     return f"{model.name}, {more}" if more else model.name
 
 
-def shown(found: Collected) -> list[Judged]:
+def shown(facts: RunFacts) -> list[JudgedModel]:
     """Teacher, student and what ships: more columns do not fit a phone, and more lines could not be told apart."""
-    return [one for one in found.models if one.name in ("teacher", "student", found.shipped.name)]
+    return [one for one in facts.models if one.name in ("teacher", "student", facts.shipped.name)]
 
 
-def summary(found: Collected) -> list[str]:
+def summary(facts: RunFacts) -> list[str]:
     """Plain sentences for somebody who reads nothing else."""
-    best, teacher = found.shipped, next(one for one in found.models if one.name == "teacher")
-    told = []
-    if found.recipe.synthetic:
-        told.append("The images are SYNTHETIC: no figure here says anything about patients.")
-    positive = found.recipe.task.positive
+    best, teacher = facts.shipped, next(one for one in facts.models if one.name == "teacher")
+    texts = []
+    if facts.recipe.synthetic:
+        texts.append("The images are SYNTHETIC: no figure here says anything about patients.")
+    positive = facts.recipe.task.positive
     figures = best.figures
     who = "image" if figures.patients == figures.images else "patient"
-    told.append(
-        f"The model {_made_for(found)} ({title_of(best)}) was judged on {figures.images} "
-        f"{found.split} images"
+    texts.append(
+        f"The model {_made_for(facts)} ({title_of(best)}) was judged on {figures.images} "
+        f"{facts.split} images"
         + (f" of {figures.patients} patients" if who == "patient" else "")
         + f" that it was not trained with. Its AUC is {in_words(figures.overall['auc_roc'])}; 1 is perfect, 0.5 "
         f"is guessing."
     )
     if positive is not None:
         one = figures.classes[positive]
-        told.append(
+        texts.append(
             f"Of 100 images with {positive} it misses about {100 * (1 - one['sensitivity'].value):.0f}; of 100 "
             f"without, it "
             f"raises a false alarm on about {100 * (1 - one['specificity'].value):.0f}. Of its alarms here, "
@@ -66,50 +66,50 @@ def summary(found: Collected) -> list[str]:
         )
     else:
         worst = min(figures.classes, key=lambda name: _or_one(figures.classes[name]["sensitivity"].value))
-        told.append(
+        texts.append(
             f"Its balanced accuracy is {in_words(figures.overall['balanced_accuracy'])}. It is weakest in "
             f"finding {worst}: "
             f"{in_words(figures.classes[worst]['sensitivity'])} of them."
         )
-    if found.lost is not None:
-        drop = found.lost.whole.auc.drop
+    if facts.lost is not None:
+        drop = facts.lost.whole.auc.drop
         verb = "loses" if drop.value >= 0 else "gains"
         low, high = (drop.low, drop.high) if drop.value >= 0 else (-drop.high, -drop.low)
         size = _size_words(teacher, best)
-        told.append(
+        texts.append(
             f"Against the full model it {verb} {abs(drop.value):.3f} AUC (95 % interval {low:.3f} to {high:.3f}){size}."
         )
-    told.append(gate_sentence(found))
+    texts.append(gate_sentence(facts))
     if best.parts.gap is not None:
-        told.append(f"By subgroup, {best.parts.gap.sentence[0].lower()}{best.parts.gap.sentence[1:]}.")
-    elif found.cases.subgroups and not any(found.cases.subgroups):
-        told.append(
+        texts.append(f"By subgroup, {best.parts.gap.sentence[0].lower()}{best.parts.gap.sentence[1:]}.")
+    elif facts.cases.subgroups and not any(facts.cases.subgroups):
+        texts.append(
             "Subgroups (sex, age, device, site) are not named in this data set: whether it serves all alike is "
             "not known."
         )
     else:
-        told.append("No subgroup was large enough to be judged: whether it serves all alike is not known.")
-    return told
+        texts.append("No subgroup was large enough to be judged: whether it serves all alike is not known.")
+    return texts
 
 
-def _made_for(found: Collected) -> str:
-    return "in the bundle for devices" if found.bundle else "that would go onto devices"
+def _made_for(facts: RunFacts) -> str:
+    return "in the bundle for devices" if facts.bundle else "that would go onto devices"
 
 
-def gate_sentence(found: Collected) -> str:
+def gate_sentence(facts: RunFacts) -> str:
     """What the gate said."""
-    verdict = found.verdict
+    verdict = facts.verdict
     if verdict is None:
-        return f"The gate was not asked yet: edgedx gate {found.run}"
+        return f"The gate was not asked yet: edgedx gate {facts.run}"
     passed = "passed" if verdict["passed"] else "did NOT pass"
     ran = str(verdict.get("ran", ""))
-    who = "It" if not ran or f"variant {found.shipped.name}," in ran else f"What was judged then ({ran})"
+    who = "It" if not ran or f"variant {facts.shipped.name}," in ran else f"What was judged then ({ran})"
     first, *more = str(verdict["sentence"]).split("; ")
     rest = f" ({len(more)} more under The gate)" if more else ""
     return f"{who} {passed} the gate on {verdict['split']}: {first}{rest}."
 
 
-def _size_words(teacher: Judged, best: Judged) -> str:
+def _size_words(teacher: JudgedModel, best: JudgedModel) -> str:
     one, two = teacher.facts.get("bytes"), best.facts.get("bytes")
     if not one or not two or one <= two:
         return ""
@@ -125,10 +125,10 @@ def _or_one(value: float) -> float:
     return value if value == value else 1.0
 
 
-def side_by_side(found: Collected) -> Table:
+def side_by_side(facts: RunFacts) -> Table:
     """All models, figure by figure; of a binary task those of the positive class, else macro means."""
-    models = shown(found)
-    positive = found.recipe.task.positive
+    models = shown(facts)
+    positive = facts.recipe.task.positive
     rows: list[list[Cell]] = []
     for key, word in ROWS.items():
         if all(key in one.figures.overall for one in models):
@@ -141,11 +141,11 @@ def side_by_side(found: Collected) -> Table:
     return Table(["", *(one.name for one in models)], rows)
 
 
-def _lead(model: Judged, key: str, positive: str | None) -> Interval:
+def _lead(model: JudgedModel, key: str, positive: str | None) -> Interval:
     return model.figures.classes[positive][key] if positive else model.figures.overall[f"macro_{key}"]
 
 
-def by_class(found: Collected) -> Table:
+def by_class(facts: RunFacts) -> Table:
     """Figures of each class of what ships."""
     words = {
         "auc_roc": "AUC-ROC",
@@ -155,7 +155,7 @@ def by_class(found: Collected) -> Table:
         "precision": "Precision",
         "f1": "F1",
     }
-    figures = found.shipped.figures
+    figures = facts.shipped.figures
     heads = [f"{name} ({figures.support[name]})" for name in figures.classes]
     macro = {key: figures.overall[f"macro_{key}"] for key in words}
     columns = [*figures.classes.values(), macro]
@@ -166,65 +166,65 @@ def by_class(found: Collected) -> Table:
     return Table(["class (images)", *words.values()], rows)
 
 
-def at_specificity(found: Collected) -> Table:
+def at_specificity(facts: RunFacts) -> Table:
     """Sensitivity at fixed specificity of what ships."""
-    positive = found.recipe.task.positive
-    figures = found.shipped.figures
+    positive = facts.recipe.task.positive
+    figures = facts.shipped.figures
     names = [positive] if positive else list(figures.classes)
     keys = [key for key in figures.classes[names[0]] if "_at_specificity_" in key]
     rows: list[list[Cell]] = [[name, *(figures.classes[name][key] for key in keys)] for name in names]
     return Table(["sensitivity for", *(f"at specificity {key.rpartition('_')[2]}" for key in keys)], rows)
 
 
-def by_subgroup(found: Collected) -> Table | None:
+def by_subgroup(facts: RunFacts) -> Table | None:
     """AUC of each subgroup before and after compression; None where there is none."""
-    if found.lost is None:
-        parts = found.shipped.parts.subgroups
+    if facts.lost is None:
+        parts = facts.shipped.parts.subgroups
         rows: list[list[Cell]] = [[f"{one.name} ({one.images})", *one.figures.values()] for one in parts]
         return Table(["subgroup (images)", "AUC", "Sensitivity", "Specificity"], rows) if rows else None
     rows = [
         [f"{part.name} ({part.images})", part.auc.teacher, part.auc.student, part.auc.drop]
-        for part in found.lost.subgroups
+        for part in facts.lost.subgroups
     ]
-    return Table(["subgroup (images)", "AUC, teacher", f"AUC, {found.shipped.name}", "lost"], rows) if rows else None
+    return Table(["subgroup (images)", "AUC, teacher", f"AUC, {facts.shipped.name}", "lost"], rows) if rows else None
 
 
-def counts(found: Collected) -> Table:
+def counts(facts: RunFacts) -> Table:
     """Images by class and split."""
-    splits = list(found.data["splits"])
+    splits = list(facts.data["splits"])
     rows: list[list[Cell]] = [
-        [name, *(str(one.get(split, 0)) for split in splits)] for name, one in found.data["classes"].items()
+        [name, *(str(one.get(split, 0)) for split in splits)] for name, one in facts.data["classes"].items()
     ]
-    rows.append(["all images", *(str(found.data["splits"][split]) for split in splits)])
+    rows.append(["all images", *(str(facts.data["splits"][split]) for split in splits)])
     return Table(["class", *splits], rows)
 
 
-def exclusions(found: Collected) -> list[str]:
+def exclusions(facts: RunFacts) -> list[str]:
     """What was left out of the data set, and what it warns of."""
-    told = [f"{count} left out: {reason}" for reason, count in found.data.get("excluded", {}).items()]
-    return [*(told or ["No image was left out."]), *found.data.get("warnings", [])]
+    texts = [f"{count} left out: {reason}" for reason, count in facts.data.get("excluded", {}).items()]
+    return [*(texts or ["No image was left out."]), *facts.data.get("warnings", [])]
 
 
-def not_judged(found: Collected) -> list[str]:
+def not_judged(facts: RunFacts) -> list[str]:
     """Subgroups that are too small, by reason."""
     by_reason: dict[str, list[str]] = {}
-    for name, why in found.shipped.parts.not_judged:
+    for name, why in facts.shipped.parts.not_judged:
         by_reason.setdefault(why, []).append(name)
     return [f"Not judged ({why}): {', '.join(names)}" for why, names in by_reason.items()]
 
 
-def card(found: Collected) -> Iterator[tuple[str, list[str]]]:
+def card(facts: RunFacts) -> Iterator[tuple[str, list[str]]]:
     """The model card: heading and items."""
-    recipe, best = found.recipe, found.shipped
-    teacher = next(one for one in found.models if one.name == "teacher")
+    recipe, best = facts.recipe, facts.shipped
+    teacher = next(one for one in facts.models if one.name == "teacher")
     task = recipe.task
     kinds = {"binary": "one finding or not", "multiclass": "one of several", "multilabel": "any number of findings"}
-    asked = ", ".join(task.classes)
+    findings = ", ".join(task.classes)
     yield (
         "Intended use",
         [
             f"{recipe.title}.",
-            f"Tells {kinds[task.kind]}: {asked}. A second look for research and evaluation, read together with "
+            f"Tells {kinds[task.kind]}: {findings}. A second look for research and evaluation, read together with "
             f"the image.",
         ],
     )
@@ -242,12 +242,12 @@ def card(found: Collected) -> Iterator[tuple[str, list[str]]]:
         "Model",
         [
             f"Full model: {teacher.facts['backbone']}, weights from {teacher.facts['weights_from']}.",
-            f"The model {_made_for(found)}: {title_of(best)}, input {recipe.preprocess.size[0]} "
+            f"The model {_made_for(facts)}: {title_of(best)}, input {recipe.preprocess.size[0]} "
             f"x {recipe.preprocess.size[1]} pixels, {recipe.preprocess.colour}.",
             "Decides at " + _point_words(best) + ", chosen on the validation split.",
         ],
     )
-    data = found.data
+    data = facts.data
     yield (
         "Data",
         [
@@ -261,7 +261,7 @@ def card(found: Collected) -> Iterator[tuple[str, list[str]]]:
     yield (
         "Limits",
         [
-            "Judged on one data set alone. Check it on images of the clinic that will use it: edgedx gate "
+            "JudgedModel on one data set alone. Check it on images of the clinic that will use it: edgedx gate "
             "BUNDLE --data FOLDER.",
             f"Intervals are 95 % bootstrap over "
             f"{'patients' if best.figures.patients < best.figures.images else 'images'} "
@@ -269,20 +269,20 @@ def card(found: Collected) -> Iterator[tuple[str, list[str]]]:
             *(["Trained on SYNTHETIC images."] if recipe.synthetic else []),
         ],
     )
-    versions = ", ".join(f"{name} {version}" for name, version in found.made["versions"].items())
-    yield "Made with", [versions, f"{found.made['machine']}; {found.made['hours_of_all_stages']:.2f} h for all stages"]
+    versions = ", ".join(f"{name} {version}" for name, version in facts.made["versions"].items())
+    yield "Made with", [versions, f"{facts.made['machine']}; {facts.made['hours_of_all_stages']:.2f} h for all stages"]
 
 
 _POINTS = {"youden": "Youden's point (greatest sensitivity + specificity)", "argmax": "the likeliest class"}
 
 
-def _point_words(model: Judged) -> str:
+def _point_words(model: JudgedModel) -> str:
     values = "; ".join(f"{name} from a probability of {value:.3f}" for name, value in model.answers.thresholds.items())
     point = _POINTS.get(model.answers.point, model.answers.point)
     return f"{point}: {values}" if values else _POINTS["argmax"]
 
 
-def _threshold_words(model: Judged) -> str:
+def _threshold_words(model: JudgedModel) -> str:
     """A threshold as a table has room for it."""
     values = list(model.answers.thresholds.values())
     if not values:

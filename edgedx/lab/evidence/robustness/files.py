@@ -17,42 +17,42 @@ SCORES = {"energy": "energy", "mahalanobis": "Mahalanobis", "knn": "kNN"}
 _BESIDE = 3
 
 
-def write_robustness(found: dict[str, Any], folder: Path) -> list[Path]:
+def write_robustness(report: dict[str, Any], folder: Path) -> list[Path]:
     """Write ``robustness.json``, ``.csv`` and ``.png``, and return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / name for name in (REPORT, TABLE, PICTURE)]
-    write_text(paths[1], _csv(found))
-    save_figure(figure_of(found), paths[2])
-    write_json(paths[0], found)
+    write_text(paths[1], _csv(report))
+    save_figure(figure_of(report), paths[2])
+    write_json(paths[0], report)
     return paths
 
 
-def summary(found: Mapping[str, Any]) -> list[str]:
+def summary(report: Mapping[str, Any]) -> list[str]:
     """Plain sentences."""
-    told = []
-    first = found["models"][0]
-    for model in found["models"]:
+    texts = []
+    first = report["models"][0]
+    for model in report["models"]:
         name, strength, lost = worst(model)
-        told.append(
+        texts.append(
             f"{model['name']}: AUC {model['clean']['auc']['value']:.3f} on clean images, {model['mean_auc']:.3f} "
             f"over all corruptions; worst {name} of strength {strength}, {lost:.3f} less"
         )
-    for model in found["models"][1:]:
+    for model in report["models"][1:]:
         gap = first["mean_auc"] - model["mean_auc"]
-        told.append(
+        texts.append(
             f"{model['name']} {'loses' if gap >= 0 else 'gains'} {abs(gap):.3f} AUC on corrupted images against "
             f"{first['name']}"
         )
-    return told
+    return texts
 
 
 def worst(model: Mapping[str, Any]) -> tuple[str, int, float]:
     """Corruption and strength that cost most AUC, and how much."""
     clean = model["clean"]["auc"]["value"]
     drops = {
-        (name, place + 1): clean - one["auc"]["value"]
+        (name, position + 1): clean - one["auc"]["value"]
         for name, several in model["corrupted"].items()
-        for place, one in enumerate(several)
+        for position, one in enumerate(several)
     }
     (name, strength), lost = max(drops.items(), key=lambda item: item[1])
     return name, strength, lost
@@ -60,10 +60,10 @@ def worst(model: Mapping[str, Any]) -> tuple[str, int, float]:
 
 def rows(model: Mapping[str, Any]) -> list[list[str]]:
     """A row for each corruption: AUC at each strength, their mean, and what the strongest does to ECE and coverage."""
-    found = []
+    report = []
     for name, several in model["corrupted"].items():
         areas = [one["auc"]["value"] for one in several]
-        found.append(
+        report.append(
             [
                 name,
                 *(f"{area:.3f}" for area in areas),
@@ -73,7 +73,7 @@ def rows(model: Mapping[str, Any]) -> list[list[str]]:
                 f"{several[-1]['set_size']:.2f}" if "set_size" in several[-1] else "-",
             ]
         )
-    return found
+    return report
 
 
 HEADER = ["corruption", "1", "2", "3", "4", "5", "mean", "ECE at 5", "covered at 5", "set size at 5"]
@@ -99,14 +99,14 @@ def foreign_rows(model: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     ]
 
 
-def _csv(found: Mapping[str, Any]) -> str:
+def _csv(report: Mapping[str, Any]) -> str:
     lines = []
-    for model in found["models"]:
+    for model in report["models"]:
         conditions = [("clean", 0, model["clean"])]
         conditions += [
-            (name, place + 1, one)
+            (name, position + 1, one)
             for name, several in model["corrupted"].items()
-            for place, one in enumerate(several)
+            for position, one in enumerate(several)
         ]  # fmt: skip
         for name, strength, one in conditions:
             lost = one.get("lost_to_first", {})
@@ -120,16 +120,17 @@ def _csv(found: Mapping[str, Any]) -> str:
     return csv_text(header, lines)
 
 
-def figure_of(found: Mapping[str, Any]) -> Any:
+def figure_of(report: Mapping[str, Any]) -> Any:
     """AUC by strength, a panel for each corruption, a line for each model with its interval."""
-    names = list(found["corruptions"])
+    names = list(report["corruptions"])
     rows_ = -(-len(names) // _BESIDE)
     figure, _ = new_figure(9, 2.6 * rows_, 0)
     least = min(one["auc"]["low"] if one["auc"]["low"] is not None else one["auc"]["value"]
-                for model in found["models"] for several in model["corrupted"].values() for one in several)  # fmt: skip
-    for place, name in enumerate(names):
-        axis: Any = figure.add_subplot(rows_, _BESIDE, place + 1)
-        for colour, model in zip(COLOURS, found["models"], strict=False):
+                for model in report["models"]
+                for several in model["corrupted"].values() for one in several)  # fmt: skip
+    for position, name in enumerate(names):
+        axis: Any = figure.add_subplot(rows_, _BESIDE, position + 1)
+        for colour, model in zip(COLOURS, report["models"], strict=False):
             several = [model["clean"], *model["corrupted"][name]]
             values = [one["auc"]["value"] for one in several]
             ends = [(one["auc"]["low"] or value, one["auc"]["high"] or value)
@@ -137,15 +138,15 @@ def figure_of(found: Mapping[str, Any]) -> Any:
             axis.plot(range(len(values)), values, color=colour, marker="o", markersize=3, label=model["name"])
             axis.fill_between(range(len(values)), [low for low, _ in ends], [high for _, high in ends], color=colour,
                               alpha=0.12, linewidth=0)  # fmt: skip
-        kind = found["corruptions"][name]
+        kind = report["corruptions"][name]
         axis.set_xticks(range(6), ["none", *(f"{value:g}" for value in kind["strengths"])])
         axis.set_ylim(max(0.0, least - 0.03), 1.005)
         axis.set_title(name, fontsize=9, color=INK)
         axis.set_xlabel(kind["unit"], fontsize=7)
         axis.tick_params(colors=INK, labelsize=7)
         axis.spines[["top", "right"]].set_visible(False)
-        if place % _BESIDE == 0:
+        if position % _BESIDE == 0:
             axis.set_ylabel("AUC", fontsize=8)
-        if place == 0:
+        if position == 0:
             axis.legend(frameon=False, fontsize=7, loc="lower left")
     return figure

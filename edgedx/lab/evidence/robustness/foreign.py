@@ -49,14 +49,14 @@ def _place(name: str) -> Path:
 
 
 def _given(name: str, rng: np.random.Generator) -> list[Image]:
-    place = _place(name)
-    if not place.exists():
+    path_of_set = _place(name)
+    if not path_of_set.exists():
         raise DataError(f"no foreign set {name}", next_step="set EDGEDX_DATA to the folder that holds it")
-    if place.suffix == ".npz":
-        with np.load(place, allow_pickle=False) as arrays:
-            found = arrays[next(key for key in arrays.files if key.startswith("test_images"))]
-        return [Image.of_array(found[row]) for row in _drawn(len(found), rng)]
-    paths = sorted(path for path in place.rglob("*") if path.is_file() and not path.name.startswith("."))
+    if path_of_set.suffix == ".npz":
+        with np.load(path_of_set, allow_pickle=False) as arrays:
+            images_of_set = arrays[next(key for key in arrays.files if key.startswith("test_images"))]
+        return [Image.of_array(images_of_set[row]) for row in _drawn(len(images_of_set), rng)]
+    paths = sorted(path for path in path_of_set.rglob("*") if path.is_file() and not path.name.startswith("."))
     return _readable([paths[row] for row in _drawn(len(paths), rng)])
 
 

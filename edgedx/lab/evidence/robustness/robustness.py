@@ -47,7 +47,7 @@ Score = Callable[[Output], NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
-class Heard:
+class ConditionResult:
     """What a model said to one set of images."""
 
     output: Output
@@ -93,14 +93,14 @@ def robustness(
         for name in names
     }
     models: list[dict[str, Any]] = []
-    spoken: list[Heard] = []
+    spoken: list[ConditionResult] = []
     whole = len(subjects) * (len(part) * (1 + len(STRENGTHS) * len(CORRUPTIONS)))
     with progress("asking about worse images", whole) as bar:
         for subject in subjects:
             judge = _Judge(subject, data, part, seed, bar.advance, _parts(folder, subject, data, seed))
-            found, heard = judge.work(strangers, spoken)
+            result, heard = judge.work(strangers, spoken)
             spoken = spoken or heard
-            models.append(found)
+            models.append(result)
     return {
         "schema_version": 1,
         "recipe": recipe.name,
@@ -157,7 +157,9 @@ class _Judge:
         self.cases = Cases(part.names, part.patients, part.labels, [{}] * len(part), subject.task, subject.classes,
                            subject.positive)  # fmt: skip
 
-    def work(self, strangers: Mapping[str, Canvas], first: Sequence[Heard]) -> tuple[dict[str, Any], list[Heard]]:
+    def work(
+        self, strangers: Mapping[str, Canvas], first: Sequence[ConditionResult]
+    ) -> tuple[dict[str, Any], list[ConditionResult]]:
         """Everything; and what was said to clean and corrupted images, for those that are compared with it."""
         with self.subject.runner:
             train = self._few(self.data.subset("train"))
@@ -166,7 +168,7 @@ class _Judge:
             scores = scores_of(known, None if self.subject.task == "multilabel" else train.labels)
             clean = self._heard(self._ask("part", self.part), sets)
             self.advance(len(self.part))
-            corrupted: dict[str, list[Heard]] = {}
+            corrupted: dict[str, list[ConditionResult]] = {}
             for name in CORRUPTIONS:
                 corrupted[name] = []
                 for strength in STRENGTHS:
@@ -175,18 +177,18 @@ class _Judge:
             foreign = {name: self._foreign(name, canvases) for name, canvases in strangers.items()}
         heard = [clean, *(one for several in corrupted.values() for one in several)]
         if first:
-            for own, other in zip(heard, first, strict=True):
-                own.figures["lost_to_first"] = _lost(self.cases, other.answers, own.answers)
+            for second, other in zip(heard, first, strict=True):
+                second.figures["lost_to_first"] = _lost(self.cases, other.answers, second.answers)
         inside = {name: score(clean.output) for name, score in scores.items()}
-        told = lambda output: {name: _told_apart(inside[name], score(output)) for name, score in scores.items()}  # noqa: E731
+        separation = lambda output: {name: _told_apart(inside[name], score(output)) for name, score in scores.items()}  # noqa: E731
         return {
             "name": self.subject.name,
             "ran": self.subject.ran,
             "clean": clean.figures,
             "corrupted": {name: [one.figures for one in several] for name, several in corrupted.items()},
             "mean_auc": float(np.mean([one.figures["auc"]["value"] for one in heard[1:]])),
-            "foreign": {name: told(output) for name, output in foreign.items()},
-            "noticed": {name: [told(one.output) for one in several] for name, several in corrupted.items()},
+            "foreign": {name: separation(output) for name, output in foreign.items()},
+            "noticed": {name: [separation(one.output) for one in several] for name, several in corrupted.items()},
         }, heard
 
     def _few(self, part: Dataset) -> Dataset:
@@ -202,16 +204,18 @@ class _Judge:
         return Output(kept["logits"], kept.get("features"))
 
     def _infer(self, part: Dataset, name: str, strength: int) -> Output:
-        said, number = [], 0
+        outputs, number = [], 0
         for canvases, columns in part.inputs(_BATCH):
             if strength:
-                rngs = [np.random.default_rng((self.seed, strength, number + place)) for place in range(len(canvases))]
+                rngs = [
+                    np.random.default_rng((self.seed, strength, number + offset)) for offset in range(len(canvases))
+                ]
                 canvases = np.stack(
                     [corrupt(one, name, strength, rng) for one, rng in zip(canvases, rngs, strict=True)]
                 )
             number += len(canvases)
-            said.append(self.subject.infer(canvases, columns if self.subject.columns else None))
-        return _joined(said)
+            outputs.append(self.subject.infer(canvases, columns if self.subject.columns else None))
+        return _joined(outputs)
 
     def _foreign(self, name: str, canvases: Canvas) -> Output:
         batches = range(0, len(canvases), _BATCH)
@@ -230,7 +234,7 @@ class _Judge:
         except ValueError:
             return None
 
-    def _heard(self, output: Output, sets: SetThresholds | None) -> Heard:
+    def _heard(self, output: Output, sets: SetThresholds | None) -> ConditionResult:
         answers = answers_of_logits(self.cases, output.logits, self.subject.temperature, self.subject.points[0])
         intervals, calibration = figures_of(self.cases, answers, seed=self.seed)
         figures: dict[str, Any] = {name: one.to_dict() for name, one in intervals.items()}
@@ -240,38 +244,38 @@ class _Judge:
             covered = coverage(sets, self.subject.classes, self.cases.labels, answers.chances)
             figures["covered"] = {name: null_for_nan(share) for name, share in covered.items()}
             figures["set_size"] = float((answers.chances >= least).sum(axis=1).mean())
-        return Heard(output, answers, figures)
+        return ConditionResult(output, answers, figures)
 
 
 def scores_of(train: Output, labels: NDArray[np.int64] | None) -> dict[str, Score]:
     """Scores of how unlike the training images an answer is: energy, Mahalanobis distance, nearest neighbours."""
-    found: dict[str, Score] = {"energy": lambda output: energy(output.logits)}
+    result: dict[str, Score] = {"energy": lambda output: energy(output.logits)}
     if train.features is None:
-        return found
+        return result
     space = fit_space(train.features, labels)
-    found["mahalanobis"] = lambda output: space.distance(_features(output))
-    found["knn"] = lambda output: nearest(_features(train), _features(output))
-    return found
+    result["mahalanobis"] = lambda output: space.distance(_features(output))
+    result["knn"] = lambda output: nearest(_features(train), _features(output))
+    return result
 
 
-def nearest(known: NDArray[Any], asked: NDArray[Any], neighbours: int = NEIGHBOURS) -> NDArray[np.float64]:
+def nearest(known: NDArray[Any], unseen: NDArray[Any], neighbours: int = NEIGHBOURS) -> NDArray[np.float64]:
     """Distance to the k-th nearest training image, features at unit length (Sun et al., ICML 2022).
 
     Parameters
     ----------
     known : ndarray of shape (M, D)
         Features of training images.
-    asked : ndarray of shape (N, D)
+    unseen : ndarray of shape (N, D)
 
     Returns
     -------
     ndarray of shape (N,), float64
     """
-    unit, own = (_unit(np.asarray(values, np.float64)) for values in (known, asked))
+    unit, second = (_unit(np.asarray(values, np.float64)) for values in (known, unseen))
     count = min(neighbours, len(unit))
     squared = np.concatenate(
-        [np.partition(2 - 2 * own[at : at + 256] @ unit.T, count - 1, axis=1)[:, count - 1]
-         for at in range(0, len(own), 256)]
+        [np.partition(2 - 2 * second[at : at + 256] @ unit.T, count - 1, axis=1)[:, count - 1]
+         for at in range(0, len(second), 256)]
     )  # fmt: skip
     return np.asarray(np.sqrt(np.maximum(squared, 0.0)))
 
@@ -290,8 +294,8 @@ def _told_apart(inside: NDArray[Any], outside: NDArray[Any]) -> dict[str, float]
     return {"auroc": roc_auc(truth, np.r_[inside, outside]), "fpr95": fpr95(inside, outside)}
 
 
-def _lost(cases: Cases, first: Answers, own: Answers) -> dict[str, float | None]:
-    drop: Interval = compare(cases, first, own).whole.auc.drop
+def _lost(cases: Cases, first: Answers, second: Answers) -> dict[str, float | None]:
+    drop: Interval = compare(cases, first, second).whole.auc.drop
     return drop.to_dict()
 
 
@@ -304,8 +308,9 @@ def _arrays(output: Output) -> Arrays:
     return {"logits": output.logits} | ({} if output.features is None else {"features": output.features})
 
 
-def _joined(said: Sequence[Output]) -> Output:
-    features = [one.features for one in said if one.features is not None]
+def _joined(outputs: Sequence[Output]) -> Output:
+    features = [one.features for one in outputs if one.features is not None]
     return Output(
-        np.concatenate([one.logits for one in said]), np.concatenate(features) if len(features) == len(said) else None
+        np.concatenate([one.logits for one in outputs]),
+        np.concatenate(features) if len(features) == len(outputs) else None,
     )
