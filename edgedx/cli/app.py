@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .exits import exit_code_of
 from .lazy import lazy_group
 
 # In the order of the flow. A command's module has its name; what stands here is its line in `edgedx --help`.
@@ -71,32 +72,5 @@ def root(
 
 
 def main() -> None:
-    """Entry point: run, and turn an error of our tree into its message and exit code."""
-    from edgedx.core.errors import EdgedxError
-
-    try:
-        app()
-    except EdgedxError as error:
-        typer.echo(f"error: {error.message}", err=True)
-        if error.next_step:
-            typer.echo(f"next:  {error.next_step}", err=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("stopped; nothing is half-written, --resume continues where that makes sense", err=True)
-        sys.exit(130)
-    except ModuleNotFoundError as error:
-        _missing(error)
-
-
-def _missing(error: ModuleNotFoundError) -> None:
-    extras = {"torch": "lab", "torchvision": "lab", "timm": "lab", "onnx": "lab", "accelerate": "lab",
-              "torch_pruning": "lab", "safetensors": "lab", "matplotlib": "lab", "sklearn": "lab",
-              "scipy": "lab", "optuna": "lab", "captum": "lab", "skimage": "lab"}  # fmt: skip
-    package = (error.name or "").split(".")[0]
-    if package not in extras:
-        raise error
-    typer.echo(f"error: this command needs {package}, which is not installed", err=True)
-    typer.echo(
-        f'next:  pip install "edgedx[{extras[package]}]" (the workstation half; a device needs none of it)', err=True
-    )
-    sys.exit(3)
+    """Entry point: run, and end with the exit code of `exits`."""
+    sys.exit(exit_code_of(app))
