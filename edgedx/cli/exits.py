@@ -106,9 +106,9 @@ def _unexpected(error: BaseException) -> int:
 
     # Its message stays out: it may quote a file's name or a value of a patient's header.
     _say(
-        f"this is a bug of edgedx {__version__}, or of a library that it uses: {type(error).__name__} in {where(error)}",
-        f"report that line to the maintainers (CONTRIBUTING.md, 'Reporting a bug'); {TRACEBACK}=1 prints the traceback, "
-        "which may quote files and headers: read it before you pass it on",
+        f"a bug of edgedx {__version__}, or of a library that it uses: {type(error).__name__} in {where(error)}",
+        f"report that line to the maintainers (CONTRIBUTING.md, 'Reporting a bug'); {TRACEBACK}=1 prints the "
+        "traceback, which may quote files and headers: read it before you pass it on",
     )
     return BUG
 
