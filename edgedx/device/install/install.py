@@ -23,7 +23,7 @@ from edgedx.core.version import version_key
 from edgedx.device.machine.fits import check_device
 from edgedx.device.machine.hardware import Hardware, read_hardware
 
-from .health import Health, examine_fresh, prove
+from .health import Health, examine_fresh, prove_fresh
 from .slots import (
     Record,
     active_slot,
@@ -51,6 +51,7 @@ STEPS = (
 REVERT_STEPS = ("revert", "forget", "restore")
 
 Examine = Callable[[Path], Health]
+Prove = Callable[[Bundle, "str | None"], float]
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ def install_bundle(
     any_device: bool = False,
     hardware: Hardware | None = None,
     examine: Examine = examine_fresh,
+    prove: Prove | None = None,
 ) -> Installed:
     """Install a bundle below `root`; whatever fails, the version that was active stays active.
 
@@ -113,6 +115,8 @@ def install_bundle(
         This machine; read unless given.
     examine : callable
         Judges the active slot after the switch.
+    prove : callable, optional
+        Runs the golden samples of what was staged; `prove_fresh`, which has a time limit, unless given.
 
     Raises
     ------
@@ -136,7 +140,9 @@ def install_bundle(
     with hold(root):
         try:
             recover(root)
-            return _Installation(root, bundle, keys, variant, examine).run(allow_older=allow_older)
+            return _Installation(root, bundle, keys, variant, examine, prove or prove_fresh).run(
+                allow_older=allow_older
+            )
         except OSError as error:
             raise storage_error(root, error) from error
 
@@ -150,12 +156,12 @@ class _Installation:
     """What the steps share; the slots are held."""
 
     def __init__(
-        self, root: Path, bundle: Bundle, keys: list[PublicKey], variant: str | None, examine: Examine
+        self, root: Path, bundle: Bundle, keys: list[PublicKey], variant: str | None, examine: Examine, prove: Prove
     ) -> None:
-        self.root, self.bundle, self.keys, self.examine = root, bundle, keys, examine
+        self.root, self.bundle, self.keys, self.examine, self.prove = root, bundle, keys, examine, prove
         self.variant = variant or bundle.manifest.default_variant
         self.before = active_slot(root)
-        self.state = read_state(root)
+        self.state = read_state(root).with_keys_required() if keys else read_state(root)
 
     def run(self, *, allow_older: bool) -> Installed:
         manifest = self.bundle.manifest
@@ -195,7 +201,7 @@ class _Installation:
     def _again(self, slot: Slot, active: Bundle) -> Installed:
         """The same bundle is active already: prove it again, and take over a new signature or variant."""
         reached("golden")
-        difference = prove(active, self.variant)
+        difference = self.prove(active, self.variant)
         folder = slot_folder(self.root, slot)
         write_text(folder / SIGNATURES, signature_lines(self.bundle.signatures))
         write_record(folder, self._record(difference))
@@ -210,7 +216,7 @@ class _Installation:
             reached("reverify")
             staged = open_folder(staging, trusted=self.keys)
             reached("golden")
-            difference = prove(staged, self.variant)
+            difference = self.prove(staged, self.variant)
             write_record(staging, self._record(difference))
             reached("place")
             place(self.root, staging, slot)

@@ -10,8 +10,8 @@ from edgedx.core.bundle.manifest import Bundle
 from edgedx.core.errors import GateRefused, InputOutputError
 from edgedx.core.files import storage_error
 
-from .health import Health, examine_fresh, prove, serving_variant
-from .install import event, reached
+from .health import Health, examine_fresh, prove_fresh, serving_variant
+from .install import Prove, event, reached
 from .slots import active_slot, hold, open_slot, other, recover, switch
 from .state import Slot, State, read_state, write_state
 from .trust import pinned
@@ -32,7 +32,10 @@ class RolledBack:
 
 
 def rollback(
-    root: Path, *, examine: Callable[[Path, Slot], Health] = lambda root, slot: examine_fresh(root, slot)
+    root: Path,
+    *,
+    examine: Callable[[Path, Slot], Health] = lambda root, slot: examine_fresh(root, slot),
+    prove: Prove | None = None,
 ) -> RolledBack:
     """Make the other slot active, once it is verified, proven and examined. The ratchet does not go down.
 
@@ -46,12 +49,12 @@ def rollback(
     with hold(root):
         try:
             recover(root)
-            return _rollback(root, examine)
+            return _rollback(root, examine, prove or prove_fresh)
         except OSError as error:
             raise storage_error(root, error) from error
 
 
-def _rollback(root: Path, examine: Callable[[Path, Slot], Health]) -> RolledBack:
+def _rollback(root: Path, examine: Callable[[Path, Slot], Health], prove: Prove) -> RolledBack:
     before = active_slot(root)
     slot = other(before) if before is not None else "a"
     reached("open")

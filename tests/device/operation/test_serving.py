@@ -20,7 +20,7 @@ from edgedx.core.bundle.manifest import Golden, Variant, open_bundle, write_bund
 from edgedx.core.errors import BundleError, GateRefused, InputOutputError, UsageError
 from edgedx.core.files import lock
 from edgedx.device.install.active import open_any
-from edgedx.device.install.health import examine
+from edgedx.device.install.health import examine, prove
 from edgedx.device.install.install import install_bundle
 from edgedx.device.install.slots import active_slot, hold
 from edgedx.device.install.state import read_state
@@ -44,7 +44,7 @@ class Clinic:
     def install(self, version: str) -> None:
         path = self.folder / f"{version}.edgedx"
         write_tiny(path, version=version)
-        install_bundle(path, self.root, allow_unsigned=True, examine=examine)
+        install_bundle(path, self.root, allow_unsigned=True, examine=examine, prove=prove)
 
     def starts(self) -> int | None:
         trial = read_state(self.root).trial
@@ -249,7 +249,9 @@ def test_the_variant_that_was_proven_serves(tmp_path: Path) -> None:
     made = manifest(variants=variants, golden=tolerance)
     write_bundle(tmp_path / "a.edgedx", made, {MODEL: network, GOLDEN: stream.getvalue()})
     clinic = Clinic(tmp_path, ())
-    install_bundle(tmp_path / "a.edgedx", clinic.root, variant="other", allow_unsigned=True, examine=examine)
+    install_bundle(
+        tmp_path / "a.edgedx", clinic.root, variant="other", allow_unsigned=True, examine=examine, prove=prove
+    )
     with clinic.scanner() as scanner:
         assert scanner.variant == "other"
     with clinic.scanner(variant="fp32") as scanner:
@@ -268,7 +270,7 @@ def signed(tmp_path: Path) -> Clinic:
         pin(clinic.root, tmp_path / f"{key}.pub")
     for version, keys in (("1", [old, new]), ("2", [old])):
         write_tiny(tmp_path / f"{version}.edgedx", version=version, keys=keys)
-        install_bundle(tmp_path / f"{version}.edgedx", clinic.root, examine=examine)
+        install_bundle(tmp_path / f"{version}.edgedx", clinic.root, examine=examine, prove=prove)
     return clinic
 
 
