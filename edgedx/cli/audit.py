@@ -30,16 +30,17 @@ def verify(
     Example: edgedx audit verify results --head 4b1f...
 
     Lines removed from the end, or a log written anew from its first line, are found only with a --head that was noted
-    elsewhere: note the one that is printed now. Exits with 1 where the chain is broken.
+    elsewhere: note the one that is printed now. A log whose end was not ours was put aside, and is named here. Exits
+    with 1 where the chain is broken, or a log was put aside.
     """
     from dataclasses import asdict
 
-    from edgedx.device.operation.audit import AUDIT
     from edgedx.device.operation.audit import verify as walk
+    from edgedx.device.operation.audit_file import AUDIT
 
     found = walk(out / AUDIT, head)
     if json:
-        print_json({"schema_version": 1, "intact": found.broken_line is None, **asdict(found)})
+        print_json({"schema_version": 1, "intact": found.intact, **asdict(found)})
     elif found.broken_line is None:
         typer.echo(f"intact    {found.lines} events in {out / AUDIT}")
         typer.echo(f"head      {found.head}")
@@ -50,5 +51,8 @@ def verify(
     else:
         typer.echo(f"broken    {out / AUDIT}, line {found.broken_line}: {found.problem}")
         typer.echo(f"          the {found.lines} lines before it are as they were written")
-    if found.broken_line is not None:
+    if not json:
+        for one in found.aside:
+            typer.echo(f"aside     {out / one.file}: {one.problem or 'as it was when it was put aside'}")
+    if not found.intact:
         raise typer.Exit(1)

@@ -19,6 +19,7 @@ from edgedx.core.files import read_json, storage_error
 from edgedx.device.pacs.outbox import counts_of
 from edgedx.device.scanner.sinks import Finding, Sink
 
+from .audit_file import ASIDE
 from .notify import notify
 from .prometheus import metrics_text
 
@@ -147,7 +148,8 @@ def boot_id() -> str:
 
 
 def read_pulse(out: Path) -> dict[str, Any]:
-    """The last beat of the scanner that writes to `out`, with ``running``, ``age_seconds`` and ``outbox`` added.
+    """The last beat of the scanner that writes to `out`, with ``running``, ``age_seconds``, ``outbox`` and
+    ``audit_put_aside`` added.
 
     Raises
     ------
@@ -170,6 +172,7 @@ def read_pulse(out: Path) -> dict[str, Any]:
         "age_seconds": None if age is None else round(age, 1),
         "running": bool(alive and age is not None and age < STALE_SECONDS),
         "outbox": counts_of(out),
+        "audit_put_aside": len(list(out.glob(ASIDE))),
     }
 
 
@@ -207,6 +210,8 @@ def complaints(found: dict[str, Any]) -> list[str]:
     if found["disk_free"] < found["disk_floor"]:
         said.append("the disk is below its floor: no work is taken until there is space")
     said += [f"{count} results without their {sink}" for sink, count in found["sink_failures"].items()]
+    if count := found.get("audit_put_aside"):
+        said.append(f"{count} audit logs were put aside, as their end was not ours: see `edgedx audit verify`")
     if (found.get("outbox") or {}).get("failed"):
         said.append(f"{found['outbox']['failed']} objects that the PACS refused: see `edgedx scan outbox`")
     return said

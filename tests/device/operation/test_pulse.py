@@ -8,8 +8,6 @@ import re
 import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +17,10 @@ from bundles import dicom, picture, png, png_bytes
 from places import CANARY, OPTIONS, Place
 
 from edgedx.core.errors import InputOutputError
-from edgedx.device.operation.audit import AUDIT, AuditLog
+from edgedx.device.operation.audit import AuditLog
+from edgedx.device.operation.audit_file import AUDIT
 from edgedx.device.operation.notify import notify
 from edgedx.device.operation.prometheus import metrics_text
-from edgedx.device.operation.prometheus_http import serve_metrics
 from edgedx.device.operation.pulse import METRICS, STALE_SECONDS, STATUS, Pulse, complaints, read_pulse
 
 SAMPLE = re.compile(r'[a-z_]+(\{([a-z]+="[^"]*",?)+\})? -?[0-9.e+]+')
@@ -99,19 +97,6 @@ def test_a_low_disk_and_a_failing_output_are_complained_of(place: Place) -> None
     assert len(complaints(found)) == 2 and "3 results without their heatmap" in complaints(found)[1]
     assert found["outbox"] is None
     assert "2 objects that the PACS refused" in complaints({**found, "outbox": {"failed": 2}})[-1]
-
-
-def test_metrics_are_served_on_loopback_alone() -> None:
-    with serve_metrics(0) as (show, port):
-        show("edgedx_pending 7\n")
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
-            assert page.read() == b"edgedx_pending 7\n" and page.headers["Content-Type"].startswith("text/plain")
-        with pytest.raises(urllib.error.HTTPError):
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/../etc/passwd", timeout=10)
-        with pytest.raises(InputOutputError, match="cannot be used"), serve_metrics(port):
-            pass
-        listening = Path("/proc/net/tcp").read_text()
-        assert f"0100007F:{port:04X} 00000000:0000 0A" in listening and f"00000000:{port:04X}" not in listening
 
 
 def test_a_label_cannot_break_out_of_its_quotes() -> None:
