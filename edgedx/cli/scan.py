@@ -206,7 +206,7 @@ def _print_unit(
     import sys
 
     from edgedx.device.install.active import installed_at
-    from edgedx.device.operation.unit import unit_text
+    from edgedx.device.operation.unit import gpu_nodes, unit_text
 
     program = shutil.which("edgedx")
     words = [str(Path(program).absolute())] if program else [sys.executable, "-m", "edgedx"]
@@ -218,7 +218,7 @@ def _print_unit(
             words.append(f"{option}={places.get(value, value)}" if sign else places.get(word, word))
     installed = installed_at(bundle) if bundle.exists() else None
     root = [installed[0].absolute()] if installed is not None else []
-    gpu = any(Path(node).exists() for node in ("/dev/nvidiactl", "/dev/nvhost-ctrl"))
+    gpu = bool(gpu_nodes())
     writable = [inbox.absolute(), out.absolute(), *root, *([log.absolute().parent] if log else [])]
     readable = [*given] if root else [bundle.absolute(), *given]
     typer.echo(unit_text(words, writable=writable, readable=readable, gpu=gpu, network=network), nl=False)
