@@ -87,9 +87,30 @@ def atomic_write(path: Path | str, mode: str = "wb", *, sync_parent: bool = True
 
 
 def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+    try:  # asking by setting it would open a moment in which other threads make files for everybody
+        with open("/proc/self/status", encoding="ascii", errors="replace") as stream:
+            return next(int(line.split()[1], 8) for line in stream if line.startswith("Umask:"))
+    except (OSError, StopIteration, ValueError):
+        current = os.umask(0)
+        os.umask(current)
+        return current
+
+
+@contextmanager
+def private_files(mask: int = 0o027) -> Iterator[None]:
+    """Make files of this process, and of those that it starts, unreadable for others than owner and group.
+
+    Parameters
+    ----------
+    mask : int
+        Bits that no new file or folder has, beside those that the environment took away already.
+    """
+    before = os.umask(mask)
+    os.umask(before | mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:

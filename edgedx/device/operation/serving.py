@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edgedx.core.bundle.manifest import Bundle
 from edgedx.core.errors import BundleError, EdgedxError, GateRefused, InputOutputError, MissingError
-from edgedx.core.files import storage_error
+from edgedx.core.files import private_files, storage_error
 from edgedx.device.install.active import chosen_slot, installed_at, open_any
 from edgedx.device.install.health import serving_variant
 from edgedx.device.install.install import event
@@ -83,7 +83,7 @@ def serve(
     options: Options | None = None,
     tell: Tell = log.warning,
 ) -> Iterator[Scanner]:
-    """A scanner on a bundle file or an installed bundle (see `open_scanner`).
+    """A scanner on a bundle file or an installed bundle (see `open_scanner`); what it writes, others cannot read.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def serve(
                          options=options)
         )  # fmt: skip
 
-    with ExitStack() as stack:
+    with private_files(), ExitStack() as stack:
         try:
             try:
                 scanner = enter(stack, start.bundle)
