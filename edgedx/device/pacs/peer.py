@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict
 
 from edgedx.core.errors import DependencyMissing, InputOutputError, UsageError
 
+from .tls_key import warn_of_key
+
 _TITLE = re.compile(r"[\x21-\x5b\x5d-\x7e](?:[\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?")  # PS3.5 6.2: AE
 
 
@@ -95,4 +97,6 @@ def parse_peer(
     }
     peer = Peer(called=called, calling=calling, host=host.strip("[]"), port=number, **paths)
     peer.tls_arguments()  # now, and not when the first result waits
+    if peer.key is not None:
+        warn_of_key(peer.key)
     return peer

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from edgedx.core.errors import DependencyMissing, InputOutputError, UsageError
 
 from .companion import Companion
+from .tls_key import warn_of_key
 
 ANYONE = "*"
 _PATIENCE = 10.0
@@ -147,6 +148,8 @@ def parse_listen(
         called=called, calling=() if anyone else tuple(calling), host=host, port=number, disk_floor=disk_floor, **files
     )
     listen.tls()
+    if listen.key is not None:
+        warn_of_key(listen.key)
     try:
         listen.bind().close()
     except OSError as error:
