@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ STARTED = {"event": "110100", "type": "110120", "meaning": "Application Start"}
 STOPPED = {"event": "110100", "type": "110121", "meaning": "Application Stop"}
 ACCESSED = {"event": "110103", "meaning": "DICOM Instances Accessed"}
 EXPORTED = {"event": "110106", "meaning": "Export"}
+DELETED = {"event": "110105", "meaning": "DICOM Study Deleted"}
 
 
 class AuditLog(Sink):
@@ -71,6 +72,23 @@ class ExportAudit:
     def record(self, result: Result) -> None:
         """One image is about to be exported."""
         self._file.append(EXPORTED, key=result.key, result=result.sequence, user=os.getuid(), form="de-identified")
+        self._file.flush()
+
+    def close(self) -> None:
+        """No more."""
+        self._file.close()
+
+
+class RetentionAudit:
+    """Records each result that is removed because it is older or more than what is to be kept."""
+
+    def __init__(self, out: Path) -> None:
+        self._file = AuditFile(out)
+
+    def record(self, keys: Iterable[str]) -> None:
+        """Results, with images that were received, are about to be removed."""
+        for key in keys:
+            self._file.append(DELETED, key=key, why="retention")
         self._file.flush()
 
     def close(self) -> None:

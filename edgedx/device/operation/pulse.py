@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from edgedx.device.scanner.sinks import Finding, Sink
 from .audit_file import ASIDE
 from .notify import notify
 from .prometheus import metrics_text
+from .retention import read_retention
 
 if TYPE_CHECKING:
     from edgedx.device.scanner.scanner import Scanner
@@ -109,7 +111,7 @@ class Pulse(Sink):
             "started": self._begun,
             "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "state": "waiting for disk" if scanner.disk_is_low else "scanning",
-            "results": journal.codes(),
+            "results": _ever(journal.codes(), read_retention(self._out)["removed"]),
             "pending": journal.count_pending(),
             "absent": scanner.absent(),
             "oldest_pending_seconds": None if self._oldest is None else round(now - self._oldest[1], 1),
@@ -139,6 +141,11 @@ class Pulse(Sink):
             self._show(text)
 
 
+def _ever(there: dict[str, int], removed: dict[str, int]) -> dict[str, int]:
+    """Results of the ledger and those that retention has removed: a counter never goes down."""
+    return dict(sorted((Counter(there) + Counter(removed)).items()))
+
+
 def boot_id() -> str:
     """Changes with every start of the machine, as the meaning of monotonic seconds does."""
     try:
@@ -148,8 +155,8 @@ def boot_id() -> str:
 
 
 def read_pulse(out: Path) -> dict[str, Any]:
-    """The last beat of the scanner that writes to `out`, with ``running``, ``age_seconds``, ``outbox`` and
-    ``audit_put_aside`` added.
+    """The last beat of the scanner that writes to `out`, with ``running``, ``age_seconds``, ``outbox``,
+    ``audit_put_aside`` and ``retention`` added.
 
     Raises
     ------
@@ -173,6 +180,7 @@ def read_pulse(out: Path) -> dict[str, Any]:
         "running": bool(alive and age is not None and age < STALE_SECONDS),
         "outbox": counts_of(out),
         "audit_put_aside": len(list(out.glob(ASIDE))),
+        "retention": read_retention(out),
     }
 
 
