@@ -43,6 +43,13 @@ def run(
     disk_floor: Annotated[
         int, typer.Option(min=0, help="MiB free on the disk of OUT below which no work is taken; nothing is lost.")
     ] = 200,
+    keep_days: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="Remove results, and images received by --scp, that are older; never what waits."),
+    ] = None,
+    keep_gb: Annotated[
+        float | None, typer.Option(min=0.0, help="The same, the oldest first, until no more than this is kept.")
+    ] = None,
     heatmap: Annotated[
         bool, typer.Option("--heatmap", help="Also a picture beside each result: where the model looked.")
     ] = False,
@@ -89,12 +96,14 @@ def run(
     import time
     from contextlib import ExitStack
 
+    from edgedx.core.files import private_files
     from edgedx.core.progress import progress
     from edgedx.core.result import NOT_A_MEDICAL_DEVICE
     from edgedx.device.operation.audit import AuditLog
     from edgedx.device.operation.notify import notify
     from edgedx.device.operation.prometheus_http import serve_metrics
     from edgedx.device.operation.pulse import Pulse
+    from edgedx.device.operation.retention import Limits, Retention
     from edgedx.device.operation.serving import serve
     from edgedx.device.scanner.heatmaps import Heatmaps, require_maps
     from edgedx.device.scanner.scanner import Options
@@ -107,7 +116,9 @@ def run(
         files = (push_ca, push_cert, push_key, tls_cert, tls_key, tls_ca)
         _print_unit(inbox, bundle, out, network=network, log=log, files=files)
         return
-    begin_log(log, verbose)
+    keeper = Retention(inbox, out, Limits(keep_days, keep_gb))
+    with private_files():
+        begin_log(log, verbose)
     settle = settle if settle is not None else (0.5 if once else 2.0)
     typer.echo(NOT_A_MEDICAL_DEVICE, err=True)
     with ExitStack() as stack:
@@ -133,7 +144,12 @@ def run(
         if heatmap:
             require_maps(scanner.predictor)
         stack.enter_context(objects_in)
-        scanner.on_beat = lambda: pulse.beat(scanner)
+
+        def beat() -> None:
+            pulse.beat(scanner)
+            keeper.tend(scanner)
+
+        scanner.on_beat = beat
         notify("READY=1")
 
         def stop(*_: object) -> None:
@@ -146,6 +162,8 @@ def run(
             scanner.on_result = lambda result: bar.advance(1)
             counts = scanner.run_once() if once else scanner.run()
         seconds = time.monotonic() - begun
+        if once:
+            keeper.sweep_now(scanner)
         notify("STOPPING=1")
         pulse.stopped(scanner)
     read = {name: scanner.read_now[name] for name in ("done", "refused", "quarantined")}

@@ -58,6 +58,13 @@ def _print(found: dict[str, Any], out: Path) -> None:
         typer.echo(f"last      number {last['sequence']}, {last['status']} {last['code'] or ''}".rstrip() + when)
     if counts := found["outbox"]:
         typer.echo(f"PACS      sent {counts['sent']}, queued {counts['queued']}, failed {counts['failed']}")
+    kept = found["retention"]
+    if kept["swept"] is not None:
+        stays = ", ".join(f"{count} {why}" for why, count in kept["kept_over_limit"].items())
+        typer.echo(
+            f"removed   {sum(kept['removed'].values())} results, {kept['removed_bytes'] / 1e9:.1f} GB, by retention"
+        )
+        typer.echo(f"kept      {kept['bytes'] / 1e9:.1f} GB{f'; over the limit, and kept: {stays}' if stays else ''}")
     floor = found["disk_floor"] >> 20
     typer.echo(f"disk      {found['disk_free'] >> 20} MiB free, floor {floor} MiB")
     if any(key.startswith("quarantined") for key in found["results"]):
