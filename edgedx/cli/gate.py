@@ -11,7 +11,7 @@ from .common import print_json, run_of, run_recipe, synthetic_note
 
 if TYPE_CHECKING:
     from edgedx.core.stats.gate import Rule, Verdict
-    from edgedx.device.clinic.promise import Verdict as Promise
+    from edgedx.device.clinic.promise import ClinicEvaluation
 
 
 def gate(
@@ -183,7 +183,7 @@ def _on_samples(
     return _document(promise, verdict, found.ran)
 
 
-def _document(promise: Promise, verdict: Verdict | None, ran: str) -> dict[str, Any]:
+def _document(promise: ClinicEvaluation, verdict: Verdict | None, ran: str) -> dict[str, Any]:
     failed = [one for one in (promise, verdict) if one is not None and not one.passed]
     return {
         "schema_version": 1,
@@ -227,7 +227,7 @@ def print_verdict(verdict: Verdict) -> None:
         typer.echo("unjudged  " + "; ".join(f"{name} ({why})" for name, why in found.not_judged))
 
 
-def _print_promise(promise: Promise) -> None:
+def _print_promise(promise: ClinicEvaluation) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

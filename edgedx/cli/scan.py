@@ -100,10 +100,10 @@ def run(
     from edgedx.core.progress import progress
     from edgedx.core.result import NOT_A_MEDICAL_DEVICE
     from edgedx.device.operation.audit import AuditLog
+    from edgedx.device.operation.heartbeat import Heartbeat
     from edgedx.device.operation.notify import notify
     from edgedx.device.operation.prometheus_http import serve_metrics
-    from edgedx.device.operation.pulse import Pulse
-    from edgedx.device.operation.retention import Limits, Retention
+    from edgedx.device.operation.retention import Retention, RetentionLimits
     from edgedx.device.operation.serving import serve
     from edgedx.device.scanner.heatmaps import Heatmaps, require_maps
     from edgedx.device.scanner.scanner import Options
@@ -116,14 +116,14 @@ def run(
         files = (push_ca, push_cert, push_key, tls_cert, tls_key, tls_ca)
         _print_unit(inbox, bundle, out, network=network, log=log, files=files)
         return
-    keeper = Retention(inbox, out, Limits(keep_days, keep_gb))
+    keeper = Retention(inbox, out, RetentionLimits(keep_days, keep_gb))
     with private_files():
         begin_log(log, verbose)
     settle = settle if settle is not None else (0.5 if once else 2.0)
     typer.echo(NOT_A_MEDICAL_DEVICE, err=True)
     with ExitStack() as stack:
         show = None if metrics_port is None else stack.enter_context(serve_metrics(metrics_port))[0]
-        pulse = Pulse(out, show)
+        heartbeat = Heartbeat(out, show)
         drawn: list[Sink] = [Heatmaps()] if heatmap else []
         objects = dicom_outputs(
             out, sr=sr, sc=sc, refused=sr_refused, push=push, authority=push_ca, certificate=push_cert, key=push_key,
@@ -135,7 +135,7 @@ def run(
         )  # fmt: skip
         options = Options(
             interval=interval, settle=settle, disk_floor=disk_floor << 20, workers=workers, show=heatmap or sc,
-            sinks=lambda bundle, out: [pulse, AuditLog(out, bundle.digest), *drawn, *objects()],
+            sinks=lambda bundle, out: [heartbeat, AuditLog(out, bundle.digest), *drawn, *objects()],
         )  # fmt: skip
         scanner = stack.enter_context(
             serve(inbox, bundle, out, variant=variant, threads=threads, operating_point=operating_point,
@@ -146,7 +146,7 @@ def run(
         stack.enter_context(objects_in)
 
         def beat() -> None:
-            pulse.beat(scanner)
+            heartbeat.beat(scanner)
             keeper.tend(scanner)
 
         scanner.on_beat = beat
@@ -165,7 +165,7 @@ def run(
         if once:
             keeper.sweep_now(scanner)
         notify("STOPPING=1")
-        pulse.stopped(scanner)
+        heartbeat.stopped(scanner)
     read = {name: scanner.read_now[name] for name in ("done", "refused", "quarantined")}
     waiting = scanner.read_now["waiting"]
     if json:

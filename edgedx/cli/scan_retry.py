@@ -31,7 +31,7 @@ def retry(
     from dataclasses import asdict
 
     from edgedx.core.errors import UsageError
-    from edgedx.device.operation.pulse import scanned_inbox
+    from edgedx.device.operation.heartbeat import scanned_inbox
     from edgedx.device.operation.retry import chosen, put_back, quarantined
 
     if every and keys:

@@ -21,7 +21,7 @@ from pacs import wait_for
 
 from edgedx.device.install.health import examine, prove
 from edgedx.device.install.install import install_bundle
-from edgedx.device.operation.pulse import read_pulse
+from edgedx.device.operation.heartbeat import read_heartbeat
 from edgedx.device.operation.unit import program_paths, unit_text
 
 FOLDER = os.environ.get("EDGEDX_SYSTEMD")
@@ -164,4 +164,4 @@ def test_the_unit_serves_from_hostile_paths_and_sees_nothing_else(site: Site) ->
         assert container.property("NRestarts") == "0"
     finally:
         said = container.end()
-    assert read_pulse(site.out)["state"] == "stopped", said
+    assert read_heartbeat(site.out)["state"] == "stopped", said

@@ -44,7 +44,7 @@ from .signing import PublicKey, Signature, SigningKey, require_signature
 _AGAIN = "install the bundle again, or `edgedx rollback`"
 
 
-class Part(Strict):
+class BundlePart(Strict):
     """One file of the bundle."""
 
     sha256: str
@@ -120,7 +120,7 @@ class Manifest(Strict):
     gate: dict[str, float | bool | str] = Field({}, description="What the gate decided and on which figures.")
     licences: dict[str, str] = Field({}, description="Data and weights to SPDX licence or a sentence.")
     synthetic: bool = Field(False, description="Trained on generated images; worth nothing in a clinic.")
-    parts: dict[str, Part] = Field(description="Every other file of the bundle.")
+    parts: dict[str, BundlePart] = Field(description="Every other file of the bundle.")
 
 
 class Bundle:
@@ -186,7 +186,7 @@ def write_bundle(
         Each signs.
     """
     manifest = manifest.model_copy(
-        update={"parts": {k: Part(sha256=sha256_bytes(v), bytes=len(v)) for k, v in sorted(parts.items())}}
+        update={"parts": {k: BundlePart(sha256=sha256_bytes(v), bytes=len(v)) for k, v in sorted(parts.items())}}
     )
     raw = canonical_json(manifest.model_dump(mode="json"))
     Bundle(raw, parts, Path(path))  # what would be refused is not written

@@ -28,9 +28,9 @@ from .slots import (
     Record,
     active_slot,
     hold,
+    move_into_slot,
     open_slot,
     other,
-    place,
     recover,
     restore,
     settle,
@@ -219,7 +219,7 @@ class _Installation:
             difference = self.prove(staged, self.variant)
             write_record(staging, self._record(difference))
             reached("place")
-            place(self.root, staging, slot)
+            move_into_slot(self.root, staging, slot)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         return difference
@@ -233,7 +233,7 @@ class _Installation:
         manifest = self.bundle.manifest
         older = version_key(manifest.version) < version_key(state.ratchet[manifest.name])
         why = f"below {state.ratchet[manifest.name]}, by --allow-older" if older else ""
-        write_state(self.root, state.told(self._event("install", slot, why)))
+        write_state(self.root, state.with_event(self._event("install", slot, why)))
 
     def _take_back(self, slot: Slot, error: BaseException) -> None:
         """Leave slots and link as they were before."""
@@ -245,7 +245,7 @@ class _Installation:
         if switched:
             why = error.message if isinstance(error, EdgedxError) else type(error).__name__
             try:
-                write_state(self.root, self.state.told(self._event("revert", slot, why)))
+                write_state(self.root, self.state.with_event(self._event("revert", slot, why)))
             except EdgedxError:  # what matters is done; a trial of an inactive slot is ignored
                 log.warning("the failed installation could not be recorded")
         reached("restore")

@@ -79,7 +79,7 @@ def _rollback(root: Path, examine: Callable[[Path, Slot], Health], prove: Prove)
     switch(root, slot)
     reached("record")
     # No trial: going back on its own to what an operator has just left would be wrong.
-    write_state(root, state.with_trial(None).told(event("rollback", slot, bundle)))
+    write_state(root, state.with_trial(None).with_event(event("rollback", slot, bundle)))
     name = f"{bundle.manifest.name} {bundle.manifest.version}"
     gone = None if left is None else f"{left.manifest.name} {left.manifest.version}"
     return RolledBack(root / "current", slot, bundle.digest, name, gone, difference)
@@ -90,7 +90,7 @@ def go_back(root: Path, slot: Slot, bundle: Bundle, state: State, why: str) -> N
     reached("switch")
     switch(root, slot)
     reached("record")
-    write_state(root, state.with_trial(None).told(event("revert", slot, bundle, why=why)))
+    write_state(root, state.with_trial(None).with_event(event("revert", slot, bundle, why=why)))
 
 
 def _open_if_whole(root: Path, slot: Slot) -> Bundle | None:

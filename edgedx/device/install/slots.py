@@ -157,7 +157,7 @@ def stage(root: Path, bundle: Bundle) -> Path:
     return staging
 
 
-def place(root: Path, staging: Path, slot: Slot) -> None:
+def move_into_slot(root: Path, staging: Path, slot: Slot) -> None:
     """Make `staging` the content of an inactive slot; what was there is kept until `settle` or `restore`."""
     folder = slot_folder(root, slot)
     old = _old(root, slot)
@@ -170,13 +170,13 @@ def place(root: Path, staging: Path, slot: Slot) -> None:
 
 
 def settle(root: Path, slot: Slot) -> None:
-    """Forget what was in a slot before `place`."""
+    """Forget what was in a slot before `move_into_slot`."""
     if (old := _old(root, slot)).is_dir():
         discard(old)
 
 
 def restore(root: Path, slot: Slot) -> None:
-    """Put back what was in an inactive slot before `place`; without that, nothing is to be done."""
+    """Put back what was in an inactive slot before `move_into_slot`; without that, nothing is to be done."""
     folder, old = slot_folder(root, slot), _old(root, slot)
     if not old.is_dir():
         return

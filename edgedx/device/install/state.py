@@ -62,7 +62,7 @@ class State(_Strict):
             return self
         return self.model_copy(update={"ratchet": {**self.ratchet, name: version}})
 
-    def told(self, event: Event) -> State:
+    def with_event(self, event: Event) -> State:
         """With one more event; old ones are forgotten."""
         return self.model_copy(update={"history": [*self.history, event][-MAX_EVENTS:]})
 

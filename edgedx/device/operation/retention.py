@@ -50,7 +50,7 @@ _RELEASED = 1_790_000_000.0  # September 2026: a clock before this was reset by 
 
 
 @dataclass(frozen=True)
-class Limits:
+class RetentionLimits:
     """How much is kept; None: no limit.
 
     Attributes
@@ -75,7 +75,7 @@ class Limits:
                 raise UsageError(f"{name} {value}", next_step=f"give a number from 0 on, e.g. {name} 90")
 
 
-def may_be_removed(age: float, total: float, limits: Limits) -> bool:
+def may_be_removed(age: float, total: float, limits: RetentionLimits) -> bool:
     """Whether a content is over a limit; pure.
 
     Parameters
@@ -106,7 +106,7 @@ class Retention:
         self,
         inbox: Path,
         out: Path,
-        limits: Limits,
+        limits: RetentionLimits,
         *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -124,7 +124,7 @@ class Retention:
         A disk that is below its floor makes it go on at once. What cannot be read or written now is tried again with
         the next sweep, and costs no result.
         """
-        if self.limits == Limits() or self._monotonic() < self._next:
+        if self.limits == RetentionLimits() or self._monotonic() < self._next:
             return
         overdue = self._monotonic() > self._next + OVERDUE_SECONDS or scanner.disk_is_low
         if not overdue and scanner.journal.count_pending():
@@ -142,7 +142,7 @@ class Retention:
 
     def sweep_now(self, scanner: Scanner) -> None:
         """A whole sweep, for a scanner that ends (``--once``)."""
-        if self.limits != Limits():
+        if self.limits != RetentionLimits():
             for _ in self.sweep(scanner.journal):
                 pass
 

@@ -43,7 +43,7 @@ class Start:
 
     def confirm(self) -> None:
         """An image was answered: the trial is over. Where that cannot be written now, the next answer tries again."""
-        self._update(lambda state: state.with_trial(None).told(event("confirm", self._slot(), self.bundle)))
+        self._update(lambda state: state.with_trial(None).with_event(event("confirm", self._slot(), self.bundle)))
 
     def ended(self) -> None:
         """It ended in order, which says nothing against the slot, were there images or not."""

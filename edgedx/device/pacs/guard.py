@@ -28,7 +28,7 @@ _CODES: dict[type, str] = {TimeoutError: "SLOW"}
 _ACCEPT_SECONDS = 1.0
 _BACKLOG = 64
 
-Tell = Callable[[str, str], None]
+ReportDropped = Callable[[str, str], None]
 """A code, and the peer's address."""
 
 
@@ -107,7 +107,7 @@ class Listener(socket.socket):
     """
 
     def __init__(
-        self, bound: socket.socket, load: Load, limit: int, tell: Tell, context: ssl.SSLContext | None = None
+        self, bound: socket.socket, load: Load, limit: int, tell: ReportDropped, context: ssl.SSLContext | None = None
     ) -> None:
         super().__init__(fileno=bound.detach())
         self._load, self._limit, self._tell, self._context = load, limit, tell, context

@@ -23,8 +23,8 @@ from edgedx.core.errors import UsageError
 from edgedx.device.operation import retention
 from edgedx.device.operation.audit import AuditLog, verify
 from edgedx.device.operation.audit_file import AUDIT
-from edgedx.device.operation.pulse import Pulse, read_pulse
-from edgedx.device.operation.retention import Limits, Retention, may_be_removed, read_retention
+from edgedx.device.operation.heartbeat import Heartbeat, read_heartbeat
+from edgedx.device.operation.retention import Retention, RetentionLimits, may_be_removed, read_retention
 from edgedx.device.pacs.outbox import Outbox, folder_of
 from edgedx.device.pacs.receipts import Desk, Receipts
 from edgedx.device.scanner.journal import Journal
@@ -66,7 +66,7 @@ class Clinic:
             if not stems or path.stem in stems:
                 os.utime(path, (time.time() - days * DAY,) * 2)
 
-    def sweep(self, limits: Limits, **options: Any) -> None:
+    def sweep(self, limits: RetentionLimits, **options: Any) -> None:
         with self.place.scanner() as scanner:
             Retention(self.inbox, self.out, limits, **options).sweep_now(scanner)
 
@@ -96,7 +96,7 @@ def test_what_is_older_than_the_limit_goes_whole_and_the_rest_stays(clinic: Clin
     folder_of(clinic.out).mkdir()
     (folder_of(clinic.out) / f"{old}-sr.dcm").write_bytes(b"report")
     name = next(name for name, stem in clinic.by_status().items() if stem == old)
-    clinic.sweep(Limits(days=30))
+    clinic.sweep(RetentionLimits(days=30))
     assert clinic.results() == sorted(young) and name not in clinic.images() and len(clinic.images()) == 2
     assert not [path for path in clinic.out.rglob(f"{old}*")]
     assert len(clinic.place.table()) == 2 and {row["result"] for row in clinic.place.table()} == {
@@ -110,13 +110,13 @@ def test_what_is_older_than_the_limit_goes_whole_and_the_rest_stays(clinic: Clin
 
 def test_it_stands_in_audit_log_and_status_and_counters_do_not_go_down(clinic: Clinic) -> None:
     clinic.age(40)
-    clinic.sweep(Limits(days=30, gigabytes=5))
+    clinic.sweep(RetentionLimits(days=30, gigabytes=5))
     events = [json.loads(line) for line in (clinic.out / AUDIT).read_bytes().splitlines()]
     assert [event["event"] for event in events].count("110105") == 3 and verify(clinic.out / AUDIT).intact
-    pulse = Pulse(clinic.out)
+    heartbeat = Heartbeat(clinic.out)
     with clinic.place.scanner() as scanner:
-        pulse.beat(scanner)
-    found = read_pulse(clinic.out)
+        heartbeat.beat(scanner)
+    found = read_heartbeat(clinic.out)
     assert found["results"] == {"done ": 3}
     told = found["retention"]
     assert told["removed"] == {"done ": 3} and told["removed_bytes"] > 1000 and told["bytes"] == 0
@@ -128,15 +128,15 @@ def test_the_oldest_go_until_the_rest_is_small_enough(clinic: Clinic) -> None:
     for days, stem in enumerate(stems, start=1):
         clinic.age(days, stem)
     size = sum(path.stat().st_size for path in (*clinic.inbox.iterdir(), *(clinic.out / "results").iterdir()))
-    clinic.sweep(Limits(gigabytes=0.7 * size / 1e9))
+    clinic.sweep(RetentionLimits(gigabytes=0.7 * size / 1e9))
     assert clinic.results() == sorted(stems[:2]), "the oldest is gone, and that was enough"
-    clinic.sweep(Limits(gigabytes=0))
+    clinic.sweep(RetentionLimits(gigabytes=0))
     assert clinic.results() == [] == clinic.images()
 
 
 def test_a_content_that_comes_again_is_read_anew(clinic: Clinic) -> None:
     clinic.age(40)
-    clinic.sweep(Limits(days=30))
+    clinic.sweep(RetentionLimits(days=30))
     clinic.receive(0)
     assert clinic.scan()["done"] == 1 and len(clinic.results()) == 1
 
@@ -198,7 +198,7 @@ def test_what_waits_for_anything_or_is_somebody_elses_is_never_removed(
     wait(clinic)
     clinic.age(4000)
     before = (clinic.images(), clinic.results())
-    clinic.sweep(Limits(days=0, gigabytes=0))
+    clinic.sweep(RetentionLimits(days=0, gigabytes=0))
     assert (clinic.images(), clinic.results()) == before
     assert read_retention(clinic.out)["kept_over_limit"] == {why: 3} and read_retention(clinic.out)["removed"] == {}
 
@@ -206,7 +206,7 @@ def test_what_waits_for_anything_or_is_somebody_elses_is_never_removed(
 def test_what_was_sent_goes(clinic: Clinic) -> None:
     _queued(clinic, "sent")
     clinic.age(40)
-    clinic.sweep(Limits(days=30))
+    clinic.sweep(RetentionLimits(days=30))
     assert clinic.results() == [] and list(folder_of(clinic.out).glob("*.dcm")) == []
 
 
@@ -217,7 +217,7 @@ def test_what_was_quarantined_or_never_answered_stays(place: Place) -> None:
     clinic.receive(7)  # after the scan
     png(clinic.inbox / "new.png", 8)
     clinic.age(40)
-    clinic.sweep(Limits(days=0, gigabytes=0))
+    clinic.sweep(RetentionLimits(days=0, gigabytes=0))
     assert len(clinic.images()) == 2 and len(list((clinic.out / "quarantine").iterdir())) == 2
     assert read_retention(clinic.out)["removed"] == {"done ": 1}
     assert clinic.scan()["done"] == 2
@@ -230,7 +230,7 @@ def test_a_result_whose_input_somebody_took_away_goes_and_a_file_that_was_put_th
     clinic.scan()
     (clinic.inbox / "0.png").unlink()
     clinic.age(40)
-    clinic.sweep(Limits(days=30))
+    clinic.sweep(RetentionLimits(days=30))
     assert clinic.images() == ["1.png"] and len(clinic.results()) == 1
 
 
@@ -242,7 +242,7 @@ def test_a_receipt_that_names_a_path_outside_removes_nothing(clinic: Clinic) -> 
     receipts._db.execute("INSERT INTO receipts (file, sha256, bytes) VALUES ('../outside.dcm', ?, 1)", (sha256,))
     receipts.close()
     clinic.age(40)
-    clinic.sweep(Limits(days=30))
+    clinic.sweep(RetentionLimits(days=30))
     assert outside.exists() and clinic.images() == []
 
 
@@ -252,14 +252,19 @@ def test_a_receipt_that_names_a_path_outside_removes_nothing(clinic: Clinic) -> 
 @pytest.mark.parametrize(
     ("age", "total", "limits", "removed"),
     [
-        (31 * DAY, 0, Limits(days=30), True), (29 * DAY, 9e12, Limits(days=30), False),
-        (31 * DAY, 2e9, Limits(days=30, gigabytes=5), True), (1 * DAY, 6e9, Limits(days=30, gigabytes=5), True),
-        (1 * DAY, 5e9, Limits(days=30, gigabytes=5), False), (1800, 9e12, Limits(0, 0), False),
-        (3601, 1, Limits(0, 0), True), (-5 * DAY, 9e12, Limits(0, 0), False), (4000 * DAY, 9e12, Limits(), False),
+        (31 * DAY, 0, RetentionLimits(days=30), True),
+        (29 * DAY, 9e12, RetentionLimits(days=30), False),
+        (31 * DAY, 2e9, RetentionLimits(days=30, gigabytes=5), True),
+        (1 * DAY, 6e9, RetentionLimits(days=30, gigabytes=5), True),
+        (1 * DAY, 5e9, RetentionLimits(days=30, gigabytes=5), False),
+        (1800, 9e12, RetentionLimits(0, 0), False),
+        (3601, 1, RetentionLimits(0, 0), True),
+        (-5 * DAY, 9e12, RetentionLimits(0, 0), False),
+        (4000 * DAY, 9e12, RetentionLimits(), False),
     ],
-)  # fmt: skip
+)
 def test_a_limit_is_age_or_size_and_an_hour_is_always_kept(
-    age: float, total: float, limits: Limits, removed: bool
+    age: float, total: float, limits: RetentionLimits, removed: bool
 ) -> None:
     assert may_be_removed(age, total, limits) is removed
 
@@ -267,7 +272,7 @@ def test_a_limit_is_age_or_size_and_an_hour_is_always_kept(
 @pytest.mark.parametrize("wrong", [{"days": -1.0}, {"gigabytes": -0.1}, {"days": float("nan")}, {"days": float("inf")}])
 def test_a_limit_that_is_none_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="--keep-"):
-        Limits(**wrong)
+        RetentionLimits(**wrong)
 
 
 class Clocks:
@@ -290,7 +295,7 @@ def test_it_is_done_in_idle_times_and_again_each_hour(clinic: Clinic) -> None:
     clinic.age(40)
     clocks = Clocks()
     keeper = Retention(
-        clinic.inbox, clinic.out, Limits(days=30), clock=lambda: clocks.wall, monotonic=lambda: clocks.steady
+        clinic.inbox, clinic.out, RetentionLimits(days=30), clock=lambda: clocks.wall, monotonic=lambda: clocks.steady
     )
     with clinic.place.scanner() as scanner:
         keeper.tend(scanner)
@@ -320,7 +325,7 @@ def test_a_scanner_that_is_never_idle_sweeps_when_overdue_and_at_once_on_a_full_
     clinic.age(40)
     clocks = Clocks()
     keeper = Retention(
-        clinic.inbox, clinic.out, Limits(days=30), clock=lambda: clocks.wall, monotonic=lambda: clocks.steady
+        clinic.inbox, clinic.out, RetentionLimits(days=30), clock=lambda: clocks.wall, monotonic=lambda: clocks.steady
     )
     with clinic.place.scanner() as scanner:
         clinic.receive(9)
@@ -341,7 +346,7 @@ def test_a_clock_that_jumps_removes_nothing(clinic: Clinic, jump: float, caplog:
     """A battery that is flat, or a wrong time server: everything would look old at once."""
     clocks = Clocks()
     keeper = Retention(
-        clinic.inbox, clinic.out, Limits(0, 0), clock=lambda: clocks.wall, monotonic=lambda: clocks.steady
+        clinic.inbox, clinic.out, RetentionLimits(0, 0), clock=lambda: clocks.wall, monotonic=lambda: clocks.steady
     )
     clocks.wall += jump
     with clinic.place.scanner() as scanner:
@@ -350,7 +355,7 @@ def test_a_clock_that_jumps_removes_nothing(clinic: Clinic, jump: float, caplog:
 
 
 def test_a_clock_before_this_release_removes_nothing(clinic: Clinic) -> None:
-    clinic.sweep(Limits(0, 0), clock=lambda: 1e9)
+    clinic.sweep(RetentionLimits(0, 0), clock=lambda: 1e9)
     assert len(clinic.results()) == 3
 
 
@@ -358,7 +363,7 @@ def test_what_cannot_be_removed_costs_no_result(clinic: Clinic, monkeypatch: pyt
     clinic.age(40)
     clocks = Clocks()
     keeper = Retention(
-        clinic.inbox, clinic.out, Limits(days=30), clock=lambda: clocks.wall, monotonic=lambda: clocks.steady
+        clinic.inbox, clinic.out, RetentionLimits(days=30), clock=lambda: clocks.wall, monotonic=lambda: clocks.steady
     )
     with clinic.place.scanner() as scanner:
         clocks.pass_(61)
@@ -397,13 +402,13 @@ def test_a_kill_at_any_step_loses_nothing_that_stays_and_the_next_sweep_ends_it(
         journal = Journal(clinic.out / "journal.sqlite", clinic.place.bundle.digest)
 
         def work(journal: Journal = journal) -> None:
-            for _ in Retention(clinic.inbox, clinic.out, Limits(days=30)).sweep(journal):
+            for _ in Retention(clinic.inbox, clinic.out, RetentionLimits(days=30)).sweep(journal):
                 pass
 
         killed, _ = run_until_killed(work, step)
         journal.close()
         assert stays in clinic.results() and kept_name in clinic.images()
-        clinic.sweep(Limits(days=30))
+        clinic.sweep(RetentionLimits(days=30))
         assert clinic.results() == [stays] and clinic.images() == [kept_name]
         assert [row["result"] for row in clinic.place.table()] == [f"results/{stays}.json"]
     assert step > 10
@@ -421,7 +426,7 @@ def test_ten_thousand_results_do_not_hold_up_the_work_loop(place: Place, monkeyp
             sql = "INSERT INTO items (key, sha256, bundle, name, bytes, status) VALUES (?, ?, ?, 'x', 1, 'done')"
             journal._db.execute(sql, (key, key, place.bundle.digest))
     journal.close()
-    keeper = Retention(clinic.inbox, clinic.out, Limits(days=30))
+    keeper = Retention(clinic.inbox, clinic.out, RetentionLimits(days=30))
     keeper._next = 0.0
     longest = 0.0
     with place.scanner() as scanner:

@@ -27,7 +27,7 @@ from edgedx.device.install.slots import active_slot, hold
 from edgedx.device.install.state import read_state
 from edgedx.device.install.trust import pin, unpin
 from edgedx.device.operation.audit import AuditLog
-from edgedx.device.operation.pulse import Pulse
+from edgedx.device.operation.heartbeat import Heartbeat
 from edgedx.device.operation.serving import begin, serve
 from edgedx.device.scanner.scanner import Options, Scanner
 
@@ -313,10 +313,10 @@ def test_what_a_scanner_writes_others_cannot_read_whatever_it_was_started_with(
         png(clinic.inbox / "a.png", bright=True)
         (clinic.inbox / "sub").mkdir()
         (clinic.inbox / "sub/letter.txt").write_text("Dear colleague")
-        audited = replace(QUICK, sinks=lambda bundle, out: [Pulse(out), AuditLog(out, bundle.digest)])
+        audited = replace(QUICK, sinks=lambda bundle, out: [Heartbeat(out), AuditLog(out, bundle.digest)])
         with serve(clinic.inbox, clinic.root, clinic.out, options=audited) as scanner:
             scanner.run_once()
-            Pulse(clinic.out).beat(scanner)
+            Heartbeat(clinic.out).beat(scanner)
         assert os.umask(given) == given, "and the caller's is as it was"
     finally:
         os.umask(before)

@@ -1,7 +1,7 @@
 """The scanner's heartbeat: what it is doing, in a file that others may read at any time without disturbing it.
 
-It is written by the loop that does the work, so a scanner that hangs has no pulse. It need not survive a power cut and
-is not synced; where nothing changes it is written once a minute, because SD cards wear out.
+It is written by the loop that does the work, so a scanner that hangs has no heartbeat. It need not survive a power cut
+and is not synced; where nothing changes it is written once a minute, because SD cards wear out.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ STATUS, METRICS = "status.json", "metrics.prom"
 SCHEMA_VERSION = 1
 BUSY_SECONDS, IDLE_SECONDS = 10.0, 60.0
 STALE_SECONDS = 180.0
-"""A pulse that is older than this has stopped."""
+"""A heartbeat that is older than this has stopped."""
 _STAGES = ("decode", "preprocess", "infer")
 
 
-class Pulse(Sink):
+class Heartbeat(Sink):
     """A sink that counts, and the beat of the work loop.
 
     Parameters
@@ -49,7 +49,7 @@ class Pulse(Sink):
         Seconds since the machine started, which no clock change moves.
     """
 
-    name = "pulse"
+    name = "heartbeat"
 
     def __init__(
         self, out: Path, show: Callable[[str], None] | None = None, clock: Callable[[], float] = time.monotonic
@@ -154,7 +154,7 @@ def boot_id() -> str:
         return ""
 
 
-def read_pulse(out: Path) -> dict[str, Any]:
+def read_heartbeat(out: Path) -> dict[str, Any]:
     """The last beat of the scanner that writes to `out`, with ``running``, ``age_seconds``, ``outbox``,
     ``audit_put_aside`` and ``retention`` added.
 
@@ -192,7 +192,7 @@ def scanned_inbox(out: Path) -> Path:
     InputOutputError
         No scanner has run there, or none that said so.
     """
-    inbox = read_pulse(out).get("inbox")
+    inbox = read_heartbeat(out).get("inbox")
     if not isinstance(inbox, str):
         raise InputOutputError(f"{out / STATUS} names no inbox", next_step="give it: --inbox FOLDER")
     return Path(inbox)
