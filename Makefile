@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test test-slow test-arm64 lint docs clean install
+.PHONY: demo test test-slow test-arm64 test-systemd lint docs clean install
 
 install: $(STAMP)
 
@@ -26,6 +26,10 @@ test-slow: $(STAMP)
 # The device half as arm64, by emulation: as root, with debootstrap and qemu-user-static; minutes, and 0.7 GB kept.
 test-arm64: $(STAMP)
 	EDGEDX_ARM64="$(or $(EDGEDX_ARM64),$(CURDIR)/build/arm64)" $(BIN)/python -m pytest tests/arm64
+
+# The service under a real systemd: as root, with debootstrap and systemd-container; 0.3 GB kept.
+test-systemd: $(STAMP)
+	EDGEDX_SYSTEMD="$(or $(EDGEDX_SYSTEMD),$(CURDIR)/build/systemd)" $(BIN)/python -m pytest tests/systemd
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .common import printable
+from .exits import exit_code_of
 from .lazy import Entry, lazy_group
 
 # By family, each in the order in which its commands are met. `init` (flow) and `data` (tools) have their places here.
@@ -99,32 +99,5 @@ def run() -> None:
 
 
 def main() -> None:
-    """Entry point: run, and turn an error of our tree into its message and exit code."""
-    from edgedx.core.errors import EdgedxError
-
-    try:
-        run()
-    except EdgedxError as error:
-        typer.echo(f"error: {printable(error.message)}", err=True)
-        if error.next_step:
-            typer.echo(f"next:  {printable(error.next_step)}", err=True)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("stopped; nothing is half-written, --resume continues where that makes sense", err=True)
-        sys.exit(130)
-    except ModuleNotFoundError as error:
-        _missing(error)
-
-
-def _missing(error: ModuleNotFoundError) -> None:
-    extras = {"torch": "lab", "torchvision": "lab", "timm": "lab", "onnx": "lab", "accelerate": "lab",
-              "torch_pruning": "lab", "safetensors": "lab", "matplotlib": "lab", "sklearn": "lab",
-              "scipy": "lab", "optuna": "lab", "captum": "lab", "skimage": "lab"}  # fmt: skip
-    package = (error.name or "").split(".")[0]
-    if package not in extras:
-        raise error
-    typer.echo(f"error: this command needs {package}, which is not installed", err=True)
-    typer.echo(
-        f'next:  pip install "edgedx[{extras[package]}]" (the workstation half; a device needs none of it)', err=True
-    )
-    sys.exit(3)
+    """Entry point: run, and end with the exit code of `exits`."""
+    sys.exit(exit_code_of(run))

@@ -20,7 +20,8 @@
         ├── BundleError             a .edgedx file
         └── StorageError            disk full, read-only, no permission
 
-Exit codes: 0 ok, 1 a gate said no, 2 usage, 3 missing, 5 input/output, 70 internal.
+Exit codes: 0 ok, 1 a gate said no, 2 usage, 3 missing, 5 input/output, 70 internal; 130 Ctrl-C, 141 nobody reads the
+output. An exception that is none of these is a bug of ours: 70 (see `cli.exits`).
 """
 
 from __future__ import annotations

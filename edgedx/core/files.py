@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -86,9 +87,30 @@ def atomic_write(path: Path | str, mode: str = "wb", *, sync_parent: bool = True
 
 
 def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+    try:  # asking by setting it would open a moment in which other threads make files for everybody
+        with open("/proc/self/status", encoding="ascii", errors="replace") as stream:
+            return next(int(line.split()[1], 8) for line in stream if line.startswith("Umask:"))
+    except (OSError, StopIteration, ValueError):
+        current = os.umask(0)
+        os.umask(current)
+        return current
+
+
+@contextmanager
+def private_files(mask: int = 0o027) -> Iterator[None]:
+    """Make files of this process, and of those that it starts, unreadable for others than owner and group.
+
+    Parameters
+    ----------
+    mask : int
+        Bits that no new file or folder has, beside those that the environment took away already.
+    """
+    before = os.umask(mask)
+    os.umask(before | mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:
@@ -154,6 +176,51 @@ def read_json(path: Path | str) -> Any:
         raise InputOutputError(f"{path} is not JSON: {error}") from error
 
 
+def read_regular(
+    path: Path, limit: int, *, follow: bool = True, error: type[InputOutputError] = InputOutputError
+) -> bytes:
+    """Content of a regular file of at most `limit` bytes; a FIFO or a device is never waited for.
+
+    Parameters
+    ----------
+    follow : bool
+        Whether `path` may be a symbolic link.
+    error : type
+        What is raised for a file that is not regular, too large, or changes while it is read.
+
+    Raises
+    ------
+    InputOutputError, StorageError
+        Missing or not readable.
+    """
+    link = f"{path} is a symbolic link, and is not followed"
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
+        with os.fdopen(handle, "rb") as stream:
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode):
+                raise error(f"{path} is not a regular file", next_step="name a file")
+            if status.st_size > limit:
+                raise error(f"{path} is larger than {_size(limit)}", next_step="is it the right file?")
+            data = stream.read(status.st_size + 1)
+    except IsADirectoryError as failed:
+        raise error(f"{path} is not a regular file", next_step="name a file, not a folder") from failed
+    except OSError as failed:
+        if failed.errno == errno.ELOOP and not follow:
+            raise error(link, next_step="put the file itself there") from failed
+        raise storage_error(path, failed) from failed
+    if len(data) != status.st_size:
+        raise error(
+            f"{path} changed while it was read: {len(data)} bytes instead of {status.st_size}",
+            next_step="wait until it is copied whole, or put its stick back, then repeat",
+        )
+    return data
+
+
+def _size(count: int) -> str:
+    return f"{count >> 20} MiB" if count >= 1 << 20 else f"{count >> 10} KiB"
+
+
 def canonical_json(value: Any) -> bytes:
     """One byte string for one value: sorted keys, no spaces. What is hashed and signed."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
@@ -195,7 +262,7 @@ def lock(out: Path) -> Iterator[None]:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        handle = os.open(out / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(out / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise StorageError(f"cannot write to {out}: {error.strerror}", next_step="check its owner") from error
     try:

@@ -15,7 +15,7 @@ from . import show
 
 if TYPE_CHECKING:
     from edgedx.core.stats.gate import Rule, Verdict
-    from edgedx.device.clinic.promise import Verdict as Promise
+    from edgedx.device.clinic.promise import ClinicEvaluation
 
 
 def gate(
@@ -168,7 +168,7 @@ def _on_samples(asked: _Asked, data: Path) -> dict[str, Any]:
     return _document(promise, verdict, examined.ran)
 
 
-def _document(promise: Promise, verdict: Verdict | None, ran: str) -> dict[str, Any]:
+def _document(promise: ClinicEvaluation, verdict: Verdict | None, ran: str) -> dict[str, Any]:
     failed = [one for one in (promise, verdict) if one is not None and not one.passed]
     return {
         "schema_version": 1,

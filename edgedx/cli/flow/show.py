@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from edgedx.core.settings.profile import DeviceProfile
     from edgedx.core.settings.recipe import Recipe
     from edgedx.core.stats.gate import Verdict
-    from edgedx.device.clinic.promise import Verdict as Promise
+    from edgedx.device.clinic.promise import ClinicEvaluation
 
 
 def finetuned(record: dict[str, Any], run: Path, recipe: Recipe, *, json: bool) -> None:
@@ -171,7 +171,7 @@ def gated(verdict: Verdict, folder: Path, run: Path, artifact: Path, *, syntheti
 
 
 def gated_samples(
-    promise: Promise, verdict: Verdict | None, folder: Path | None, artifact: Path, *, synthetic: bool
+    promise: ClinicEvaluation, verdict: Verdict | None, folder: Path | None, artifact: Path, *, synthetic: bool
 ) -> None:
     """The verdict on labelled images: against what the bundle promises, and against a reference."""
     line("gate", f"{'passed' if promise.passed else 'NO'}: {promise.sentence}")

@@ -22,12 +22,13 @@ def audit(
     Example: edgedx scan audit results --head 4b1f...
 
     Each line holds the hash of the line before it. Lines removed from the end, or a log written anew from its first
-    line, are found only with a --head that was noted elsewhere: note the one that is printed now. Exits with 1 where
-    the chain is broken.
+    line, are found only with a --head that was noted elsewhere: note the one that is printed now. A log whose end was
+    not ours was put aside, and is named here. Exits with 1 where the chain is broken, or a log was put aside.
     """
-    from edgedx.device.operation.audit import AUDIT, verify
+    from edgedx.device.operation.audit import verify
+    from edgedx.device.operation.audit_file import AUDIT
 
     found = verify(out / AUDIT, head)
     show.audit(found, out / AUDIT, noted=head is not None, json=json)
-    if found.broken_line is not None:
+    if not found.intact:
         raise typer.Exit(1)

@@ -46,7 +46,7 @@ def export(
     from edgedx.core.progress import progress
     from edgedx.device.operation.deidentified_copies import export as write
     from edgedx.device.operation.deidentified_copies import select
-    from edgedx.device.operation.pulse import scanned_inbox
+    from edgedx.device.operation.heartbeat import scanned_inbox
 
     if not deid:
         raise UsageError("edgedx exports de-identified copies alone", next_step="add --deid")

@@ -29,7 +29,7 @@ def retry(
     comes back under its key and name, to the sub-folder that it was in.
     """
     from edgedx.core.errors import UsageError
-    from edgedx.device.operation.pulse import scanned_inbox
+    from edgedx.device.operation.heartbeat import scanned_inbox
     from edgedx.device.operation.retry import chosen, put_back, quarantined
 
     if every and keys:

@@ -54,6 +54,15 @@ def run(
         int | None,
         typer.Option(min=0, max=65535, help="Serve metrics on 127.0.0.1:PORT too; OUT/metrics.prom has them."),
     ] = None,
+    keep_days: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, help="Remove results, and images received from a PACS, that are older; what waits stays."
+        ),
+    ] = None,
+    keep_gb: Annotated[
+        float | None, typer.Option(min=0.0, help="The same, the oldest first, until no more than this is kept.")
+    ] = None,
     log: Annotated[
         Path | None, typer.Option(help="Write the log to this file, at most 4 times 5 MB, instead of stderr.")
     ] = None,
@@ -74,15 +83,18 @@ def run(
     waits for the PACS), audit (prove the log), export (de-identified copies), unit (for systemd), pacs (the file of
     --pacs). OUT/metrics.prom is for Prometheus.
     """
+    from edgedx.core.files import private_files
     from edgedx.core.result import NOT_A_MEDICAL_DEVICE
     from edgedx.device.operation.service import scan
 
     job = job_of(inbox=inbox, bundle=bundle, out=out, once=once, variant=variant, workers=workers, threads=threads,
                  point=point, interval=interval, settle=settle, disk_floor=disk_floor, heatmap=heatmap, sr=sr, sc=sc,
-                 sr_refused=sr_refused, pacs=pacs, metrics_port=metrics_port)  # fmt: skip
-    begin_log(log, verbose)
+                 sr_refused=sr_refused, pacs=pacs, metrics_port=metrics_port, keep_days=keep_days,
+                 keep_gb=keep_gb)  # fmt: skip
     typer.echo(NOT_A_MEDICAL_DEVICE, err=True)
-    show.scanned(scan(job, warn), job, json=json)
+    with private_files():
+        begin_log(log, verbose)
+        show.scanned(scan(job, warn), job, json=json)
 
 
 def job_of(*, pacs: Path | None, **options: Any) -> Any:

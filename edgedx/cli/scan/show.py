@@ -104,8 +104,11 @@ def exported(found: Any, selected: int, out: Path, to: Path, *, json: bool) -> N
 def audit(found: Any, log: Path, *, noted: bool, json: bool) -> None:
     """Whether the chain is intact."""
     if json:
-        print_json({"schema_version": 1, "intact": found.broken_line is None, **asdict(found)})
-    elif found.broken_line is None:
+        print_json({"schema_version": 1, "intact": found.intact, **asdict(found)})
+        return
+    for one in found.aside:
+        line("aside", f"{log.parent / one.file}: {one.problem or 'as it was when it was put aside'}")
+    if found.broken_line is None:
         line("intact", f"{found.lines} events in {log}")
         line("head", found.head)
         if found.torn:
@@ -165,6 +168,11 @@ def status(found: dict[str, Any], problems: list[str], out: Path, *, json: bool)
         line("last", f"number {last['sequence']}, {last['status']} {last['code'] or ''}".rstrip() + when)
     if counts := found["outbox"]:
         line("PACS", _counts(counts))
+    kept = found["retention"]
+    if kept["swept"] is not None:
+        stays = ", ".join(f"{count} {why}" for why, count in kept["kept_over_limit"].items())
+        line("removed", f"{sum(kept['removed'].values())} results, {kept['removed_bytes'] / 1e9:.1f} GB, by retention")
+        line("kept", f"{kept['bytes'] / 1e9:.1f} GB{f'; over the limit, and kept: {stays}' if stays else ''}")
     line("disk", f"{found['disk_free'] >> 20} MiB free, floor {found['disk_floor'] >> 20} MiB")
     if any(key.startswith("quarantined") for key in found["results"]):
         line("next", f"look at {out / 'quarantine'}: each file has its reason beside it")

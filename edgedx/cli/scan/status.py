@@ -22,9 +22,9 @@ def status(
 
     Exits with 0 when all is well, with 1 when it does not run, the disk is full, or an output fails.
     """
-    from edgedx.device.operation.pulse import complaints, read_pulse
+    from edgedx.device.operation.heartbeat import complaints, read_heartbeat
 
-    found = read_pulse(out)
+    found = read_heartbeat(out)
     problems = complaints(found)
     show.status(found, problems, out, json=json)
     for problem in problems:

@@ -11,9 +11,7 @@ bytes, before anything is parsed. The reader then accepts only what the writer h
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import stat
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
@@ -21,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgedx.core.errors import BundleError
-from edgedx.core.files import storage_error
+from edgedx.core.files import read_regular
 
 from .signing import Signature
 
@@ -67,7 +65,7 @@ def read_envelope(path: Path) -> Envelope:
     InputOutputError
         Missing or not readable.
     """
-    data = read_regular(path, MAX_BUNDLE_BYTES)
+    data = read_regular(path, MAX_BUNDLE_BYTES, error=BundleError)
     if hashlib.sha256(data[:-_CHECKSUM]).hexdigest().encode() != data[-_CHECKSUM:]:
         raise BundleError(
             f"{path} is damaged or is not a bundle: its content does not match its checksum",
@@ -104,29 +102,6 @@ def _foreign(path: object, why: str) -> BundleError:
         f"{path} is not laid out as a bundle: {why}",
         next_step="was it made by another version of edgedx? Make it again with `edgedx deploy RUN --overwrite`",
     )
-
-
-def read_regular(path: Path, limit: int) -> bytes:
-    """Content of a regular file, never more than `limit` bytes; a FIFO or a device is not waited for."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        with os.fdopen(handle, "rb") as stream:
-            found = os.fstat(handle)
-            if not stat.S_ISREG(found.st_mode):
-                raise BundleError(f"{path} is not a regular file", next_step="name a .edgedx file")
-            if found.st_size > limit:
-                raise BundleError(f"{path} is larger than {limit >> 20} MiB")
-            data = stream.read(found.st_size + 1)
-    except IsADirectoryError as error:
-        raise BundleError(f"{path} is not a regular file", next_step="name a .edgedx file") from error
-    except OSError as error:
-        raise storage_error(path, error) from error
-    if len(data) != found.st_size:
-        raise BundleError(
-            f"{path} changed while it was read: {len(data)} bytes instead of {found.st_size}",
-            next_step="wait until it is copied whole, or put its stick back, then repeat",
-        )
-    return data
 
 
 def unpack(envelope: Envelope, where: object) -> dict[str, bytes]:

@@ -7,6 +7,7 @@ manifest by hash, so that a signature over the manifest covers all.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -14,7 +15,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from edgedx.core.errors import BundleError, InputOutputError
-from edgedx.core.files import canonical_json, sha256_bytes, write_bytes, write_text
+from edgedx.core.files import canonical_json, read_regular, sha256_bytes, write_bytes, write_text
 from edgedx.core.preprocess import PreprocessSpec
 from edgedx.core.settings.accept import Accept
 from edgedx.core.settings.columns import FittedColumn
@@ -32,7 +33,6 @@ from .container import (
     parse_signatures,
     plain_name,
     read_envelope,
-    read_regular,
     resign,
     signature_lines,
     unpack,
@@ -41,8 +41,10 @@ from .doubt import Doubt
 from .onnx_walk import check_onnx
 from .signing import PublicKey, Signature, SigningKey, require_signature
 
+_AGAIN = "install the bundle again, or `edgedx rollback`"
 
-class Part(Strict):
+
+class BundlePart(Strict):
     """One file of the bundle."""
 
     sha256: str
@@ -118,7 +120,7 @@ class Manifest(Strict):
     gate: dict[str, float | bool | str] = Field({}, description="What the gate decided and on which figures.")
     licences: dict[str, str] = Field({}, description="Data and weights to SPDX licence or a sentence.")
     synthetic: bool = Field(False, description="Trained on generated images; worth nothing in a clinic.")
-    parts: dict[str, Part] = Field(description="Every other file of the bundle.")
+    parts: dict[str, BundlePart] = Field(description="Every other file of the bundle.")
 
 
 class Bundle:
@@ -184,7 +186,7 @@ def write_bundle(
         Each signs.
     """
     manifest = manifest.model_copy(
-        update={"parts": {k: Part(sha256=sha256_bytes(v), bytes=len(v)) for k, v in sorted(parts.items())}}
+        update={"parts": {k: BundlePart(sha256=sha256_bytes(v), bytes=len(v)) for k, v in sorted(parts.items())}}
     )
     raw = canonical_json(manifest.model_dump(mode="json"))
     Bundle(raw, parts, Path(path))  # what would be refused is not written
@@ -302,6 +304,8 @@ def unpack_to(bundle: Bundle, folder: Path) -> None:
 def open_folder(folder: Path | str, *, trusted: Sequence[PublicKey] = ()) -> Bundle:
     """Open an installed bundle, verifying signature and every part's hash on disk (see `open_bundle`).
 
+    Symbolic links inside the folder are not followed: each would name a file that somebody else may change.
+
     Raises
     ------
     GateRefused
@@ -310,22 +314,30 @@ def open_folder(folder: Path | str, *, trusted: Sequence[PublicKey] = ()) -> Bun
         A part is missing or differs from the manifest.
     """
     folder = Path(folder)
-    raw = read_regular(folder / MANIFEST, MAX_MANIFEST_BYTES)
+    raw = _read_inside(folder, MANIFEST, MAX_MANIFEST_BYTES)
     signatures: tuple[Signature, ...] = ()
-    if (folder / SIGNATURES).exists():
-        signatures = parse_signatures(read_regular(folder / SIGNATURES, 1 << 12), folder / SIGNATURES)
+    if os.path.lexists(folder / SIGNATURES):
+        signatures = parse_signatures(_read_inside(folder, SIGNATURES, 1 << 12), folder / SIGNATURES)
     signer = require_signature(raw, signatures, trusted, folder) if trusted else None
     files: dict[str, bytes] = {}
     for name in _parse_manifest(raw, folder).parts:
         if not plain_name(name):
             raise BundleError(f"{folder}: part name {name!r} is not allowed")
         try:
-            files[name] = read_regular(folder / name, MAX_BUNDLE_BYTES)
+            files[name] = _read_inside(folder, name, MAX_BUNDLE_BYTES)
         except BundleError:
             raise
         except InputOutputError as error:
             raise BundleError(
                 f"{folder}: part {name} is missing or unreadable: {error.message}",
-                next_step="install the bundle again, or `edgedx rollback`",
+                next_step=_AGAIN,
             ) from error
     return Bundle(raw, files, folder, signatures, signer)
+
+
+def _read_inside(folder: Path, name: str, limit: int) -> bytes:
+    path = folder / name
+    for above in path.relative_to(folder).parents:
+        if (folder / above).is_symlink() and above != Path():
+            raise BundleError(f"{folder / above} is a symbolic link, and is not followed", next_step=_AGAIN)
+    return read_regular(path, limit, follow=False, error=BundleError)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgedx.core.errors import AlreadyExists, DependencyMissing, GateRefused, InputOutputError, UsageError
-from edgedx.core.files import storage_error, write_secret, write_text
+from edgedx.core.files import read_regular, storage_error, write_secret, write_text
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -99,14 +99,9 @@ def parse_public(text: str, where: str) -> PublicKey:
     return key
 
 
-def read_public(path: Path) -> PublicKey:
-    """Read a .pub file (see `parse_public`)."""
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(1 << 10)
-    except OSError as error:
-        raise storage_error(path, error) from error
-    return parse_public(data.decode("ascii", "replace"), str(path))
+def read_public(path: Path, *, follow: bool = True) -> PublicKey:
+    """Read a .pub file (see `parse_public`); `follow`: whether it may be a symbolic link."""
+    return parse_public(read_regular(path, 1 << 14, follow=follow).decode("ascii", "replace"), str(path))
 
 
 def new_key(name: str, folder: Path, password: str | None = None) -> tuple[Path, Path]:

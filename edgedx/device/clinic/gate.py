@@ -22,8 +22,7 @@ from edgedx.device.decode.decoder import DecodedCanvas, Decoder, FileChanged
 from edgedx.device.runtime.open_runner import open_runner
 from edgedx.device.runtime.predict import columns_of
 
-from .promise import Verdict as Promise
-from .promise import judge_answers
+from .promise import ClinicEvaluation, judge_answers
 from .samples import Sample, cases_of_samples, read_predictions
 
 _BATCH = 16
@@ -151,7 +150,7 @@ def limits_of(manifest: Manifest, rule: Rule | None = None) -> Limits:
     )
 
 
-def against_promise(manifest: Manifest, samples: Sequence[Sample], found: Examined) -> Promise:
+def against_promise(manifest: Manifest, samples: Sequence[Sample], found: Examined) -> ClinicEvaluation:
     """What was answered here, against what the bundle promises (see `judge_answers`)."""
     return judge_answers(manifest, samples, found.answers)
 

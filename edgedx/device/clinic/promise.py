@@ -20,7 +20,7 @@ from .samples import Sample, cases_of_samples
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ClinicEvaluation:
     """What the device's answers to the samples are worth.
 
     Attributes
@@ -93,7 +93,9 @@ def answers_of_device(
     return answers_of(cases, np.array(chances, np.float64), chosen.threshold, point=chosen.name)
 
 
-def judge_answers(manifest: Manifest, samples: Sequence[Sample], answers: Mapping[str, dict[str, Any]]) -> Verdict:
+def judge_answers(
+    manifest: Manifest, samples: Sequence[Sample], answers: Mapping[str, dict[str, Any]]
+) -> ClinicEvaluation:
     """Compare a device's answers with the labels, and with what the bundle promises.
 
     The gate says no when a sample was not answered, or when the AUC is lower than promised by more than the budget
@@ -137,7 +139,7 @@ def judge_answers(manifest: Manifest, samples: Sequence[Sample], answers: Mappin
     sentence = "; ".join([text for text, _ in parts] + ([f"not answered: {refused}"] if refused else []))
     times = [answers[one.sha256] for one in done]
     steps = ("decode_ms", "preprocess_ms", "infer_ms")
-    return Verdict(
+    return ClinicEvaluation(
         samples=len(samples),
         answered=len(done),
         auc=area,

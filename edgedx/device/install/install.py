@@ -23,14 +23,14 @@ from edgedx.core.version import version_key
 from edgedx.device.machine.fits import check_device
 from edgedx.device.machine.hardware import Hardware, read_hardware
 
-from .health import Health, examine_fresh, prove
+from .health import Health, examine_fresh, prove_fresh
 from .slots import (
     Record,
     active_slot,
     hold,
+    move_into_slot,
     open_slot,
     other,
-    place,
     recover,
     restore,
     settle,
@@ -51,6 +51,7 @@ STEPS = (
 REVERT_STEPS = ("revert", "forget", "restore")
 
 Examine = Callable[[Path], Health]
+Prove = Callable[[Bundle, "str | None"], float]
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ def install_bundle(
     any_device: bool = False,
     hardware: Hardware | None = None,
     examine: Examine = examine_fresh,
+    prove: Prove | None = None,
 ) -> Installed:
     """Install a bundle below `root`; whatever fails, the version that was active stays active.
 
@@ -113,6 +115,8 @@ def install_bundle(
         This machine; read unless given.
     examine : callable
         Judges the active slot after the switch.
+    prove : callable, optional
+        Runs the golden samples of what was staged; `prove_fresh`, which has a time limit, unless given.
 
     Raises
     ------
@@ -136,7 +140,9 @@ def install_bundle(
     with hold(root):
         try:
             recover(root)
-            return _Installation(root, bundle, keys, variant, examine).run(allow_older=allow_older)
+            return _Installation(root, bundle, keys, variant, examine, prove or prove_fresh).run(
+                allow_older=allow_older
+            )
         except OSError as error:
             raise storage_error(root, error) from error
 
@@ -150,12 +156,12 @@ class _Installation:
     """What the steps share; the slots are held."""
 
     def __init__(
-        self, root: Path, bundle: Bundle, keys: list[PublicKey], variant: str | None, examine: Examine
+        self, root: Path, bundle: Bundle, keys: list[PublicKey], variant: str | None, examine: Examine, prove: Prove
     ) -> None:
-        self.root, self.bundle, self.keys, self.examine = root, bundle, keys, examine
+        self.root, self.bundle, self.keys, self.examine, self.prove = root, bundle, keys, examine, prove
         self.variant = variant or bundle.manifest.default_variant
         self.before = active_slot(root)
-        self.state = read_state(root)
+        self.state = read_state(root).with_keys_required() if keys else read_state(root)
 
     def run(self, *, allow_older: bool) -> Installed:
         manifest = self.bundle.manifest
@@ -195,7 +201,7 @@ class _Installation:
     def _again(self, slot: Slot, active: Bundle) -> Installed:
         """The same bundle is active already: prove it again, and take over a new signature or variant."""
         reached("golden")
-        difference = prove(active, self.variant)
+        difference = self.prove(active, self.variant)
         folder = slot_folder(self.root, slot)
         write_text(folder / SIGNATURES, signature_lines(self.bundle.signatures))
         write_record(folder, self._record(difference))
@@ -210,10 +216,10 @@ class _Installation:
             reached("reverify")
             staged = open_folder(staging, trusted=self.keys)
             reached("golden")
-            difference = prove(staged, self.variant)
+            difference = self.prove(staged, self.variant)
             write_record(staging, self._record(difference))
             reached("place")
-            place(self.root, staging, slot)
+            move_into_slot(self.root, staging, slot)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         return difference
@@ -227,7 +233,7 @@ class _Installation:
         manifest = self.bundle.manifest
         older = version_key(manifest.version) < version_key(state.ratchet[manifest.name])
         why = f"below {state.ratchet[manifest.name]}, by --allow-older" if older else ""
-        write_state(self.root, state.told(self._event("install", slot, why)))
+        write_state(self.root, state.with_event(self._event("install", slot, why)))
 
     def _take_back(self, slot: Slot, error: BaseException) -> None:
         """Leave slots and link as they were before."""
@@ -239,7 +245,7 @@ class _Installation:
         if switched:
             why = error.message if isinstance(error, EdgedxError) else type(error).__name__
             try:
-                write_state(self.root, self.state.told(self._event("revert", slot, why)))
+                write_state(self.root, self.state.with_event(self._event("revert", slot, why)))
             except EdgedxError:  # what matters is done; a trial of an inactive slot is ignored
                 log.warning("the failed installation could not be recorded")
         reached("restore")

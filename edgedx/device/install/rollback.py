@@ -10,8 +10,8 @@ from edgedx.core.bundle.manifest import Bundle
 from edgedx.core.errors import GateRefused, InputOutputError
 from edgedx.core.files import storage_error
 
-from .health import Health, examine_fresh, prove, serving_variant
-from .install import event, reached
+from .health import Health, examine_fresh, prove_fresh, serving_variant
+from .install import Prove, event, reached
 from .slots import active_slot, hold, open_slot, other, recover, switch
 from .state import Slot, State, read_state, write_state
 from .trust import pinned
@@ -32,7 +32,10 @@ class RolledBack:
 
 
 def rollback(
-    root: Path, *, examine: Callable[[Path, Slot], Health] = lambda root, slot: examine_fresh(root, slot)
+    root: Path,
+    *,
+    examine: Callable[[Path, Slot], Health] = lambda root, slot: examine_fresh(root, slot),
+    prove: Prove | None = None,
 ) -> RolledBack:
     """Make the other slot active, once it is verified, proven and examined. The ratchet does not go down.
 
@@ -46,12 +49,12 @@ def rollback(
     with hold(root):
         try:
             recover(root)
-            return _rollback(root, examine)
+            return _rollback(root, examine, prove or prove_fresh)
         except OSError as error:
             raise storage_error(root, error) from error
 
 
-def _rollback(root: Path, examine: Callable[[Path, Slot], Health]) -> RolledBack:
+def _rollback(root: Path, examine: Callable[[Path, Slot], Health], prove: Prove) -> RolledBack:
     before = active_slot(root)
     slot = other(before) if before is not None else "a"
     reached("open")
@@ -76,7 +79,7 @@ def _rollback(root: Path, examine: Callable[[Path, Slot], Health]) -> RolledBack
     switch(root, slot)
     reached("record")
     # No trial: going back on its own to what an operator has just left would be wrong.
-    write_state(root, state.with_trial(None).told(event("rollback", slot, bundle)))
+    write_state(root, state.with_trial(None).with_event(event("rollback", slot, bundle)))
     name = f"{bundle.manifest.name} {bundle.manifest.version}"
     gone = None if left is None else f"{left.manifest.name} {left.manifest.version}"
     return RolledBack(root / "current", slot, bundle.digest, name, gone, difference)
@@ -87,7 +90,7 @@ def go_back(root: Path, slot: Slot, bundle: Bundle, state: State, why: str) -> N
     reached("switch")
     switch(root, slot)
     reached("record")
-    write_state(root, state.with_trial(None).told(event("revert", slot, bundle, why=why)))
+    write_state(root, state.with_trial(None).with_event(event("revert", slot, bundle, why=why)))
 
 
 def _open_if_whole(root: Path, slot: Slot) -> Bundle | None:

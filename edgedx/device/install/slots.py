@@ -11,7 +11,6 @@ A slot's folder is renamed as a whole, never changed piece by piece, so that it 
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
@@ -25,9 +24,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from edgedx.core.bundle.manifest import Bundle, open_folder, unpack_to
 from edgedx.core.bundle.signing import PublicKey
-from edgedx.core.errors import BundleError, UsageError
-from edgedx.core.files import lock, sync_folder, write_json
+from edgedx.core.errors import BundleError, InputOutputError, UsageError
+from edgedx.core.files import lock, read_regular, sync_folder, write_json
 
+from .permissions import check_root
 from .state import Slot
 
 SLOTS: tuple[Slot, Slot] = ("a", "b")
@@ -57,6 +57,8 @@ def hold(root: Path, patience: float = 0.0) -> Iterator[None]:
         Another process holds them.
     StorageError
         The folder cannot be made or written.
+    GateRefused
+        It may be somebody else's (see `check_root`).
     """
     deadline = time.monotonic() + patience
     while True:
@@ -69,6 +71,7 @@ def hold(root: Path, patience: float = 0.0) -> Iterator[None]:
                 raise
             time.sleep(0.1)
     try:
+        check_root(root)
         yield
     finally:
         holder.__exit__(None, None, None)
@@ -104,6 +107,8 @@ def open_slot(root: Path, slot: Slot, trusted: Sequence[PublicKey]) -> Bundle:
         Its signature is by no trusted key.
     """
     folder = slot_folder(root, slot)
+    if folder.is_symlink():
+        raise BundleError(f"{folder} is a symbolic link, and is not followed", next_step="install the bundle again")
     if not folder.is_dir():
         raise BundleError(f"slot {slot} of {root} is empty", next_step="edgedx install BUNDLE --root DIR")
     return open_folder(folder, trusted=trusted)
@@ -112,8 +117,8 @@ def open_slot(root: Path, slot: Slot, trusted: Sequence[PublicKey]) -> Bundle:
 def read_record(folder: Path) -> Record | None:
     """What the installation of a slot wrote, or None where that is missing or damaged: it decides nothing."""
     try:
-        return Record.model_validate(json.loads((folder / RECORD).read_bytes()))
-    except (OSError, ValueError):
+        return Record.model_validate_json(read_regular(folder / RECORD, 1 << 16, follow=False))
+    except (InputOutputError, ValueError):
         return None
 
 
@@ -133,7 +138,7 @@ def recover(root: Path) -> None:
         else:
             restore(root, slot)
     for left in (*slots.glob(".staging-*"), *slots.glob(".trash-*")):
-        shutil.rmtree(left)
+        _remove(left)
     for link in root.glob(".current.new"):
         link.unlink()
 
@@ -152,7 +157,7 @@ def stage(root: Path, bundle: Bundle) -> Path:
     return staging
 
 
-def place(root: Path, staging: Path, slot: Slot) -> None:
+def move_into_slot(root: Path, staging: Path, slot: Slot) -> None:
     """Make `staging` the content of an inactive slot; what was there is kept until `settle` or `restore`."""
     folder = slot_folder(root, slot)
     old = _old(root, slot)
@@ -165,13 +170,13 @@ def place(root: Path, staging: Path, slot: Slot) -> None:
 
 
 def settle(root: Path, slot: Slot) -> None:
-    """Forget what was in a slot before `place`."""
+    """Forget what was in a slot before `move_into_slot`."""
     if (old := _old(root, slot)).is_dir():
         discard(old)
 
 
 def restore(root: Path, slot: Slot) -> None:
-    """Put back what was in an inactive slot before `place`; without that, nothing is to be done."""
+    """Put back what was in an inactive slot before `move_into_slot`; without that, nothing is to be done."""
     folder, old = slot_folder(root, slot), _old(root, slot)
     if not old.is_dir():
         return
@@ -192,7 +197,15 @@ def discard(folder: Path) -> None:
     """Remove a folder, which has a name that says so first: half of one must never look whole."""
     trash = folder.with_name(f".trash-{secrets.token_hex(8)}")
     os.replace(folder, trash)
-    shutil.rmtree(trash)
+    _remove(trash)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder; of a symbolic link the link alone."""
+    if folder.is_symlink() or not folder.is_dir():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder)
 
 
 def switch(root: Path, slot: Slot | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgedx.core.errors import BundleError, GateRefused
-from edgedx.core.files import read_json, write_json
+from edgedx.core.files import read_regular, write_json
 from edgedx.core.version import VERSION_PATTERN, version_key
 
 STATE = "state.json"
@@ -53,6 +54,7 @@ class State(_Strict):
     )
     trial: Trial | None = None
     history: list[Event] = []
+    keys_required: bool = Field(False, description="A key was pinned once: without one nothing is taken any more.")
 
     def raised(self, name: str, version: str) -> State:
         """With the ratchet at `version` at least; it never goes down."""
@@ -60,9 +62,13 @@ class State(_Strict):
             return self
         return self.model_copy(update={"ratchet": {**self.ratchet, name: version}})
 
-    def told(self, event: Event) -> State:
+    def with_event(self, event: Event) -> State:
         """With one more event; old ones are forgotten."""
         return self.model_copy(update={"history": [*self.history, event][-MAX_EVENTS:]})
+
+    def with_keys_required(self) -> State:
+        """With the knowledge that keys were pinned; it never goes away."""
+        return self.model_copy(update={"keys_required": True})
 
     def with_trial(self, trial: Trial | None) -> State:
         """With this trial, or none."""
@@ -83,11 +89,11 @@ def read_state(root: Path) -> State:
         Damaged: nobody knows then what was the highest version.
     """
     path = root / STATE
-    if not path.exists():
+    if not os.path.lexists(path):
         return State()
     try:
-        return State.model_validate(read_json(path))
-    except (ValidationError, ValueError) as error:
+        return State.model_validate_json(read_regular(path, 1 << 20, follow=False, error=BundleError))
+    except ValidationError as error:
         raise BundleError(
             f"{path} is damaged or of another version of edgedx",
             next_step=f"if you are sure of what is active, remove {path}: the highest version is that of the active "
@@ -97,7 +103,9 @@ def read_state(root: Path) -> State:
 
 def write_state(root: Path, state: State) -> None:
     """Replace state.json durably."""
-    write_json(root / STATE, state.model_dump(mode="json"))
+    # What an edgedx of before November 2026 does not know is left out where it says nothing.
+    hidden = set() if state.keys_required else {"keys_required"}
+    write_json(root / STATE, state.model_dump(mode="json", exclude=hidden))
 
 
 def check_not_older(

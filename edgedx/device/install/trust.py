@@ -1,14 +1,20 @@
-"""Pinned keys: whose bundles this device takes. One file for each key below ROOT/trust."""
+"""Pinned keys: whose bundles this device takes. One file for each key below ROOT/trust.
+
+That a key was ever pinned is remembered outside of that folder too (``keys_required`` in state.json, ``unsigned`` in
+each slot's record): a device whose trust/ is gone takes and opens nothing until a key is pinned again.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from edgedx.core.bundle.signing import PublicKey, read_public
-from edgedx.core.errors import GateRefused, InputOutputError, UsageError
+from edgedx.core.errors import BundleError, GateRefused, InputOutputError, UsageError
 from edgedx.core.files import storage_error, sync_folder, write_text
 
-from .slots import hold
+from .permissions import check_root
+from .slots import SLOTS, active_slot, hold, read_record, slot_folder
+from .state import read_state, write_state
 
 
 def trust_folder(root: Path) -> Path:
@@ -23,7 +29,20 @@ def pinned(root: Path) -> list[PublicKey]:
     ------
     InputOutputError
         A file there is damaged. It is not left out: with no key left, unsigned bundles would be let in.
+    GateRefused
+        There is no key, and there was one; or see `check_root`.
     """
+    check_root(root)
+    keys = _read(root)
+    if not keys and _keys_required(root):
+        raise GateRefused(
+            f"this device trusts nobody: a key was pinned in {root}, and {trust_folder(root)} is gone or empty",
+            next_step=f"find out why, then pin it again: edgedx keys pin FILE.pub --root {root}",
+        )
+    return keys
+
+
+def _read(root: Path) -> list[PublicKey]:
     folder = trust_folder(root)
     keys = []
     try:
@@ -33,7 +52,7 @@ def pinned(root: Path) -> list[PublicKey]:
     except OSError as error:
         raise storage_error(folder, error) from error
     for name in names:
-        key = read_public(folder / name)
+        key = read_public(folder / name, follow=False)
         if name != f"{key.id}.pub":
             raise InputOutputError(
                 f"{folder / name} holds key {key.id}: it was changed or put there by hand",
@@ -43,13 +62,31 @@ def pinned(root: Path) -> list[PublicKey]:
     return sorted(keys, key=lambda key: (key.name, key.id))
 
 
+def _keys_required(root: Path) -> bool:
+    records = {slot: read_record(slot_folder(root, slot)) for slot in SLOTS}
+    if any(record is not None and not record.unsigned for record in records.values()):
+        return True
+    try:
+        state = read_state(root)
+    except InputOutputError:  # it cannot say; then the active slot must have been installed without a key
+        active = active_slot(root)
+        return active is None or records[active] is None
+    return state.keys_required or any(event.action == "install" and not event.unsigned for event in state.history)
+
+
 def pin(root: Path, file: Path) -> PublicKey:
     """Trust the key in a .pub file from now on; pinning it again changes nothing but its name."""
     key = read_public(file)
     with hold(root):
-        pinned(root)
+        _read(root)
         write_text(trust_folder(root) / f"{key.id}.pub", key.line())
         _sync(root)
+        try:
+            state = read_state(root)
+        except BundleError:  # damaged: nothing can be installed until somebody has seen to it
+            return key
+        if not state.keys_required:
+            write_state(root, state.with_keys_required())
     return key
 
 
@@ -64,7 +101,7 @@ def unpin(root: Path, key_id: str) -> PublicKey:
         It is the last one: the device would take unsigned bundles on request again.
     """
     with hold(root):
-        keys = {key.id: key for key in pinned(root)}
+        keys = {key.id: key for key in _read(root)}
         if key_id not in keys:
             raise UsageError(f"no key {key_id} is pinned in {root}", next_step=f"edgedx keys list --root {root}")
         if len(keys) == 1:

@@ -23,7 +23,7 @@ LOW_DISK_GB = 2.0  # two slots of a bundle, the ledger, and results until someon
 
 
 @dataclass(frozen=True)
-class Finding:
+class Check:
     """One thing looked at.
 
     Attributes
@@ -54,10 +54,10 @@ class Examination:
     hardware: Hardware
     software: Software
     profile: str | None
-    findings: tuple[Finding, ...]
+    findings: tuple[Check, ...]
 
     @property
-    def missing_required(self) -> tuple[Finding, ...]:
+    def missing_required(self) -> tuple[Check, ...]:
         """Findings without which edgedx cannot run here."""
         return tuple(item for item in self.findings if item.required and item.status == "missing")
 
@@ -78,14 +78,14 @@ def examine_here(folder: Path) -> Examination:
     return Examination(hardware, software, name, tuple(examine(hardware, software, profiles)))
 
 
-def examine(hardware: Hardware, software: Software, profiles: Sequence[DeviceProfile]) -> list[Finding]:
+def examine(hardware: Hardware, software: Software, profiles: Sequence[DeviceProfile]) -> list[Check]:
     """Judge the facts of a machine: hardware first, then what is required, then what is optional."""
     profile: DeviceProfile | None = None
     try:
         profile, reason = match_profile(hardware, profiles)
         first = _profile(profile, reason)
     except ProfileError as error:
-        first = Finding("device profile", error.message, "missing", error.next_step or "", required=True)
+        first = Check("device profile", error.message, "missing", error.next_step or "", required=True)
     return [
         first,
         *_machine(hardware, profile),
@@ -97,16 +97,16 @@ def examine(hardware: Hardware, software: Software, profiles: Sequence[DevicePro
     ]
 
 
-def _profile(profile: DeviceProfile, reason: str) -> Finding:
+def _profile(profile: DeviceProfile, reason: str) -> Check:
     value = f"{profile.name} ({reason})"
     if profile.supported:
-        return Finding("device profile", value, "ok")
-    return Finding("device profile", value, "missing", profile.unsupported_reason or "", required=True)
+        return Check("device profile", value, "ok")
+    return Check("device profile", value, "missing", profile.unsupported_reason or "", required=True)
 
 
-def _machine(hardware: Hardware, profile: DeviceProfile | None) -> Iterator[Finding]:
+def _machine(hardware: Hardware, profile: DeviceProfile | None) -> Iterator[Check]:
     linux = "Windows" not in hardware.os and "Darwin" not in hardware.os
-    yield Finding(
+    yield Check(
         "system",
         f"{hardware.os}, {hardware.arch}",
         "ok" if linux else "warning",
@@ -119,47 +119,45 @@ def _machine(hardware: Hardware, profile: DeviceProfile | None) -> Iterator[Find
         if profile.quantization.reduce_range:
             int8 += ", which can saturate here: edgedx measures it"
     features = ", ".join(cpu.features) or "no INT8 features"
-    yield Finding("processor", f"{cpu.model}, {cpu.cores} cores, {features}{int8}", "ok")
+    yield Check("processor", f"{cpu.model}, {cpu.cores} cores, {features}{int8}", "ok")
     yield _amount("memory", hardware.memory_gb, LOW_MEMORY_GB, "choose a small input size and one scanner")
     yield _amount("free disk", hardware.disk_free_gb, LOW_DISK_GB, "free some space, or name another folder")
 
 
-def _amount(name: str, value: float | None, low: float, how: str) -> Finding:
+def _amount(name: str, value: float | None, low: float, how: str) -> Check:
     if value is None:
-        return Finding(name, "unknown", "warning", "could not be read; look yourself")
+        return Check(name, "unknown", "warning", "could not be read; look yourself")
     enough = value >= low
-    return Finding(name, f"{value:.1f} GB", "ok" if enough else "warning", "" if enough else f"below {low:g} GB: {how}")
+    return Check(name, f"{value:.1f} GB", "ok" if enough else "warning", "" if enough else f"below {low:g} GB: {how}")
 
 
-def _jetson(hardware: Hardware, profile: DeviceProfile | None) -> Iterator[Finding]:
+def _jetson(hardware: Hardware, profile: DeviceProfile | None) -> Iterator[Check]:
     if hardware.jetson is None:
         return
     l4t, jetpack = hardware.jetson.l4t, hardware.jetson.jetpack
     if jetpack is None:
         how = "in a container, mount /etc/nv_tegra_release; else `cat /etc/nv_tegra_release` on the device"
-        yield Finding("JetPack", f"L4T {l4t or 'unknown'}", "warning", how)
+        yield Check("JetPack", f"L4T {l4t or 'unknown'}", "warning", how)
         return
     value = f"{jetpack} (L4T {l4t})"
     support = jetpack_support(jetpack)
     if support == "native":
-        yield Finding("JetPack", value, "ok")
+        yield Check("JetPack", value, "ok")
     elif support == "update":
-        yield Finding("JetPack", value, "warning", "update to JetPack 6.1 or newer: sudo apt full-upgrade")
+        yield Check("JetPack", value, "warning", "update to JetPack 6.1 or newer: sudo apt full-upgrade")
     elif support == "container":
         how = "its Python is too old: run edgedx in a container with Python 3.10 or newer"
         if profile is not None and any(jetpack_support(item) == "native" for item in profile.jetpack):
             how += ", or flash JetPack 6.1 or newer"
-        yield Finding("JetPack", value, "warning", how)
+        yield Check("JetPack", value, "warning", how)
     else:
-        yield Finding(
-            "JetPack", value, "missing", "JetPack 4 is not supported: flash JetPack 5 or newer", required=True
-        )
+        yield Check("JetPack", value, "missing", "JetPack 4 is not supported: flash JetPack 5 or newer", required=True)
 
 
-def _required(software: Software) -> Iterator[Finding]:
+def _required(software: Software) -> Iterator[Check]:
     python = tuple(int(part) for part in software.python.split(".")[:2])
     new_enough = python >= MIN_PYTHON
-    yield Finding(
+    yield Check(
         "Python",
         software.python,
         "ok" if new_enough else "missing",
@@ -169,22 +167,22 @@ def _required(software: Software) -> Iterator[Finding]:
     missing = [name for name, found in software.base.items() if found is None]
     if missing:
         how = "pip install edgedx"
-        yield Finding("base packages", f"missing: {', '.join(missing)}", "missing", how, required=True)
+        yield Check("base packages", f"missing: {', '.join(missing)}", "missing", how, required=True)
     else:
         shown = ", ".join(f"{name} {found}" for name, found in software.base.items())
-        yield Finding("base packages", shown, "ok", required=True)
+        yield Check("base packages", shown, "ok", required=True)
     runtime = software.onnxruntime
     if runtime is None:
         how = "pip install onnxruntime"
-        yield Finding("ONNX Runtime", "not installed, or does not load", "missing", how, required=True)
+        yield Check("ONNX Runtime", "not installed, or does not load", "missing", how, required=True)
     else:
-        yield Finding("ONNX Runtime", f"{runtime.version}: {', '.join(runtime.providers)}", "ok", required=True)
+        yield Check("ONNX Runtime", f"{runtime.version}: {', '.join(runtime.providers)}", "ok", required=True)
 
 
-def _accelerator(hardware: Hardware, software: Software, profile: DeviceProfile | None) -> Iterator[Finding]:
+def _accelerator(hardware: Hardware, software: Software, profile: DeviceProfile | None) -> Iterator[Check]:
     for gpu in hardware.gpus:
         memory = f", {gpu.memory_gb:g} GB" if gpu.memory_gb else ""
-        yield Finding("GPU", f"{gpu.name}, SM {gpu.sm or 'unknown'}{memory}, driver {gpu.driver}", "ok")
+        yield Check("GPU", f"{gpu.name}, SM {gpu.sm or 'unknown'}{memory}, driver {gpu.driver}", "ok")
     if profile is None or profile.target == "cpu":
         return
     if profile.target == "jetson":
@@ -194,30 +192,30 @@ def _accelerator(hardware: Hardware, software: Software, profile: DeviceProfile 
         name, found = "TensorRT for RTX", software.tensorrt_rtx
         how = "pip install tensorrt_rtx_cu13_bindings onnxruntime-ep-nv-tensorrt-rtx-cu13"
     if found is None:
-        yield Finding(name, "not installed: models run on the CPU, only when asked to", "missing", how)
+        yield Check(name, "not installed: models run on the CPU, only when asked to", "missing", how)
     else:
-        yield Finding(name, found, "ok")
+        yield Check(name, found, "ok")
 
 
-def _decoders(software: Software) -> Iterator[Finding]:
+def _decoders(software: Software) -> Iterator[Check]:
     for family, found in software.decoders.items():
         if found is None:
             how = "pip install --force-reinstall edgedx"
-            yield Finding(f"DICOM {family}", "no decoder: such images are refused", "missing", how)
+            yield Check(f"DICOM {family}", "no decoder: such images are refused", "missing", how)
         else:
-            yield Finding(f"DICOM {family}", found, "ok")
+            yield Check(f"DICOM {family}", found, "ok")
     # Its only decoders are GPL-3 or crash on damaged files; said here, before a clinic finds out from a refusal.
     how = "have the sender store it uncompressed, RLE, JPEG-LS or JPEG 2000; or convert with dcmdjpeg"
-    yield Finding("DICOM JPEG Lossless", "not decoded by edgedx: such images are refused", "warning", how)
+    yield Check("DICOM JPEG Lossless", "not decoded by edgedx: such images are refused", "warning", how)
 
 
-def _extras(software: Software) -> Iterator[Finding]:
+def _extras(software: Software) -> Iterator[Check]:
     for key, extra in EXTRAS.items():
         packages = software.extras[key]
         missing = [name for name, found in packages.items() if found is None]
         if missing:
             value = f"{extra.feature}; missing: {', '.join(missing)}"
-            yield Finding(f"extra {key}", value, "missing", f"pip install 'edgedx[{key}]'")
+            yield Check(f"extra {key}", value, "missing", f"pip install 'edgedx[{key}]'")
         else:
             shown = ", ".join(f"{name} {found}" for name, found in packages.items())
-            yield Finding(f"extra {key}", shown, "ok")
+            yield Check(f"extra {key}", shown, "ok")

@@ -35,7 +35,7 @@ _ARM_CORES = {
 
 
 @dataclass(frozen=True)
-class Cpu:
+class Processor:
     """The processor: its name, cores that are switched on, and the features that choose INT8 kernels."""
 
     model: str
@@ -78,7 +78,7 @@ class Hardware:
     os: str
     kernel: str
     arch: str
-    cpu: Cpu
+    cpu: Processor
     memory_gb: float | None
     board: Board | None
     jetson: Jetson | None
@@ -112,7 +112,7 @@ def read_hardware(
     cpu = parse_cpuinfo(text)
     if here and (emulated := _machine()) != arch:
         # qemu-user runs programs of another instruction set, and /proc/cpuinfo stays that of the machine below.
-        arch, cpu = emulated, Cpu(f"{emulated} emulated on {cpu.model}", cpu.cores, cpu.logical_cores, ())
+        arch, cpu = emulated, Processor(f"{emulated} emulated on {cpu.model}", cpu.cores, cpu.logical_cores, ())
     if nvidia_smi is None:
         nvidia_smi = run_nvidia_smi if here else lambda: None
     board = _board(root)
@@ -164,7 +164,7 @@ def parse_nvidia_smi(text: str) -> tuple[NvidiaGpu, ...]:
     return tuple(gpus)
 
 
-def parse_cpuinfo(text: str) -> Cpu:
+def parse_cpuinfo(text: str) -> Processor:
     """Name, cores and INT8 features from the text of /proc/cpuinfo, of x86 or ARM.
 
     A feature counts only where every core has it. Without readable text the name is that of the platform module.
@@ -174,7 +174,7 @@ def parse_cpuinfo(text: str) -> Cpu:
     common = set.intersection(*flags) if flags else set()
     # A hypervisor may leave the topology out; then each logical core counts.
     places = {(block.get("physical id", "0"), block.get("core id", block["processor"])) for block in blocks}
-    return Cpu(
+    return Processor(
         model=_cpu_model(blocks),
         cores=len(places) or 1,
         logical_cores=len(blocks) or 1,

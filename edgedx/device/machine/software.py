@@ -35,7 +35,7 @@ DECODERS = {
 
 
 @dataclass(frozen=True)
-class Extra:
+class OptionalPackage:
     """An optional part of edgedx: what it is for, and (distribution, module) of what it needs."""
 
     feature: str
@@ -43,7 +43,7 @@ class Extra:
 
 
 EXTRAS = {
-    "lab": Extra(
+    "lab": OptionalPackage(
         "training, distillation, pruning, quantization and reports (the workstation half)",
         (
             ("torch", "torch"),
@@ -65,8 +65,8 @@ EXTRAS = {
             ("packaging", "packaging"),
         ),
     ),
-    "sr": Extra("results as DICOM Structured Reports and Secondary Captures", (("highdicom", "highdicom"),)),
-    "net": Extra("receiving images over the network (C-STORE)", (("pynetdicom", "pynetdicom"),)),
+    "sr": OptionalPackage("results as DICOM Structured Reports and Secondary Captures", (("highdicom", "highdicom"),)),
+    "net": OptionalPackage("receiving images over the network (C-STORE)", (("pynetdicom", "pynetdicom"),)),
 }
 
 

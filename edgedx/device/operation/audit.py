@@ -1,37 +1,29 @@
-"""An audit log that shows when it was changed: each line holds the hash of the line before it.
+"""The audit log that shows when it was changed: each line holds the hash of the line before it (see `audit_file`).
 
 Events are coded as DICOM's audit messages are (PS3.15 A.5.3, codes of PS3.16 CID 400 and 401). No patient data and no
-file name is in it; an image is told by its result key, which a result file has, too.
+file name is in it; an image is named by its result key, which a result file has, too.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgedx.core.errors import InputOutputError
-from edgedx.core.files import canonical_json, sha256_bytes, storage_error, sync_folder
+from edgedx.core.files import sha256_file, storage_error
+from edgedx.core.result import Result
 from edgedx.device.scanner.sinks import Finding, Sink
 
-AUDIT = "audit.jsonl"
-FIRST = "0" * 64
-"""What stands for the line before the first."""
+from .audit_file import ASIDE, FIRST, LONGEST, AuditFile, problem_of
+
 STARTED = {"event": "110100", "type": "110120", "meaning": "Application Start"}
 STOPPED = {"event": "110100", "type": "110121", "meaning": "Application Stop"}
 ACCESSED = {"event": "110103", "meaning": "DICOM Instances Accessed"}
-MENDED = {"event": "110113", "meaning": "Security Alert"}
-_LONGEST = 1 << 16
-
-
-def chained(entry: Mapping[str, Any], before: str) -> dict[str, Any]:
-    """An entry with the hash of the line before it and its own, which is over all the rest."""
-    linked = {**entry, "previous": before}
-    return {**linked, "hash": sha256_bytes(canonical_json(linked))}
+EXPORTED = {"event": "110106", "meaning": "Export"}
+DELETED = {"event": "110105", "meaning": "DICOM Study Deleted"}
 
 
 class AuditLog(Sink):
@@ -48,88 +40,80 @@ class AuditLog(Sink):
     name = "audit"
 
     def __init__(self, out: Path, bundle: str) -> None:
-        self.path, self._bundle = out / AUDIT, bundle
-        new = not self.path.exists()
-        try:
-            self._handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-            if new:
-                sync_folder(out)
-        except OSError as error:
-            raise storage_error(self.path, error) from error
-        self._sequence, self._before, torn = self._last()
-        if torn:
-            self._append(MENDED, detail=f"{torn} bytes of a line that a crash had cut were removed")
-        self._append(STARTED)
-        self.flush()
-
-    def _last(self) -> tuple[int, str, int]:
-        """Sequence and hash of the last whole line; a cut one after it is removed, and its length told."""
-        size = os.fstat(self._handle).st_size
-        tail = os.pread(self._handle, _LONGEST, max(0, size - _LONGEST))
-        whole = tail.rfind(b"\n") + 1
-        torn = len(tail) - whole
-        if torn:
-            os.ftruncate(self._handle, size - torn)
-            os.fsync(self._handle)
-        if whole == 0:
-            return 0, FIRST, torn
-        line = tail[tail.rfind(b"\n", 0, whole - 1) + 1 : whole]
-        try:
-            entry = json.loads(line)
-            return int(entry["sequence"]), str(entry["hash"]), torn
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputOutputError(
-                f"{self.path}: the last line is no audit event",
-                next_step="keep the file as evidence: move it away, and a new one is begun",
-            ) from error
+        self._file = AuditFile(out, bundle)
+        self._file.append(STARTED)
+        self._file.flush()
 
     def publish(self, finding: Finding, path: Path, source: Path | None) -> None:
         """An image was read."""
         result = finding.result
         code = result.reason.code if result.reason else None
-        self._append(ACCESSED, key=result.key, result=result.sequence, outcome=result.status, code=code)
+        self._file.append(ACCESSED, key=result.key, result=result.sequence, outcome=result.status, code=code)
 
     def flush(self) -> None:
         """Make the events durable."""
-        try:
-            os.fsync(self._handle)
-        except OSError as error:
-            raise storage_error(self.path, error) from error
+        self._file.flush()
 
     def close(self) -> None:
         """The scanner ends in order."""
         try:
-            self._append(STOPPED)
-            self.flush()
+            self._file.append(STOPPED)
+            self._file.flush()
         finally:
-            os.close(self._handle)
+            self._file.close()
 
-    def _append(self, event: Mapping[str, str], **about: Any) -> None:
-        entry = chained(
-            {
-                "sequence": self._sequence + 1,
-                "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                **event,
-                "bundle": self._bundle,
-                "process": os.getpid(),
-                **about,
-            },
-            self._before,
-        )
-        line = canonical_json(entry) + b"\n"
-        size = os.fstat(self._handle).st_size
-        try:
-            if os.write(self._handle, line) != len(line):
-                raise OSError(28, "no space left")
-        except OSError as error:
-            os.ftruncate(self._handle, size)  # no half line, and the chain goes on from the one before
-            raise storage_error(self.path, error) from error
-        self._sequence, self._before = entry["sequence"], entry["hash"]
+
+class ExportAudit:
+    """Records each image that leaves in a de-identified copy, durably and before the copy is there."""
+
+    def __init__(self, out: Path) -> None:
+        self._file = AuditFile(out)
+
+    def record(self, result: Result) -> None:
+        """One image is about to be exported."""
+        self._file.append(EXPORTED, key=result.key, result=result.sequence, user=os.getuid(), form="de-identified")
+        self._file.flush()
+
+    def close(self) -> None:
+        """No more."""
+        self._file.close()
+
+
+class RetentionAudit:
+    """Records each result that is removed because it is older or more than what is to be kept."""
+
+    def __init__(self, out: Path) -> None:
+        self._file = AuditFile(out)
+
+    def record(self, keys: Iterable[str]) -> None:
+        """Results, with images that were received, are about to be removed."""
+        for key in keys:
+            self._file.append(DELETED, key=key, why="retention")
+        self._file.flush()
+
+    def close(self) -> None:
+        """No more."""
+        self._file.close()
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """A log that was put aside, as the log that followed it names it.
+
+    Attributes
+    ----------
+    problem : str
+        Empty where the file is still there with the content that it had.
+    """
+
+    file: str
+    sha256: str
+    problem: str = ""
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What `verify` found.
+    """What `verify` saw.
 
     Attributes
     ----------
@@ -141,6 +125,8 @@ class Verified:
         Why.
     torn : int
         Bytes of a last line that has no end, as a crash leaves it; the next scanner removes and records them.
+    aside : tuple of SetAside
+        Earlier logs, whose end was not an event of edgedx.
     """
 
     lines: int
@@ -148,57 +134,80 @@ class Verified:
     broken_line: int | None = None
     problem: str = ""
     torn: int = 0
+    aside: tuple[SetAside, ...] = ()
+
+    @property
+    def intact(self) -> bool:
+        """Whether no line and no log is missing or changed that can be missed; a log put aside is no longer whole."""
+        return self.broken_line is None and not self.aside
 
 
 def verify(path: Path, expected: str | None = None) -> Verified:
-    """Walk the chain from its first line.
+    """Walk the chain from its first line, and look at the logs that it says were put aside.
 
     Parameters
     ----------
     expected : str, optional
-        A head noted earlier: it must be the hash of some line.
+        A head noted earlier: it must be the hash of some line, here or in a log that was put aside.
 
     Raises
     ------
     InputOutputError
         The file cannot be read.
     """
-    before, count, seen = FIRST, 0, expected in (None, FIRST)
+    before, count, seen, aside = FIRST, 0, expected in (None, FIRST), list[SetAside]()
+    torn = 0
     for number, line in _lines(path):
         if not line.endswith(b"\n"):
-            return _end(count, before, seen, len(line))
-        problem = _problem(line, number, before)
+            torn = len(line)
+            break
+        problem = problem_of(line, number, before)
         if problem:
-            return Verified(count, before, number, problem)
-        count, before = number, json.loads(line)["hash"]
-        seen = seen or before == expected
-    return _end(count, before, seen, 0)
-
-
-def _end(count: int, head: str, seen: bool, torn: int) -> Verified:
-    if not seen:
-        return Verified(count, head, count + 1, "the head that was noted is not in it: lines were removed", torn)
-    return Verified(count, head, torn=torn)
-
-
-def _problem(line: bytes, number: int, before: str) -> str:
-    try:
+            return Verified(count, before, number, problem, aside=_with_unnamed(path, aside))
         entry = json.loads(line)
-        linked = {key: value for key, value in entry.items() if key != "hash"}
-        if canonical_json(entry) + b"\n" != line:
-            return "is not written as the scanner writes"
-        if entry["previous"] != before:
-            return "does not follow from the line before it: one was changed, removed or put in"
-        if entry["hash"] != sha256_bytes(canonical_json(linked)):
-            return "was changed"
-        return "" if entry["sequence"] == number else "has another number than its place"
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return "is no audit event"
+        if "aside" in entry:
+            aside.append(_look(path.parent, str(entry["aside"]), str(entry["sha256"])))
+        count, before = number, entry["hash"]
+        seen = seen or before == expected
+    every = _with_unnamed(path, aside)
+    if not seen and expected is not None and not any(_holds(path.parent / one.file, expected) for one in every):
+        problem = "the head that was noted is not in it: lines were removed"
+        return Verified(count, before, count + 1, problem, torn, every)
+    return Verified(count, before, torn=torn, aside=every)
+
+
+def _look(folder: Path, name: str, sha256: str) -> SetAside:
+    path = folder / Path(name).name
+    if not path.is_file():
+        return SetAside(name, sha256, "is gone")
+    return SetAside(name, sha256, "" if sha256_file(path) == sha256 else "was changed after it was put aside")
+
+
+def _with_unnamed(path: Path, named: list[SetAside]) -> tuple[SetAside, ...]:
+    """With logs that lie there and that this one does not name."""
+    known = {one.file for one in named}
+    others = [one for one in sorted(path.parent.glob(ASIDE)) if one.name not in known]
+    return (*named, *(SetAside(one.name, sha256_file(one), "is named by no line of the log") for one in others))
+
+
+def _holds(path: Path, expected: str) -> bool:
+    """Whether a line of a log that was put aside has this hash, in an unbroken chain from its first line."""
+    before = FIRST
+    try:
+        for number, line in _lines(path):
+            if problem_of(line, number, before):
+                return False
+            before = str(json.loads(line)["hash"])
+            if before == expected:
+                return True
+    except InputOutputError:
+        pass
+    return False
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     try:
         with path.open("rb") as stream:
-            yield from enumerate(iter(lambda: stream.readline(_LONGEST), b""), 1)
+            yield from enumerate(iter(lambda: stream.readline(LONGEST), b""), 1)
     except OSError as error:
         raise storage_error(path, error) from error

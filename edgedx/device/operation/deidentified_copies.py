@@ -1,4 +1,4 @@
-"""De-identified copies of images with their results, out of an inbox and an output folder. Changes neither."""
+"""De-identified copies of images with their results, out of an inbox and an output folder, whose audit log says so."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from edgedx.core.result import Result
 from edgedx.dicom.deidentify import Mask, deidentify, require_anonymizer
 from edgedx.dicom.pseudonyms import Pseudonyms
 from edgedx.dicom.reading.source import read_bytes
+
+from .audit import ExportAudit
 
 KEY = "deid.key"
 _NO_TIME = "1970-01-01T00:00:00+00:00"
@@ -127,6 +129,8 @@ def export(
 ) -> Exported:
     """Write ``NAME.dcm`` and ``NAME.json`` for each result; the same results overwrite the same files.
 
+    Each image that is exported stands in the audit log of `out`.
+
     Parameters
     ----------
     results : sequence of Result
@@ -143,18 +147,21 @@ def export(
     DependencyMissing
         dicom-anonymizer is not installed.
     UsageError, InputOutputError, StorageError
-        See `check_target` and `load_key`; or the folder cannot be written.
+        See `check_target` and `load_key`; or the folder, or the audit log, cannot be written.
     """
     require_anonymizer()
     check_target(out, inbox, to)
-    names, done = load_key(out), Exported()
-    for result in results:
-        try:
-            _export_one(result, _content(result, inbox), names, to, masks)
-            done.written += 1
-        except ImageError as error:
-            done.left_out[error.code] += 1
-        each()
+    names, done, audit = load_key(out), Exported(), ExportAudit(out)
+    try:
+        for result in results:
+            try:
+                _export_one(result, _content(result, inbox), names, to, masks, audit)
+                done.written += 1
+            except ImageError as error:
+                done.left_out[error.code] += 1
+            each()
+    finally:
+        audit.close()
     return done
 
 
@@ -172,7 +179,9 @@ def _content(result: Result, inbox: Path) -> bytes:
     return data
 
 
-def _export_one(result: Result, data: bytes, names: Pseudonyms, to: Path, masks: Sequence[Mask]) -> None:
+def _export_one(
+    result: Result, data: bytes, names: Pseudonyms, to: Path, masks: Sequence[Mask], audit: ExportAudit
+) -> None:
     copy = deidentify(data, names, masks)
     key = names.key(result.key)
     name = f"{key[:32]}.dcm"
@@ -188,5 +197,6 @@ def _export_one(result: Result, data: bytes, names: Pseudonyms, to: Path, masks:
     told = result.model_copy(
         update={"key": key, "source": source, "sequence": 0, "created": _NO_TIME, "clock_trusted": False}
     )
+    audit.record(result)  # first: no copy is ever there that the audit log does not know
     write_bytes(to / name, copy)
     write_text(to / f"{key[:32]}.json", told.model_dump_json(indent=2) + "\n")

@@ -9,7 +9,7 @@ _ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
 def metrics_text(found: Mapping[str, Any]) -> str:
-    """The document that `pulse.Pulse` writes, as metrics. No file name and no patient is in it."""
+    """The document that `heartbeat.Heartbeat` writes, as metrics. No file name and no patient is in it."""
     lines: list[str] = []
 
     def add(name: str, kind: str, about: str, *samples: tuple[Mapping[str, str], float]) -> None:

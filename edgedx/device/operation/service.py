@@ -1,4 +1,4 @@
-"""`edgedx scan` as one call: the scanner, what draws and sends beside it, and its pulse, until it is stopped."""
+"""`edgedx scan` as one call: the scanner, what draws and sends beside it, and its heartbeat, until it is stopped."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ from edgedx.device.scanner.scanner import Options, Scanner
 from edgedx.device.scanner.sinks import Sink
 
 from .audit import AuditLog
+from .heartbeat import Heartbeat
 from .notify import notify
 from .prometheus_http import serve_metrics
-from .pulse import Pulse
+from .retention import Retention, RetentionLimits
 from .serving import Tell, serve
 
 _PATIENCE_S = 10.0  # a stopped service goes on at its next start
@@ -53,6 +54,8 @@ class ScanJob:
         Where objects go, and who may send images here.
     metrics_port : int, optional
         Port on loopback for Prometheus.
+    keep_days, keep_gb : float, optional
+        Limits of what is kept (see `retention.RetentionLimits`).
     """
 
     inbox: Path
@@ -72,6 +75,8 @@ class ScanJob:
     sr_refused: bool = False
     pacs: PacsSettings | None = None
     metrics_port: int | None = None
+    keep_days: float | None = None
+    keep_gb: float | None = None
 
     @property
     def floor_bytes(self) -> int:
@@ -121,13 +126,13 @@ def scan(job: ScanJob, tell: Tell) -> Scanned:
     settle = job.settle if job.settle is not None else (_SETTLE_ONCE_S if job.once else _SETTLE_S)
     with ExitStack() as stack:
         show = None if job.metrics_port is None else stack.enter_context(serve_metrics(job.metrics_port))[0]
-        pulse = Pulse(job.out, show)
+        heartbeat = Heartbeat(job.out, show)
         drawn: list[Sink] = [Heatmaps()] if job.heatmap else []
         objects_out, objects_in = dicom_outputs(job), reception(job)
         options = Options(
             interval=job.interval, settle=settle, disk_floor=job.floor_bytes, workers=job.workers,
             show=job.heatmap or job.sc,
-            sinks=lambda bundle, out: [pulse, AuditLog(out, bundle.digest), *drawn, *objects_out()],
+            sinks=lambda bundle, out: [heartbeat, AuditLog(out, bundle.digest), *drawn, *objects_out()],
         )  # fmt: skip
         scanner = stack.enter_context(
             serve(job.inbox, job.bundle, job.out, variant=job.variant, threads=job.threads,
@@ -136,16 +141,24 @@ def scan(job: ScanJob, tell: Tell) -> Scanned:
         if job.heatmap:
             require_maps(scanner.predictor)
         stack.enter_context(objects_in)
-        scanner.on_beat = lambda: pulse.beat(scanner)
+        retention = Retention(job.inbox, job.out, RetentionLimits(job.keep_days, job.keep_gb))
+
+        def beat() -> None:
+            heartbeat.beat(scanner)
+            retention.tend(scanner)
+
+        scanner.on_beat = beat
         notify("READY=1")
         _stop_by_signals(scanner, stack)
         begun = time.monotonic()
         with progress("scanning", scanner.to_read(), quiet=not job.once) as bar:
             scanner.on_result = lambda result: bar.advance(1)
             ledger = scanner.run_once() if job.once else scanner.run()
+        if job.once:
+            retention.sweep_now(scanner)
         seconds = time.monotonic() - begun
         notify("STOPPING=1")
-        pulse.stopped(scanner)
+        heartbeat.stopped(scanner)
     read = {name: scanner.read_now[name] for name in ("done", "refused", "quarantined")}
     return Scanned(read, scanner.read_now["waiting"], ledger, scanner.absent(), seconds, scanner.stop)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edgedx.core.bundle.manifest import Bundle
 from edgedx.core.errors import BundleError, EdgedxError, GateRefused, InputOutputError, MissingError
-from edgedx.core.files import storage_error
+from edgedx.core.files import private_files, storage_error
 from edgedx.device.install.active import chosen_slot, installed_at, open_any
 from edgedx.device.install.health import serving_variant
 from edgedx.device.install.install import event
@@ -43,7 +43,7 @@ class Start:
 
     def confirm(self) -> None:
         """An image was answered: the trial is over. Where that cannot be written now, the next answer tries again."""
-        self._update(lambda state: state.with_trial(None).told(event("confirm", self._slot(), self.bundle)))
+        self._update(lambda state: state.with_trial(None).with_event(event("confirm", self._slot(), self.bundle)))
 
     def ended(self) -> None:
         """It ended in order, which says nothing against the slot, were there images or not."""
@@ -83,7 +83,7 @@ def serve(
     options: Options | None = None,
     tell: Tell = log.warning,
 ) -> Iterator[Scanner]:
-    """A scanner on a bundle file or an installed bundle (see `open_scanner`).
+    """A scanner on a bundle file or an installed bundle (see `open_scanner`); what it writes, others cannot read.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def serve(
                          options=options)
         )  # fmt: skip
 
-    with ExitStack() as stack:
+    with private_files(), ExitStack() as stack:
         try:
             try:
                 scanner = enter(stack, start.bundle)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import grp
+import os
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from edgedx.core.errors import UsageError
 from edgedx.device.install.active import installed_at
 
 from .service import ScanJob
@@ -43,10 +46,15 @@ SystemCallFilter=~@privileged
 _GPU = """\
 # The GPU's device nodes are needed, so that PrivateDevices=yes cannot be.
 DevicePolicy=closed
-DeviceAllow=char-nvidia rw
-DeviceAllow=char-nvidia-uvm rw
-DeviceAllow=/dev/nvhost-ctrl rw
+DeviceAllow=char-nvidia* rw
+DeviceAllow=char-nvhost* rw
+DeviceAllow=char-nvgpu* rw
 DeviceAllow=/dev/nvmap rw"""
+_NODES = ("nvidia*", "nvidia-caps/*", "nvgpu/*/*", "nvhost-*", "nvmap", "nvsciipc", "dri/renderD*")
+"""Below /dev: of cards, and of Jetsons with JetPack 5 and 6."""
+_GPU_GROUPS = ("video", "render")  # who may open them
+_HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
+"""What ProtectHome= and PrivateTmp= hide, unless it is bound."""
 _OFFLINE = """\
 # Nothing leaves this machine, and nothing comes in: the scanner talks to systemd alone.
 PrivateNetwork=yes
@@ -87,7 +95,7 @@ def scanner_unit(words: Sequence[str], job: ScanJob, *, files: Sequence[Path] = 
         command,
         writable=[job.inbox.absolute(), job.out.absolute(), *root, *([log.absolute().parent] if log else [])],
         readable=given if root else [job.bundle.absolute(), *given],
-        gpu=any(Path(node).exists() for node in ("/dev/nvidiactl", "/dev/nvhost-ctrl")),
+        gpu=bool(gpu_nodes()),
         network=network,
     )
 
@@ -100,9 +108,9 @@ def unit_text(
     user: str = "edgedx",
     gpu: bool = False,
     network: str = "none",
-    memory: str = "2G",
+    memory: str | None = None,
 ) -> str:
-    """A unit file for ``/etc/systemd/system/edgedx-scan.service``.
+    """A unit file for ``/etc/systemd/system/edgedx-scan.service`` of this machine.
 
     Parameters
     ----------
@@ -111,23 +119,30 @@ def unit_text(
     writable : sequence of Path
         Inbox (what cannot be read is moved out of it), output folder, root of the installed bundle (its trial).
     readable : sequence of Path
-        What must be seen besides, below /home for instance.
+        What must be seen besides; where the program itself lies is added.
+    gpu : bool
+        Let the device nodes of `gpu_nodes` through, and the groups that may open them.
     network : str
         ``none``, ``loopback`` or ``open``.
-    memory : str
-        MemoryMax: scanner and decoder together.
+    memory : str, optional
+        MemoryMax, scanner and decoder together; 2G, with a GPU 4G, unless given.
+
+    Raises
+    ------
+    UsageError
+        A path or argument that no unit file can hold.
     """
-    paths = [*writable, *readable]
-    home = "tmpfs" if any(str(path).startswith(("/home/", "/root/")) for path in paths) else "yes"
-    bound = [f"BindPaths={_quoted(path)}" for path in writable] + [
-        f"BindReadOnlyPaths={_quoted(path)}" for path in readable
-    ]
-    places = bound if home == "tmpfs" else [f"ReadWritePaths={' '.join(_quoted(path) for path in writable)}"]
+    words = [_quoted(word) for word in command]
+    for path in (*writable, *readable):
+        _quoted(path)  # for its error
+    needed = [*readable, *program_paths()]
+    home = "tmpfs" if any(_hidden_names(path) for path in (*writable, *needed)) else "yes"
     hardened = _HARDENED.format(
         home=home,
-        devices=_GPU if gpu else "PrivateDevices=yes",
+        devices=_gpu_lines() if gpu else "PrivateDevices=yes",
         network={"none": _OFFLINE, "loopback": _LOOPBACK, "open": _OPEN}[network],
     )
+    mounts = dict.fromkeys(path for given in (*writable, *readable) for path in (given, Path(os.path.realpath(given))))
     return f"""\
 # Made by `edgedx scan unit`. Research software, not a medical device.
 #   useradd --system --no-create-home {user}     once; it must own the folders below ReadWritePaths= or BindPaths=
@@ -136,10 +151,12 @@ def unit_text(
 Description=edgedx scanner
 Documentation=https://www.freedesktop.org/software/systemd/man/systemd.exec.html
 StartLimitIntervalSec=0
+RequiresMountsFor={" ".join(_quoted(path) for path in mounts)}
 
 [Service]
 Type=notify
-ExecStart={" ".join(_quoted(word) for word in command)}
+# The colon: no $ in a path or argument is a variable.
+ExecStart=:{" ".join(words)}
 User={user}
 Group={user}
 Restart=always
@@ -147,10 +164,10 @@ RestartSec=10
 WatchdogSec={WATCHDOG_SECONDS}
 TimeoutStartSec=300
 TimeoutStopSec=90
-MemoryMax={memory}
+MemoryMax={memory or ("4G" if gpu else "2G")}
 TasksMax=256
 OOMPolicy=continue
-{chr(10).join(places)}
+{chr(10).join(_path_lines(writable, needed))}
 {hardened}
 
 [Install]
@@ -158,7 +175,63 @@ WantedBy=multi-user.target
 """
 
 
-def _quoted(word: str | Path) -> str:
-    """For a unit file: % and $ would be replaced, blanks and quotes would divide (systemd.service(5))."""
-    text = str(word).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
-    return f'"{text}"' if any(sign in text for sign in " \"'\\;") else text
+def _path_lines(writable: Sequence[Path], readable: Sequence[Path]) -> list[str]:
+    """What is hidden is bound, under its name and its real one; the rest is there, and may be written where it must."""
+    open_ = [path for path in writable if not _hidden_names(path)]
+    lines = [f"ReadWritePaths={' '.join(_quoted(path) for path in open_)}"] if open_ else []
+    for setting, paths in (("BindReadOnlyPaths", readable), ("BindPaths", writable)):
+        hidden = dict.fromkeys(name for path in paths for name in _hidden_names(path))
+        lines += [f"{setting}={_quoted(path, colon=True)}" for path in hidden]
+    return lines
+
+
+def _hidden_names(path: Path) -> list[Path]:
+    real = Path(os.path.realpath(path))
+    names = [path] if _is_hidden(path) else [real]  # a link at a place that is seen stays, and leads to what is bound
+    return [name for name in names if _is_hidden(name)]
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(path.is_relative_to(hidden) for hidden in _HIDDEN)
+
+
+def program_paths() -> list[Path]:
+    """Folders that the running interpreter and its packages lie in; a virtual environment names those of another."""
+    given = [sys.prefix, sys.exec_prefix, sys.base_prefix, os.path.dirname(sys.executable), *sys.path]
+    given += [os.path.dirname(os.path.realpath(sys.executable)), str(Path(__file__).parents[3])]
+    found = {Path(path) for entry in given if os.path.isdir(entry) for path in (entry, os.path.realpath(entry))}
+    absolute = sorted(path for path in found if path.is_absolute())
+    return [path for path in absolute if not any(path != above and path.is_relative_to(above) for above in absolute)]
+
+
+def gpu_nodes(dev: Path = Path("/dev")) -> list[Path]:
+    """Device nodes of NVIDIA's GPUs on this machine, those of Jetsons among them."""
+    named = [path for path in dev.glob("nv*") if path.name.startswith(("nvidia", "nvhost", "nvmap", "nvgpu"))]
+    if not named:  # a render node alone is another maker's
+        return []
+    nodes = {path for pattern in _NODES for path in dev.glob(pattern) if not path.is_dir()}
+    return sorted(nodes)
+
+
+def _gpu_lines() -> str:
+    there = [group.gr_name for group in grp.getgrall() if group.gr_name in _GPU_GROUPS]  # an unknown one ends the unit
+    nodes = [f"DeviceAllow={path} rw" for path in gpu_nodes() if str(path) != "/dev/nvmap"]
+    groups = [f"SupplementaryGroups={' '.join(sorted(there))}"] if there else []
+    return "\n".join([_GPU, *nodes, *groups])
+
+
+def _quoted(word: str | Path, *, colon: bool = False) -> str:
+    """For a unit file: % would be replaced, blanks and quotes would divide (systemd.syntax(7)).
+
+    Parameters
+    ----------
+    colon : bool
+        In a list where a colon divides, which BindPaths= is.
+    """
+    text = str(word)
+    if any(ord(sign) < 32 or ord(sign) == 127 or "\ud800" <= sign <= "\udfff" for sign in text):
+        raise UsageError(f"{text!r} cannot stand in a unit file", next_step="rename it: no control characters, UTF-8")
+    text = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    if colon:
+        text = text.replace(":", "\\:")
+    return f'"{text}"' if text == "" or any(sign in text for sign in " \"'\\;:") else text

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict
 from edgedx.core.errors import DependencyMissing, InputOutputError, UsageError
 from edgedx.core.settings.pacs import PacsSettings
 
+from .tls_key import warn_of_key
+
 
 class Peer(BaseModel):
     """Where to send.
@@ -73,4 +75,6 @@ def peer_of(settings: PacsSettings) -> Peer:
     }  # fmt: skip
     peer = Peer(called=send.ae_title, calling=settings.ae_title, host=send.host, port=send.port, **files)
     peer.tls_arguments()  # now, and not when the first result waits
+    if peer.key is not None:
+        warn_of_key(peer.key)
     return peer

@@ -16,6 +16,7 @@ from edgedx.core.errors import DependencyMissing, InputOutputError, UsageError
 from edgedx.core.settings.pacs import ANYONE, PacsSettings
 
 from .companion import Companion
+from .tls_key import warn_of_key
 
 _PATIENCE = 10.0
 
@@ -115,6 +116,8 @@ def listen_of(settings: PacsSettings, *, disk_floor: int = 200 << 20) -> Listen:
         **files,
     )  # fmt: skip
     listen.tls()
+    if listen.key is not None:
+        warn_of_key(listen.key)
     try:
         listen.bind().close()
     except OSError as error:

@@ -25,7 +25,7 @@ _MAJOR, _MINOR = 75, 76  # CUdevice_attribute: compute capability
 
 
 @dataclass(frozen=True)
-class Gpu:
+class CudaDevice:
     """The GPU that CUDA would use: name, compute capability as major.minor, memory in bytes (shared on a Jetson)."""
 
     name: str
@@ -33,7 +33,7 @@ class Gpu:
     memory_bytes: int
 
 
-def find_gpu() -> Gpu:
+def find_gpu() -> CudaDevice:
     """The first GPU.
 
     Raises
@@ -65,7 +65,7 @@ def find_gpu() -> Gpu:
     )
     if code:
         raise ProviderMissing(f"the GPU does not answer (CUDA error {code})", next_step="restart the machine")
-    return Gpu(name.value.decode(errors="replace"), f"{major.value}.{minor.value}", memory.value)
+    return CudaDevice(name.value.decode(errors="replace"), f"{major.value}.{minor.value}", memory.value)
 
 
 @lru_cache(maxsize=1)

@@ -76,7 +76,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Found:
+class CacheLookup:
     """Outcome of a look into the cache: the engine, or why there is none."""
 
     plan: bytes | None
@@ -93,18 +93,18 @@ class EngineCache:
         """Where an engine would be."""
         return self.folder / f"{key.digest()}.engine"
 
-    def load(self, key: EngineKey) -> Found:
+    def load(self, key: EngineKey) -> CacheLookup:
         """The engine, if it is whole and is what its name says."""
         try:
             data = self.path(key).read_bytes()
         except FileNotFoundError:
-            return Found(None, self._why_absent(key))
+            return CacheLookup(None, self._why_absent(key))
         except OSError as error:
-            return Found(None, f"the cached engine cannot be read: {error.strerror}")
+            return CacheLookup(None, f"the cached engine cannot be read: {error.strerror}")
         header, plan = _split(data)
         if reason := judge_file(header, plan, key):
-            return Found(None, reason)
-        return Found(plan, "")
+            return CacheLookup(None, reason)
+        return CacheLookup(plan, "")
 
     def store(self, key: EngineKey, plan: bytes, report: BuildReport) -> None:
         """Write an engine durably, and remove those of the same model that nothing will ask for again.

@@ -14,8 +14,8 @@ from edgedx.core.errors import StorageError, UsageError
 from edgedx.core.settings.profile import list_profiles, load_profile
 
 from .build_trt import SECONDS, build_engine
-from .cuda import Gpu, find_gpu
-from .engine_cache import Choice, EngineCache, EngineKey, Found
+from .cuda import CudaDevice, find_gpu
+from .engine_cache import CacheLookup, Choice, EngineCache, EngineKey
 from .engine_settings import MAX_BATCH, BuildReport, BuildSettings, check_dla, workspace_bytes
 from .tensorrt_library import Library, load_for
 
@@ -63,7 +63,7 @@ def engines_folder(bundle: Path) -> Path:
     return Path(cache) / "engines"
 
 
-def engine_key(bundle: Bundle, variant: str, library: Library, gpu: Gpu, choice: Choice) -> EngineKey:
+def engine_key(bundle: Bundle, variant: str, library: Library, gpu: CudaDevice, choice: Choice) -> EngineKey:
     """The key of a variant's engine on this machine."""
     entry = bundle.manifest.variants[variant]
     return EngineKey(
@@ -146,7 +146,7 @@ def obtain(
 
     A full or read-only disk costs the cache and not the service: the engine just built is used, and built again later.
     """
-    found = Found(None, "it was asked for") if rebuild else cache.load(key)
+    found = CacheLookup(None, "it was asked for") if rebuild else cache.load(key)
     if found.plan is not None:
         return Prepared(found.plan, key, "cache", "")
     if not rebuild:
@@ -154,7 +154,7 @@ def obtain(
         if shipped is not None:
             return Prepared(unpack_engine(bundle.read(shipped.file), shipped), key, "bundle", found.why)
     with cache.building():
-        again = Found(None, found.why) if rebuild else cache.load(key)  # built by another process meanwhile
+        again = CacheLookup(None, found.why) if rebuild else cache.load(key)  # built by another process meanwhile
         if again.plan is not None:
             return Prepared(again.plan, key, "cache", "")
         plan, report = build(cache.folder)

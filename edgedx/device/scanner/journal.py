@@ -220,6 +220,23 @@ class Journal:
             ).fetchall()
         return {f"{status} {code}": int(count) for status, code, count in rows}
 
+    def answers(self) -> Iterator[tuple[str, str, str, str | None]]:
+        """Key, content hash, status and reason code of every result, of all bundles."""
+        with self._translate():
+            yield from self._db.execute(f"SELECT key, sha256, status, code FROM items WHERE status IN {FINAL}")
+
+    def is_pending(self, sha256: str) -> bool:
+        """Whether any bundle has yet to read this content."""
+        with self._translate():
+            sql = f"SELECT 1 FROM items WHERE sha256 = ? AND status NOT IN {FINAL}"
+            return self._db.execute(sql, (sha256,)).fetchone() is not None
+
+    def forget(self, keys: Iterable[str], names: Iterable[str]) -> None:
+        """Drop results and paths, as if they had never been: a content that comes again is read anew."""
+        with self._transaction():
+            self._db.executemany(f"DELETE FROM items WHERE key = ? AND status IN {FINAL}", [(key,) for key in keys])
+            self._db.executemany("DELETE FROM paths WHERE name = ?", [(os.fsencode(name),) for name in names])
+
     def check(self) -> str:
         """SQLite's own verdict on the file: ``ok``, or what is wrong."""
         with self._translate():

@@ -27,7 +27,7 @@ from edgedx.core.bundle.manifest import Bundle, open_bundle
 from edgedx.core.errors import EdgedxError, GateRefused, InputOutputError, MissingError, StorageError, UsageError
 from edgedx.core.files import sha256_file
 from edgedx.core.settings.profile import load_profile
-from edgedx.device.clinic.promise import Verdict, judge_answers
+from edgedx.device.clinic.promise import ClinicEvaluation, judge_answers
 from edgedx.device.clinic.samples import read_samples
 from edgedx.lab.run.run import Run
 
@@ -52,7 +52,7 @@ class Pushed:
         Sent over the network, at most.
     doctor, installed, status, latency : dict
         As the commands on the device print them with --json.
-    verdict : Verdict or None
+    verdict : ClinicEvaluation or None
         None without labelled samples.
     rolled_back : str or None
         What is active again because the gate said no; None where nothing was taken back.
@@ -66,7 +66,7 @@ class Pushed:
     installed: dict[str, Any]
     status: dict[str, Any]
     latency: dict[str, Any]
-    verdict: Verdict | None
+    verdict: ClinicEvaluation | None
     rolled_back: str | None
     seconds: dict[str, float]
 
@@ -277,7 +277,7 @@ def _ask(remote: Remote, *command: str, allowed: tuple[int, ...] = (0,)) -> dict
     raise kind(f"{remote.host}: {said[0]}", next_step=f"there: {steps[0]}" if steps else None)
 
 
-def _gate(remote: Remote, facts: DeviceFacts, tool: str, bundle: Bundle, samples: Sequence[Any]) -> Verdict:
+def _gate(remote: Remote, facts: DeviceFacts, tool: str, bundle: Bundle, samples: Sequence[Any]) -> ClinicEvaluation:
     """Scan the samples there, as a clinic's images will be, and take samples and results away again."""
     folder = remote.shell('mktemp -d "$1/gate-XXXXXXXX"', facts.root).stdout.strip()
     try:

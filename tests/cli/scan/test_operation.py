@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -54,7 +55,9 @@ def test_the_unit_holds_this_command_with_whole_paths_and_nothing_is_scanned(fol
     assert done.returncode == 0, done.stderr
     start = next(line for line in done.stdout.splitlines() if line.startswith("ExecStart="))
     assert start.endswith(f"scan {folder}/inbox --bundle={folder}/tiny.edgedx --out {folder}/new --threads 1")
-    assert f"ReadWritePaths={folder}/inbox {folder}/new" in done.stdout and "PrivateNetwork=yes" in done.stdout
+    write = "BindPaths" if str(folder).startswith("/tmp/") else "ReadWritePaths"  # PrivateTmp= hides /tmp
+    assert f"{write}={folder}/inbox" in done.stdout and f"{folder}/new" in done.stdout
+    assert "PrivateNetwork=yes" in done.stdout
     assert not (folder / "new").exists()
 
 
@@ -72,3 +75,19 @@ def test_quarantine_is_listed_and_put_back(folder: Path) -> None:
     (moved,) = map(Path, said["moved"])
     assert moved.parent == folder / "inbox" and moved.name.endswith("-letter.txt") and moved.is_file()
     assert "nothing is in quarantine" in edgedx(folder, "scan", "retry", "out").stdout
+
+
+def test_what_is_older_than_keep_days_is_removed_and_status_says_so(tmp_path: Path) -> None:
+    write_tiny(tmp_path / "tiny.edgedx")
+    for seed in range(2):
+        png(tmp_path / f"inbox/{seed}.png", seed)
+    assert edgedx(tmp_path, "scan", "inbox", *SCAN).returncode == 0
+    (tmp_path / "inbox/0.png").unlink()
+    for path in (tmp_path / "out/results").iterdir():
+        os.utime(path, (1_790_000_000, 1_790_000_000))
+    done = edgedx(tmp_path, "scan", "inbox", *SCAN, "--keep-days", "30")
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "out/results").iterdir())) == 1 and (tmp_path / "inbox/1.png").exists()
+    said = edgedx(tmp_path, "scan", "status", "out").stdout
+    assert "removed   1 results" in said and "over the limit, and kept: 1 in the inbox" in said
+    assert edgedx(tmp_path, "scan", "inbox", *SCAN, "--keep-gb", "-1").returncode == 2

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from edgedx.cli.tools import devices, doctor
 from edgedx.core.errors import ProfileError
 from edgedx.device.machine import doctor as examiner
-from edgedx.device.machine.doctor import Examination, Finding, examine_here
+from edgedx.device.machine.doctor import Check, Examination, examine_here
 
 app = typer.Typer(rich_markup_mode=None)
 app.command("doctor")(doctor.doctor)
@@ -51,7 +51,7 @@ def test_doctor_prints_a_table_of_findings() -> None:
 def test_doctor_exits_with_3_when_something_required_is_missing(
     monkeypatch: pytest.MonkeyPatch, arguments: list[str]
 ) -> None:
-    gone = Finding("ONNX Runtime", "not installed", "missing", "pip install onnxruntime", required=True)
+    gone = Check("ONNX Runtime", "not installed", "missing", "pip install onnxruntime", required=True)
 
     def examine(folder: Path) -> Examination:
         return replace(examine_here(folder), findings=(gone,))
@@ -64,7 +64,7 @@ def test_doctor_exits_with_3_when_something_required_is_missing(
 
 
 def test_an_optional_thing_that_is_missing_does_not_change_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    optional = Finding("extra sr", "reports; missing: highdicom", "missing", "pip install 'edgedx[sr]'")
+    optional = Check("extra sr", "reports; missing: highdicom", "missing", "pip install 'edgedx[sr]'")
 
     def examine(folder: Path) -> Examination:
         return replace(examine_here(folder), findings=(optional,))

@@ -19,7 +19,7 @@ from edgedx.core.bundle.manifest import Variant, open_folder
 from edgedx.core.errors import BundleError, EdgedxError, GateRefused, InputOutputError, ProfileError, StorageError
 from edgedx.core.settings.profile import VNNI
 from edgedx.device.install.active import open_any
-from edgedx.device.install.health import Health, examine
+from edgedx.device.install.health import Health, examine, prove
 from edgedx.device.install.install import Installed, install_bundle
 from edgedx.device.install.slots import active_slot, hold, read_record
 from edgedx.device.install.state import read_state
@@ -34,7 +34,7 @@ def root(tmp_path: Path) -> Path:
 
 def _put(path: Path, root: Path, **options: Any) -> Installed:
     """Install without a key, and examine in this process: a fresh one for each test would take most of the time."""
-    return install_bundle(path, root, **{"allow_unsigned": True, "examine": examine, **options})
+    return install_bundle(path, root, **{"allow_unsigned": True, "examine": examine, "prove": prove, **options})
 
 
 def _install(root: Path, version: str, **options: Any) -> str:

@@ -24,7 +24,7 @@ from edgedx.core.bundle.manifest import Bundle
 from edgedx.core.errors import EdgedxError, GateRefused
 from edgedx.device.install import install, rollback
 from edgedx.device.install.active import open_any
-from edgedx.device.install.health import Health, examine
+from edgedx.device.install.health import Health, examine, prove
 from edgedx.device.install.install import REVERT_STEPS, STEPS, install_bundle
 from edgedx.device.install.rollback import ROLLBACK_STEPS
 from edgedx.device.install.slots import active_slot, hold, open_slot, recover
@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 def instant(monkeypatch: pytest.MonkeyPatch) -> None:
     """No golden samples: a runtime with threads does not survive a fork. The real one runs further below."""
     for module in (install, rollback):
-        monkeypatch.setattr(module, "prove", lambda *_: 0.0)
+        monkeypatch.setattr(module, "prove_fresh", lambda *_: 0.0)
 
 
 class Device:
@@ -259,7 +259,7 @@ main()
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Device:
     device = Device(tmp_path_factory.mktemp("real"), ["1"])
-    install_bundle(device.bundles["2"].path, device.origin, examine=examine)
+    install_bundle(device.bundles["2"].path, device.origin, examine=examine, prove=prove)
     return device
 
 

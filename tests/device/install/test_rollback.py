@@ -11,7 +11,7 @@ from bundles import MODEL, golden, make_key, model, write_tiny
 from edgedx.core.bundle.manifest import open_bundle
 from edgedx.core.errors import BundleError, GateRefused
 from edgedx.device.install.active import open_any
-from edgedx.device.install.health import Health, examine
+from edgedx.device.install.health import Health, examine, prove
 from edgedx.device.install.install import install_bundle
 from edgedx.device.install.rollback import rollback
 from edgedx.device.install.slots import active_slot
@@ -27,22 +27,27 @@ def root(tmp_path: Path) -> Path:
     pin(root, tmp_path / "release.pub")
     for version in ("1", "2"):
         write_tiny(tmp_path / f"{version}.edgedx", version=version, keys=[key])
-        install_bundle(tmp_path / f"{version}.edgedx", root, examine=examine)
+        install_bundle(tmp_path / f"{version}.edgedx", root, examine=examine, prove=prove)
     return root
 
 
 def test_the_version_before_is_active_again_and_the_ratchet_stays(root: Path, tmp_path: Path) -> None:
-    done = rollback(root, examine=examine)
+    done = rollback(root, examine=examine, prove=prove)
     assert (done.name, done.left, done.slot) == ("tiny 1", "tiny 2", "a") and done.golden_difference < 1e-4
     assert open_any(root).manifest.version == "1"
     state = read_state(root)
     assert state.ratchet == {"tiny": "2"} and state.history[-1].action == "rollback" and state.trial is None
     with pytest.raises(GateRefused, match="older than 2"):
-        install_bundle(tmp_path / "1.edgedx", root.parent / "device", examine=examine)
+        install_bundle(tmp_path / "1.edgedx", root.parent / "device", examine=examine, prove=prove)
 
 
 def test_back_and_forth(root: Path) -> None:
-    assert [rollback(root, examine=examine).name for _ in range(4)] == ["tiny 1", "tiny 2", "tiny 1", "tiny 2"]
+    assert [rollback(root, examine=examine, prove=prove).name for _ in range(4)] == [
+        "tiny 1",
+        "tiny 2",
+        "tiny 1",
+        "tiny 2",
+    ]
 
 
 def test_a_fresh_process_examines_the_other_slot_before_the_switch(root: Path) -> None:
@@ -58,7 +63,7 @@ def test_a_slot_that_does_not_work_is_not_gone_back_to(root: Path) -> None:
 def test_a_damaged_slot_is_not_gone_back_to(root: Path) -> None:
     (root / "slots/a" / MODEL).write_bytes(b"rotten")
     with pytest.raises(BundleError, match=MODEL):
-        rollback(root, examine=examine)
+        rollback(root, examine=examine, prove=prove)
     assert active_slot(root) == "b"
 
 
@@ -74,7 +79,7 @@ def test_a_slot_that_computes_other_values_is_not_gone_back_to(root: Path, tmp_p
     (root / "slots/a/manifest.json").write_bytes(other.raw_manifest)
     (root / "slots/a/signatures").write_text("".join(f"{s.key_id} {s.value.hex()}\n" for s in other.signatures))
     with pytest.raises(GateRefused, match="other values"):
-        rollback(root, examine=examine)
+        rollback(root, examine=examine, prove=prove)
     assert active_slot(root) == "b"
 
 
@@ -85,12 +90,12 @@ def test_a_slot_whose_key_is_trusted_no_longer_is_not_gone_back_to(root: Path, t
     assert old is not None
     unpin(root, old.id)
     with pytest.raises(GateRefused, match="trusts only next"):
-        rollback(root, examine=examine)
+        rollback(root, examine=examine, prove=prove)
 
 
 def test_where_the_active_slot_is_damaged_there_is_a_way_back(root: Path) -> None:
     (root / "slots/b" / MODEL).write_bytes(b"rotten")
-    done = rollback(root, examine=examine)
+    done = rollback(root, examine=examine, prove=prove)
     assert (done.name, done.left) == ("tiny 1", None) and open_any(root).manifest.version == "1"
 
 
@@ -98,15 +103,15 @@ def test_without_another_slot_there_is_no_way_back(tmp_path: Path) -> None:
     root = tmp_path / "device"
     for _ in range(2):
         with pytest.raises(BundleError, match="is empty") as caught:
-            rollback(root, examine=examine)
+            rollback(root, examine=examine, prove=prove)
         assert caught.value.next_step
         write_tiny(tmp_path / "a.edgedx")
-        install_bundle(tmp_path / "a.edgedx", root, allow_unsigned=True, examine=examine)
+        install_bundle(tmp_path / "a.edgedx", root, allow_unsigned=True, examine=examine, prove=prove)
 
 
 def test_the_history_stays_short(root: Path) -> None:
     for _ in range(MAX_EVENTS + 3):
-        rollback(root, examine=lambda *_: Health(True))
+        rollback(root, examine=lambda *_: Health(True), prove=lambda *_: 0.0)
     assert len(read_state(root).history) == MAX_EVENTS
 
 
@@ -157,7 +162,7 @@ def test_a_missing_installation_record_decides_nothing(root: Path) -> None:
 def test_an_unsigned_device_says_so(tmp_path: Path) -> None:
     root = tmp_path / "device"
     write_tiny(tmp_path / "a.edgedx")
-    install_bundle(tmp_path / "a.edgedx", root, allow_unsigned=True, examine=examine)
+    install_bundle(tmp_path / "a.edgedx", root, allow_unsigned=True, examine=examine, prove=prove)
     found = device_status(root)
     assert found.active is not None and found.active.unsigned and not found.keys
     assert any("unsigned" in problem for problem in found.problems)

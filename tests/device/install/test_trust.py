@@ -12,7 +12,7 @@ from edgedx.core.bundle.manifest import sign_bundle
 from edgedx.core.bundle.signing import SigningKey
 from edgedx.core.errors import BundleError, EdgedxError, GateRefused, InputOutputError, UsageError
 from edgedx.device.install.active import open_any
-from edgedx.device.install.health import examine
+from edgedx.device.install.health import examine, prove
 from edgedx.device.install.install import Installed, install_bundle
 from edgedx.device.install.slots import slot_folder
 from edgedx.device.install.state import read_state
@@ -33,7 +33,7 @@ class Place:
         pin(self.root, self.folder / f"{name}.pub")
 
     def install(self, *, allow_unsigned: bool = False) -> Installed:
-        return install_bundle(self.path, self.root, allow_unsigned=allow_unsigned, examine=examine)
+        return install_bundle(self.path, self.root, allow_unsigned=allow_unsigned, examine=examine, prove=prove)
 
     def refused(self, says: str, error: type[EdgedxError] = GateRefused, *, allow_unsigned: bool = False) -> None:
         """Refused, with a next step, and nothing was written but perhaps the lock."""

@@ -10,7 +10,7 @@ import pytest
 
 from edgedx.core.settings.profile import DeviceProfile, load_profiles
 from edgedx.device.machine import software as software_module
-from edgedx.device.machine.doctor import Finding, examine, examine_here
+from edgedx.device.machine.doctor import Check, examine, examine_here
 from edgedx.device.machine.hardware import Jetson, read_hardware
 from edgedx.device.machine.software import DECODERS, EXTRAS, OnnxRuntime, Software, read_software
 
@@ -32,7 +32,7 @@ def profiles() -> list[DeviceProfile]:
     return load_profiles()
 
 
-def look(name: str, profiles: list[DeviceProfile], software: Software = HEALTHY) -> dict[str, Finding]:
+def look(name: str, profiles: list[DeviceProfile], software: Software = HEALTHY) -> dict[str, Check]:
     findings = examine(read_hardware(FIXTURES / name), software, profiles)
     assert len({item.name for item in findings}) == len(findings)
     for item in findings:
@@ -40,7 +40,7 @@ def look(name: str, profiles: list[DeviceProfile], software: Software = HEALTHY)
     return {item.name: item for item in findings}
 
 
-def blocking(findings: dict[str, Finding]) -> list[str]:
+def blocking(findings: dict[str, Check]) -> list[str]:
     return [item.name for item in findings.values() if item.required and item.status == "missing"]
 
 
@@ -69,7 +69,7 @@ def test_an_extra_says_what_it_is_for_and_how_to_get_it(profiles: list[DevicePro
 
 def test_an_extra_that_is_there_shows_its_versions(profiles: list[DeviceProfile]) -> None:
     there = replace(HEALTHY, extras={**HEALTHY.extras, "net": {"pynetdicom": "3.0.4"}})
-    assert look("intel-n100", profiles, there)["extra net"] == Finding("extra net", "pynetdicom 3.0.4", "ok")
+    assert look("intel-n100", profiles, there)["extra net"] == Check("extra net", "pynetdicom 3.0.4", "ok")
 
 
 def test_a_missing_runtime_and_an_old_python_block(profiles: list[DeviceProfile]) -> None:

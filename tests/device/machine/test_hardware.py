@@ -17,10 +17,10 @@ from edgedx.core.settings.profile import DeviceProfile, load_profiles
 from edgedx.device.machine import hardware as hardware_module
 from edgedx.device.machine.hardware import (
     Board,
-    Cpu,
     Hardware,
     Jetson,
     NvidiaGpu,
+    Processor,
     parse_cpuinfo,
     parse_nvidia_smi,
     read_hardware,
@@ -54,7 +54,7 @@ def machine(name: str) -> Hardware:
 def test_the_processor_is_read(name: str, arch: str, model: str, cores: int, features: tuple[str, ...]) -> None:
     facts = machine(name)
     assert facts.arch == arch
-    assert facts.cpu == Cpu(model, cores, cores, features)
+    assert facts.cpu == Processor(model, cores, cores, features)
 
 
 def test_hyperthreads_are_not_cores() -> None:
@@ -268,13 +268,13 @@ def test_a_data_centre_gpu_is_no_rtx_card(profiles: list[DeviceProfile]) -> None
 def test_an_unknown_machine_has_the_generic_profile_of_its_kernels(
     arch: str, features: tuple[str, ...], expected: str, profiles: list[DeviceProfile]
 ) -> None:
-    cpu = Cpu("Some N1000 processor", 4, 8, features)
+    cpu = Processor("Some N1000 processor", 4, 8, features)
     facts = replace(machine("epyc-avx2"), arch=arch, cpu=cpu)
     assert match_profile(facts, profiles)[0].name == expected
 
 
 def test_an_unknown_instruction_set_has_no_profile(profiles: list[DeviceProfile]) -> None:
-    facts = replace(machine("epyc-avx2"), arch="riscv64", cpu=Cpu("x", 4, 4, ()))
+    facts = replace(machine("epyc-avx2"), arch="riscv64", cpu=Processor("x", 4, 4, ()))
     with pytest.raises(ProfileError, match="no device profile fits riscv64") as caught:
         match_profile(facts, profiles)
     assert caught.value.next_step

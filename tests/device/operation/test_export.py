@@ -10,11 +10,14 @@ import pytest
 from bundles import dicom, png
 from places import CANARY, Place
 
-from edgedx.core.errors import UsageError
+from edgedx.core.errors import InputOutputError, UsageError
 from edgedx.core.result import Result
 
 pytest.importorskip("dicomanonymizer", reason="dicom-anonymizer is not installed")
 
+from edgedx.device.operation import deidentified_copies
+from edgedx.device.operation.audit import verify
+from edgedx.device.operation.audit_file import AUDIT
 from edgedx.device.operation.deidentified_copies import KEY, check_target, export, select
 
 
@@ -72,7 +75,41 @@ def test_again_is_the_same_and_inbox_and_results_are_as_they_were(scanned: Place
         path: path.read_bytes() for folder in (place.inbox, place.out) for path in folder.rglob("*") if path.is_file()
     }
     after.pop(key)
+    events = [json.loads(line) for line in after.pop(place.out / AUDIT).splitlines()]
     assert after == before
+    assert [event["key"] for event in events] == [
+        result.key for result in chosen if result.source.format == "dicom"
+    ] * 2
+    assert {event["event"] for event in events} == {"110106"} and verify(place.out / AUDIT).intact
+
+
+def test_what_cannot_be_recorded_is_not_exported(scanned: Place, tmp_path: Path) -> None:
+    place, to = scanned, tmp_path / "copies"
+    (place.out / AUDIT).mkdir()
+    with pytest.raises(InputOutputError, match=AUDIT):
+        export(select(place.out, ["done"], (), 0), place.out, place.inbox, to)
+    assert not to.exists()
+
+
+def test_a_copy_is_recorded_before_it_is_there(scanned: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, seen = scanned, []
+    write = deidentified_copies.write_bytes
+
+    def writing(path: Path, data: bytes) -> None:
+        seen.append((place.out / AUDIT).read_bytes().count(b"110106"))
+        write(path, data)
+
+    monkeypatch.setattr(deidentified_copies, "write_bytes", writing)
+    export(select(place.out, ["done"], (), 0), place.out, place.inbox, tmp_path / "copies")
+    assert seen == [1, 2]
+
+
+def test_what_is_left_out_is_not_recorded_as_exported(scanned: Place, tmp_path: Path) -> None:
+    place = scanned
+    for path in place.inbox.rglob("*.dcm"):
+        path.unlink()
+    assert export(select(place.out, ["done"], (), 0), place.out, place.inbox, tmp_path / "copies").written == 0
+    assert (place.out / AUDIT).read_bytes() == b""
 
 
 def test_results_are_chosen_by_status_key_and_sequence(scanned: Place) -> None:

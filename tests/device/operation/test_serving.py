@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,15 @@ from bundles import GOLDEN, MODEL, golden, make_key, manifest, model, png, write
 
 from edgedx.core.bundle.manifest import Golden, Variant, open_bundle, write_bundle
 from edgedx.core.errors import BundleError, GateRefused, InputOutputError, UsageError
-from edgedx.core.files import lock
+from edgedx.core.files import atomic_write, lock, private_files
 from edgedx.device.install.active import open_any
-from edgedx.device.install.health import examine
+from edgedx.device.install.health import examine, prove
 from edgedx.device.install.install import install_bundle
 from edgedx.device.install.slots import active_slot, hold
 from edgedx.device.install.state import read_state
 from edgedx.device.install.trust import pin, unpin
+from edgedx.device.operation.audit import AuditLog
+from edgedx.device.operation.heartbeat import Heartbeat
 from edgedx.device.operation.serving import begin, serve
 from edgedx.device.scanner.scanner import Options, Scanner
 
@@ -44,7 +47,7 @@ class Clinic:
     def install(self, version: str) -> None:
         path = self.folder / f"{version}.edgedx"
         write_tiny(path, version=version)
-        install_bundle(path, self.root, allow_unsigned=True, examine=examine)
+        install_bundle(path, self.root, allow_unsigned=True, examine=examine, prove=prove)
 
     def starts(self) -> int | None:
         trial = read_state(self.root).trial
@@ -249,7 +252,9 @@ def test_the_variant_that_was_proven_serves(tmp_path: Path) -> None:
     made = manifest(variants=variants, golden=tolerance)
     write_bundle(tmp_path / "a.edgedx", made, {MODEL: network, GOLDEN: stream.getvalue()})
     clinic = Clinic(tmp_path, ())
-    install_bundle(tmp_path / "a.edgedx", clinic.root, variant="other", allow_unsigned=True, examine=examine)
+    install_bundle(
+        tmp_path / "a.edgedx", clinic.root, variant="other", allow_unsigned=True, examine=examine, prove=prove
+    )
     with clinic.scanner() as scanner:
         assert scanner.variant == "other"
     with clinic.scanner(variant="fp32") as scanner:
@@ -268,7 +273,7 @@ def signed(tmp_path: Path) -> Clinic:
         pin(clinic.root, tmp_path / f"{key}.pub")
     for version, keys in (("1", [old, new]), ("2", [old])):
         write_tiny(tmp_path / f"{version}.edgedx", version=version, keys=keys)
-        install_bundle(tmp_path / f"{version}.edgedx", clinic.root, examine=examine)
+        install_bundle(tmp_path / f"{version}.edgedx", clinic.root, examine=examine, prove=prove)
     return clinic
 
 
@@ -296,3 +301,38 @@ def test_a_damaged_pin_serves_nothing(signed: Clinic) -> None:
     next((signed.root / "trust").iterdir()).write_text("spoiled")
     with pytest.raises(InputOutputError, match="public key"):
         signed.scan()
+
+
+@pytest.mark.parametrize(("given", "forbidden"), [(0o000, 0o027), (0o022, 0o027), (0o077, 0o077)])
+def test_what_a_scanner_writes_others_cannot_read_whatever_it_was_started_with(
+    clinic: Clinic, given: int, forbidden: int
+) -> None:
+    """The unit has UMask=; a scanner that is started by hand, by cron or in a container has none."""
+    before = os.umask(given)
+    try:
+        png(clinic.inbox / "a.png", bright=True)
+        (clinic.inbox / "sub").mkdir()
+        (clinic.inbox / "sub/letter.txt").write_text("Dear colleague")
+        audited = replace(QUICK, sinks=lambda bundle, out: [Heartbeat(out), AuditLog(out, bundle.digest)])
+        with serve(clinic.inbox, clinic.root, clinic.out, options=audited) as scanner:
+            scanner.run_once()
+            Heartbeat(clinic.out).beat(scanner)
+        assert os.umask(given) == given, "and the caller's is as it was"
+    finally:
+        os.umask(before)
+    made = [path for path in clinic.out.rglob("*") if not path.name.endswith("letter.txt")]  # that one was only moved
+    assert len(made) > 8
+    assert {
+        path.name: oct(path.stat().st_mode) for path in [clinic.out, *made] if path.stat().st_mode & forbidden
+    } == {}
+
+
+def test_a_child_of_the_scanner_has_its_umask_and_threads_see_no_other(tmp_path: Path) -> None:
+    with private_files():
+        with atomic_write(tmp_path / "file") as stream:
+            stream.write(b"x")
+        made = subprocess.run(
+            ["/bin/sh", "-c", f"umask; : > {tmp_path}/child"], capture_output=True, text=True, check=True
+        )
+    assert made.stdout.strip() == "0027"
+    assert [oct((tmp_path / name).stat().st_mode & 0o777) for name in ("file", "child")] == ["0o640", "0o640"]

@@ -26,14 +26,17 @@ import pytest
 from dcmtk import dcmtk
 from pacs import free_port, wait_for
 from pynetdicom import evt
+from pynetdicom.association import Association
 
 from edgedx.core.errors import InputOutputError, UsageError
 from edgedx.core.files import sha256_file
 from edgedx.core.settings.pacs import PacsSettings
+from edgedx.device.pacs.guard import Plain, to_end
 from edgedx.device.pacs.receipts import Desk, Receipts
 from edgedx.device.pacs.receive_worker import Reception, Sparing
 from edgedx.device.pacs.receiver import Listen, listen_of, receiving
-from edgedx.dicom.receive import Meter
+from edgedx.device.pacs.tls_key import warn_of_key
+from edgedx.dicom.receive import Load, Meter
 from edgedx.dicom.writing.make import Subject, write_dicom
 
 pytestmark = pytest.mark.skipif(dcmtk("storescu") is None, reason="Debian package dcmtk is absent")
@@ -249,6 +252,110 @@ def test_a_peer_that_drips_and_one_that_sends_too_much_end_and_their_memory_is_g
         wait_for(lambda: reception.load.bytes == 0)
     site.check()
     assert len(site.names()) == 1
+
+
+# A known peer does not shut others out
+
+
+def _associate(site: Site, source: str, calling: str = "CT1") -> Association:
+    from pynetdicom.ae import ApplicationEntity
+
+    entity = ApplicationEntity(ae_title=calling)
+    entity.add_requested_context("1.2.840.10008.1.1")
+    entity.add_requested_context("1.2.840.10008.5.1.4.1.1.1")
+    return entity.associate("127.0.0.1", site.port, ae_title="EDGEDX", bind_address=(source, 0))
+
+
+def _echoes(association: Association) -> bool:
+    try:
+        return association.is_established and association.send_c_echo().get("Status") == 0
+    except RuntimeError:
+        return False
+
+
+@pytest.mark.parametrize("keeping_alive", [False, True], ids=["idle", "echoing"])
+def test_idle_associations_of_a_known_peer_make_room_for_another(site: Site, keeping_alive: bool) -> None:
+    tell: list[str] = []
+    with _inside(site, site.listen(connections=4), tell) as reception:
+        hogs = [_associate(site, f"127.0.0.{1 + index % 2}") for index in range(4)]
+        assert all(_echoes(hog) for hog in hogs) if keeping_alive else all(hog.is_established for hog in hogs)
+        other = _associate(site, "127.0.0.9", "CT2")
+        assert _echoes(other) and other.send_c_store(pydicom.dcmread(site.image(1))).Status == 0
+        wait_for(lambda: sum(hog.is_established for hog in hogs) == 3)
+        assert not hogs[0].is_established, "the one that was idle for the longest"
+        assert tell == ["connection dropped: TOO_MANY 127.0.0.9"]
+        for association in (*hogs, other):
+            association.abort()
+        wait_for(lambda: not reception.server.active_associations)
+
+
+def test_one_address_never_has_all_connections_however_busy_it_is(site: Site) -> None:
+    """It begins as many objects as it may, and never ends them: it has three quarters, and the rest is for others."""
+    tell: list[str] = []
+    with _inside(site, site.listen(connections=4), tell) as reception:
+        hogs = [_associate(site, "127.0.0.1") for _ in range(3)]
+        for hog in hogs:  # the first part of a P-DATA-TF of 60 KB
+            hog.dul.socket.send(struct.pack(">BBLLBB", 4, 0, 60_000, 59_996, 3, 3) + bytes(1000))
+        wait_for(lambda: sum(peer.meter.pending > 0 for peer in reception.listener._peers if peer.meter) == 3)
+        assert not _associate(site, "127.0.0.1").is_established, "a fourth of the same has no room"
+        other = _associate(site, "127.0.0.9", "CT2")
+        assert other.send_c_store(pydicom.dcmread(site.image(1))).Status == 0
+        assert all(hog.is_established for hog in hogs), "and who is sending goes on"
+        for association in (*hogs, other):
+            association.abort()
+    site.check()
+
+
+def test_a_known_peer_that_comes_back_again_and_again_takes_its_own_connections(site: Site) -> None:
+    with _inside(site, site.listen(connections=4), []):
+        other = _associate(site, "127.0.0.9", "CT2")
+        hogs = [_associate(site, "127.0.0.1") for _ in range(12)]
+        wait_for(lambda: sum(hog.is_established for hog in hogs) <= 3)
+        assert _echoes(other), "the first, idle for longer than any, is still there"
+        for association in (*hogs, other):
+            association.abort()
+
+
+def _peer(address: str, born: float, used: float, *, silent: bool = False, pending: int = 0) -> Plain:
+    peer = Plain()
+    peer.address, peer.born, peer.used, peer.silent = address, born, used, silent
+    peer.meter = Meter(Load())
+    peer.meter.pending = pending
+    return peer
+
+
+def test_who_makes_room_is_decided_by_what_it_does() -> None:
+    a = [_peer("a", 0, used) for used in (5, 3, 9)]
+    b, sending = _peer("b", 0, 1), _peer("a", 0, 0, pending=10)
+    knocking = [_peer("c", born, born, silent=True) for born in (7, 6)]
+    assert to_end([*a, b, sending, *knocking]) is knocking[1], "who never asked for anything, the oldest"
+    assert to_end([*a, b, sending]) is a[1], "the idlest of who has most"
+    assert to_end([b, sending]) is b and to_end([sending]) is None and to_end([]) is None
+    for peer in (*a, b, sending, *knocking):
+        peer.close()
+
+
+@pytest.mark.parametrize(("mode", "says"), [(0o644, "every user"), (0o604, "every user"), (0o660, "can change"),
+                                            (0o602, "can change"), (0o600, ""), (0o640, ""), (0o400, "")])  # fmt: skip
+def test_a_key_that_others_can_read_is_warned_of(
+    signed: Path, caplog: pytest.LogCaptureFixture, mode: int, says: str
+) -> None:
+    tls = {name: str(signed / f"good/{file}") for name, file in
+           (("ca", "clinic.pem"), ("certificate", "edgedx.pem"), ("key", "edgedx.key"))}  # fmt: skip
+    Path(tls["key"]).chmod(mode)
+    listen_of(_settings(tls=tls))
+    peer_of(PacsSettings.model_validate({"send": {"ae_title": "PACS", "host": "127.0.0.1", "port": 104, "tls": tls}}))
+    warned = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warned) == (2 if says else 0) and all(says in text and "chmod 600" in text for text in warned)
+
+
+def test_a_key_of_another_user_is_warned_of(signed: Path) -> None:
+    key = signed / "good/edgedx.key"
+    key.chmod(0o600)
+    assert warn_of_key(key) == "" and warn_of_key(signed / "absent") == ""
+    if os.geteuid() == 0:
+        os.chown(key, 12345, 12345)
+        assert "belongs to user 12345" in warn_of_key(key)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # pynetdicom's, each one peer's

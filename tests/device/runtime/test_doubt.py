@@ -95,11 +95,11 @@ def test_a_bundle_from_before_says_nothing_of_doubt_and_reads_everything(place: 
 
 
 def test_a_manifest_written_before_there_was_doubt_still_opens(tmp_path: Path) -> None:
-    from edgedx.core.bundle.manifest import Part
+    from edgedx.core.bundle.manifest import BundlePart
     from edgedx.core.files import canonical_json, sha256_bytes
 
     parts = {MODEL: model(), GOLDEN: golden(model())}
-    old = manifest(parts={name: Part(sha256=sha256_bytes(data), bytes=len(data)) for name, data in parts.items()})
+    old = manifest(parts={name: BundlePart(sha256=sha256_bytes(data), bytes=len(data)) for name, data in parts.items()})
     raw = old.model_dump(mode="json")
     del raw["doubt"], raw["accept"]["ood"]
     bundle = Bundle(canonical_json(raw), parts, tmp_path / "old.edgedx")

@@ -9,12 +9,12 @@ import pytest
 import quantizing
 
 from edgedx.core.settings.profile import load_profile
-from edgedx.device.machine.hardware import Cpu, Hardware
+from edgedx.device.machine.hardware import Hardware, Processor
 from edgedx.lab.quantize.choice import choose_variant, is_this_machine, same_kernels
 
-AVX2 = Hardware("Linux", "6", "x86_64", Cpu("AMD EPYC", 2, 4, ("avx2",)), 8.0, None, None, (), 10.0)
-VNNI = replace(AVX2, cpu=Cpu("Intel Xeon", 2, 4, ("avx2", "avx512f", "avx512_vnni")))
-N100 = replace(AVX2, cpu=Cpu("Intel(R) N100", 4, 4, ("avx2", "avx_vnni")))
+AVX2 = Hardware("Linux", "6", "x86_64", Processor("AMD EPYC", 2, 4, ("avx2",)), 8.0, None, None, (), 10.0)
+VNNI = replace(AVX2, cpu=Processor("Intel Xeon", 2, 4, ("avx2", "avx512f", "avx512_vnni")))
+N100 = replace(AVX2, cpu=Processor("Intel(R) N100", 4, 4, ("avx2", "avx_vnni")))
 ANY = {"fp32": b"", "int8-u8s8": b""}
 
 

@@ -8,8 +8,6 @@ import re
 import socket
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,29 +17,29 @@ from bundles import dicom, picture, png, png_bytes
 from places import CANARY, OPTIONS, Place
 
 from edgedx.core.errors import InputOutputError
-from edgedx.device.operation.audit import AUDIT, AuditLog
+from edgedx.device.operation.audit import AuditLog
+from edgedx.device.operation.audit_file import AUDIT
+from edgedx.device.operation.heartbeat import METRICS, STALE_SECONDS, STATUS, Heartbeat, complaints, read_heartbeat
 from edgedx.device.operation.notify import notify
 from edgedx.device.operation.prometheus import metrics_text
-from edgedx.device.operation.prometheus_http import serve_metrics
-from edgedx.device.operation.pulse import METRICS, STALE_SECONDS, STATUS, Pulse, complaints, read_pulse
 
 SAMPLE = re.compile(r'[a-z_]+(\{([a-z]+="[^"]*",?)+\})? -?[0-9.e+]+')
 
 
-def _scan(place: Place, pulse: Pulse) -> None:
-    options = replace(OPTIONS, sinks=lambda bundle, out: [pulse, AuditLog(out, bundle.digest)])
+def _scan(place: Place, heartbeat: Heartbeat) -> None:
+    options = replace(OPTIONS, sinks=lambda bundle, out: [heartbeat, AuditLog(out, bundle.digest)])
     with place.scanner(options=options) as scanner:
-        scanner.on_beat = lambda: pulse.beat(scanner)
+        scanner.on_beat = lambda: heartbeat.beat(scanner)
         scanner.run_once()
-        pulse.stopped(scanner)
+        heartbeat.stopped(scanner)
 
 
 def test_status_and_metrics_tell_what_the_ledger_holds(place: Place) -> None:
     png(place.inbox / "a.png")
     dicom(place.inbox / "other.dcm", 4, kind="SC")
     (place.inbox / "letter.txt").write_text("Dear colleague")
-    _scan(place, Pulse(place.out))
-    found = read_pulse(place.out)
+    _scan(place, Heartbeat(place.out))
+    found = read_heartbeat(place.out)
     assert found["results"] == {"done ": 1, "quarantined UNKNOWN_FORMAT": 1, "refused MODALITY": 1}
     assert found["pending"] == 0 and found["bundle"] == place.bundle.digest and found["read_by_this_process"] == 3
     assert not found["running"] and complaints(found) == ["the scanner was stopped"]
@@ -53,8 +51,8 @@ def test_status_and_metrics_tell_what_the_ledger_holds(place: Place) -> None:
 
 def test_it_is_written_where_something_changed_and_else_once_a_minute(place: Place) -> None:
     now = [0.0]
-    pulse = Pulse(place.out, clock=lambda: now[0])
-    with place.scanner(options=replace(OPTIONS, sinks=lambda bundle, out: [pulse])) as scanner:
+    heartbeat = Heartbeat(place.out, clock=lambda: now[0])
+    with place.scanner(options=replace(OPTIONS, sinks=lambda bundle, out: [heartbeat])) as scanner:
         written = []
         for seconds in range(0, 200, 2):
             now[0] = float(seconds)
@@ -62,19 +60,19 @@ def test_it_is_written_where_something_changed_and_else_once_a_minute(place: Pla
                 png(place.inbox / "a.png")
                 scanner.run_once()
             (place.out / STATUS).unlink(missing_ok=True)
-            pulse.beat(scanner)
+            heartbeat.beat(scanner)
             if (place.out / STATUS).exists():
                 written.append(seconds)
     assert written == [0, 60, 100, 160]
 
 
 def _beating(place: Place, **changes: Any) -> dict[str, Any]:
-    pulse = Pulse(place.out)
-    with place.scanner(options=replace(OPTIONS, sinks=lambda bundle, out: [pulse])) as scanner:
-        pulse.beat(scanner)
+    heartbeat = Heartbeat(place.out)
+    with place.scanner(options=replace(OPTIONS, sinks=lambda bundle, out: [heartbeat])) as scanner:
+        heartbeat.beat(scanner)
     path = place.out / STATUS
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-    return read_pulse(place.out)
+    return read_heartbeat(place.out)
 
 
 def test_a_scanner_that_died_hangs_or_was_left_behind_by_a_restart_does_not_run(place: Place) -> None:
@@ -91,7 +89,7 @@ def test_a_scanner_that_died_hangs_or_was_left_behind_by_a_restart_does_not_run(
 
 def test_a_folder_without_a_scanner_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputOutputError, match="no scanner has written"):
-        read_pulse(tmp_path)
+        read_heartbeat(tmp_path)
 
 
 def test_a_low_disk_and_a_failing_output_are_complained_of(place: Place) -> None:
@@ -99,19 +97,6 @@ def test_a_low_disk_and_a_failing_output_are_complained_of(place: Place) -> None
     assert len(complaints(found)) == 2 and "3 results without their heatmap" in complaints(found)[1]
     assert found["outbox"] is None
     assert "2 objects that the PACS refused" in complaints({**found, "outbox": {"failed": 2}})[-1]
-
-
-def test_metrics_are_served_on_loopback_alone() -> None:
-    with serve_metrics(0) as (show, port):
-        show("edgedx_pending 7\n")
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
-            assert page.read() == b"edgedx_pending 7\n" and page.headers["Content-Type"].startswith("text/plain")
-        with pytest.raises(urllib.error.HTTPError):
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/../etc/passwd", timeout=10)
-        with pytest.raises(InputOutputError, match="cannot be used"), serve_metrics(port):
-            pass
-        listening = Path("/proc/net/tcp").read_text()
-        assert f"0100007F:{port:04X} 00000000:0000 0A" in listening and f"00000000:{port:04X}" not in listening
 
 
 def test_a_label_cannot_break_out_of_its_quotes() -> None:
@@ -141,7 +126,7 @@ def test_no_patient_is_in_log_status_metrics_or_audit(place: Place, caplog: pyte
     dicom(place.inbox / f"{CANARY}-other.dcm", 5, kind="SC", name=CANARY)
     (place.inbox / f"{CANARY}.txt").write_text(CANARY)
     (place.inbox / f"{CANARY}-half.png").write_bytes(png_bytes(picture(5))[:200])
-    _scan(place, Pulse(place.out))
+    _scan(place, Heartbeat(place.out))
     told = [(place.out / name).read_text() for name in (STATUS, METRICS, AUDIT)]
     assert len(place.results()) == 5
     assert all(CANARY not in text and "DOE" not in text for text in [*told, caplog.text])

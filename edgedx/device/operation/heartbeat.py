@@ -1,7 +1,7 @@
 """The scanner's heartbeat: what it is doing, in a file that others may read at any time without disturbing it.
 
-It is written by the loop that does the work, so a scanner that hangs has no pulse. It need not survive a power cut and
-is not synced; where nothing changes it is written once a minute, because SD cards wear out.
+It is written by the loop that does the work, so a scanner that hangs has no heartbeat. It need not survive a power cut
+and is not synced; where nothing changes it is written once a minute, because SD cards wear out.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,10 @@ from edgedx.core.files import read_json, storage_error
 from edgedx.device.pacs.outbox import counts_of
 from edgedx.device.scanner.sinks import Finding, Sink
 
+from .audit_file import ASIDE
 from .notify import notify
 from .prometheus import metrics_text
+from .retention import read_retention
 
 if TYPE_CHECKING:
     from edgedx.device.scanner.scanner import Scanner
@@ -29,11 +32,11 @@ STATUS, METRICS = "status.json", "metrics.prom"
 SCHEMA_VERSION = 1
 BUSY_SECONDS, IDLE_SECONDS = 10.0, 60.0
 STALE_SECONDS = 180.0
-"""A pulse that is older than this has stopped."""
+"""A heartbeat that is older than this has stopped."""
 _STAGES = ("decode", "preprocess", "infer")
 
 
-class Pulse(Sink):
+class Heartbeat(Sink):
     """A sink that counts, and the beat of the work loop.
 
     Parameters
@@ -46,7 +49,7 @@ class Pulse(Sink):
         Seconds since the machine started, which no clock change moves.
     """
 
-    name = "pulse"
+    name = "heartbeat"
 
     def __init__(
         self, out: Path, show: Callable[[str], None] | None = None, clock: Callable[[], float] = time.monotonic
@@ -108,7 +111,7 @@ class Pulse(Sink):
             "started": self._begun,
             "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "state": "waiting for disk" if scanner.disk_is_low else "scanning",
-            "results": journal.codes(),
+            "results": _ever(journal.codes(), read_retention(self._out)["removed"]),
             "pending": journal.count_pending(),
             "absent": scanner.absent(),
             "oldest_pending_seconds": None if self._oldest is None else round(now - self._oldest[1], 1),
@@ -138,6 +141,11 @@ class Pulse(Sink):
             self._show(text)
 
 
+def _ever(there: dict[str, int], removed: dict[str, int]) -> dict[str, int]:
+    """Results of the ledger and those that retention has removed: a counter never goes down."""
+    return dict(sorted((Counter(there) + Counter(removed)).items()))
+
+
 def boot_id() -> str:
     """Changes with every start of the machine, as the meaning of monotonic seconds does."""
     try:
@@ -146,8 +154,9 @@ def boot_id() -> str:
         return ""
 
 
-def read_pulse(out: Path) -> dict[str, Any]:
-    """The last beat of the scanner that writes to `out`, with ``running``, ``age_seconds`` and ``outbox`` added.
+def read_heartbeat(out: Path) -> dict[str, Any]:
+    """The last beat of the scanner that writes to `out`, with ``running``, ``age_seconds``, ``outbox``,
+    ``audit_put_aside`` and ``retention`` added.
 
     Raises
     ------
@@ -170,6 +179,8 @@ def read_pulse(out: Path) -> dict[str, Any]:
         "age_seconds": None if age is None else round(age, 1),
         "running": bool(alive and age is not None and age < STALE_SECONDS),
         "outbox": counts_of(out),
+        "audit_put_aside": len(list(out.glob(ASIDE))),
+        "retention": read_retention(out),
     }
 
 
@@ -181,7 +192,7 @@ def scanned_inbox(out: Path) -> Path:
     InputOutputError
         No scanner has run there, or none that said so.
     """
-    inbox = read_pulse(out).get("inbox")
+    inbox = read_heartbeat(out).get("inbox")
     if not isinstance(inbox, str):
         raise InputOutputError(f"{out / STATUS} names no inbox", next_step="give it: --inbox FOLDER")
     return Path(inbox)
@@ -207,6 +218,8 @@ def complaints(found: dict[str, Any]) -> list[str]:
     if found["disk_free"] < found["disk_floor"]:
         said.append("the disk is below its floor: no work is taken until there is space")
     said += [f"{count} results without their {sink}" for sink, count in found["sink_failures"].items()]
+    if count := found.get("audit_put_aside"):
+        said.append(f"{count} audit logs were put aside, as their end was not ours: see `edgedx audit verify`")
     if (found.get("outbox") or {}).get("failed"):
         said.append(f"{found['outbox']['failed']} objects that the PACS refused: see `edgedx scan outbox`")
     return said

@@ -1,0 +1,136 @@
+"""How a command ends: every exception becomes one message and one documented exit code.
+
+::
+
+    0    done                          5    a file cannot be read or written
+    1    a gate said no               70    a bug of edgedx
+    2    the call is wrong           130    stopped by Ctrl-C
+    3    hardware or software        141    who read the output went away (edgedx ... | head)
+         is missing
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import typer
+
+from .common import printable
+
+BUG, INTERRUPTED, BROKEN_PIPE = 70, 130, 141
+TRACEBACK = "EDGEDX_TRACEBACK"
+"""Environment variable: set and not 0, the traceback of a bug is printed too."""
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_EXTRAS = {"torch": "lab", "torchvision": "lab", "timm": "lab", "onnx": "lab", "accelerate": "lab",
+           "torch_pruning": "lab", "safetensors": "lab", "matplotlib": "lab", "sklearn": "lab",
+           "scipy": "lab", "optuna": "lab", "captum": "lab", "skimage": "lab"}  # fmt: skip
+
+
+def exit_code_of(command: Callable[[], object]) -> int:
+    """Run a command line to its end; returns its exit code, its message is on stderr then.
+
+    Parameters
+    ----------
+    command : callable
+        A Typer application, which turns its own errors of usage into `SystemExit`.
+    """
+    from edgedx.core.errors import EdgedxError
+
+    try:
+        command()
+        sys.stdout.flush()
+    except EdgedxError as error:
+        _say(error.message, error.next_step)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return _interrupted()
+    except BrokenPipeError:
+        return _nobody_reads()
+    except SystemExit as end:
+        return _ended(end)
+    except BaseException as error:
+        return _unexpected(error)
+    return 0
+
+
+def _ended(end: SystemExit) -> int:
+    """Typer ends a command by `SystemExit`; why stands in the exception that it was handling."""
+    if isinstance(end.__context__, BrokenPipeError):
+        return _nobody_reads()
+    if isinstance(end.__context__, typer.Abort):  # a question, and nobody to answer it; Typer says 1, which is a gate's
+        return 2
+    if end.code == INTERRUPTED:
+        return _interrupted()
+    if end.code is None or isinstance(end.code, int):
+        return end.code or 0
+    _say(str(end.code), None)
+    return BUG
+
+
+def _interrupted() -> int:
+    _say("stopped; nothing is half-written", "--resume continues where that makes sense")
+    return INTERRUPTED
+
+
+def _nobody_reads() -> int:
+    """Python writes what is left at its end, and would complain: it is written to nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.__stdout__, sys.__stderr__):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
+    return BROKEN_PIPE
+
+
+def _unexpected(error: BaseException) -> int:
+    if os.environ.get(TRACEBACK, "0") not in ("", "0"):
+        import traceback
+
+        traceback.print_exception(error)
+    package = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if package in _EXTRAS:
+        _say(
+            f"this command needs {package}, which is not installed",
+            f'pip install "edgedx[{_EXTRAS[package]}]" (the workstation half; a device needs none of it)',
+        )
+        return 3
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        _say(f"no space left ({where(error)})", "free space, then repeat: edgedx leaves nothing half-written")
+        return 5
+    from edgedx._version import __version__
+
+    # Its message stays out: it may quote a file's name or a value of a patient's header.
+    _say(
+        f"a bug of edgedx {__version__}, or of a library that it uses: {type(error).__name__} in {where(error)}",
+        f"report that line to the maintainers (CONTRIBUTING.md, 'Reporting a bug'); {TRACEBACK}=1 prints the "
+        "traceback, which may quote files and headers: read it before you pass it on",
+    )
+    return BUG
+
+
+def where(error: BaseException) -> str:
+    """File and line of the innermost frame of edgedx that an exception came through; never a path of this machine."""
+    place, trace = "the start of the program", error.__traceback__
+    while trace is not None:
+        file = Path(trace.tb_frame.f_code.co_filename)
+        if file.is_relative_to(_PACKAGE) and file != Path(__file__).resolve():
+            place = f"{file.relative_to(_PACKAGE.parent)}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
+
+
+def _say(message: str, next_step: str | None) -> None:
+    """On stderr; without one, or with nobody who reads it, the exit code has to do."""
+    try:
+        print(f"error: {printable(message)}", file=sys.stderr)
+        if next_step:
+            print(f"next:  {printable(next_step)}", file=sys.stderr)
+    except (OSError, ValueError):
+        _nobody_reads()
