@@ -32,6 +32,7 @@ from edgedx.core.errors import InputOutputError, UsageError
 from edgedx.core.files import sha256_file
 from edgedx.core.settings.pacs import PacsSettings
 from edgedx.device.pacs.guard import Plain, to_end
+from edgedx.device.pacs.peer import peer_of
 from edgedx.device.pacs.receipts import Desk, Receipts
 from edgedx.device.pacs.receive_worker import Reception, Sparing
 from edgedx.device.pacs.receiver import Listen, listen_of, receiving
