@@ -84,6 +84,13 @@ def test_a_folder_is_a_class(tmp_path: Path) -> None:
         ("dark/1.png", (0.0,)),
         ("dark/deeper/2.PNG", (0.0,)),
         ("bright/3.png", (1.0,)),
+        ("other/4.png", ()),
+        ("bright/notes.txt", ()),
+    }
+    problems = {row.name: row.problem for row in rows if row.problem}
+    assert problems == {
+        "other/4.png": "folder 'other' is no class of the recipe",
+        "bright/notes.txt": "no image file: .txt",
     }
     assert {(row.split, row.patient) for row in rows} == {("", "")}
 
@@ -211,7 +218,7 @@ def test_an_empty_cell_of_a_finding_is_unknown(tmp_path: Path) -> None:
     assert rows[0].label == (1, 0)
     assert rows[1].label[0] == 1 and math.isnan(rows[1].label[1])
     assert math.isnan(rows[2].label[0]) and rows[2].label[1] == 0
-    assert [row.problem for row in rows] == ["", "", "", "missing label", "label '2' is not 0, 1 or empty"]
+    assert [row.problem for row in rows] == ["", "", "", "missing label", "label '2' is not 0, 1, -1 or empty"]
 
 
 # MedMNIST
