@@ -22,12 +22,12 @@ from edgedx.core.preprocess import Canvas, PreprocessSpec
 from edgedx.core.settings.columns import FittedColumn
 from edgedx.core.settings.recipe import Recipe
 from edgedx.core.table import csv_text
+from edgedx.lab.data.reading.rows import Source
 
 from .alike import LEAVES_TRAIN, bind, counts, find_alike, leaves_train
 from .column_table import column_summary, fitted_columns, headings, read_columns
 from .decode import decode_rows
 from .leaks import drop_duplicates, settle_leaks, without
-from .rows import Source
 from .sources import open_source
 from .split import Case, assign_splits, check_classes
 

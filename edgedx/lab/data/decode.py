@@ -14,8 +14,8 @@ from edgedx.core.preprocess import canvas
 from edgedx.core.progress import track
 from edgedx.core.settings.columns import gather
 from edgedx.core.settings.recipe import Recipe
+from edgedx.lab.data.reading.rows import Row, Source
 
-from .rows import Row, Source
 from .split import Case
 
 HEADER_GROUPS = {"sex": "PatientSex", "age": "PatientAgeYears", "view": "ViewPosition"}

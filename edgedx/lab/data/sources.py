@@ -17,13 +17,13 @@ from edgedx.core.errors import DataError
 from edgedx.core.files import canonical_json, sha256_bytes, sha256_file
 from edgedx.core.image import Image
 from edgedx.core.settings.recipe import Recipe, Task
+from edgedx.lab.data.reading.folders import open_folders
+from edgedx.lab.data.reading.labels import label_of_text
+from edgedx.lab.data.reading.patients import settle_patients
+from edgedx.lab.data.reading.rows import SPLITS, Row, Source, cache_folder, from_files, locate
+from edgedx.lab.data.reading.tables import open_table
 
-from .folder_source import open_folders
-from .labels import label_of_text
 from .layouts import LAYOUTS, Found
-from .patients import settle_patients
-from .rows import SPLITS, Row, Source, cache_folder, from_files, locate
-from .table_source import open_table
 
 # What numpy raises for a file that is cut, flipped, pickled, or no npz at all.
 _NPZ_ERRORS = (OSError, EOFError, ValueError, TypeError, AttributeError, KeyError, zipfile.BadZipFile, zlib.error)

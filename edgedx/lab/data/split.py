@@ -13,9 +13,9 @@ from edgedx.core.errors import DataError
 from edgedx.core.files import sha256_bytes
 from edgedx.core.settings.recipe import Data, Task
 from edgedx.lab.data.layouts.listing import DEVELOPMENT
+from edgedx.lab.data.reading.rows import SPLITS, Row
 
 from .counts import is_few, meaning_of_count
-from .rows import SPLITS, Row
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,11 @@ def check_classes(cases: Sequence[Case], splits: Sequence[str], task: Task) -> l
                 raise DataError(
                     f"class {name!r} has no image in {split}: AUC and thresholds cannot be computed there",
                     next_step="add patients of this class, or change data.fractions or data.seed"
-                    + (", or --set data.near_duplicates=list" if any(case.unit != case.patient for case in cases) else ""),
+                    + (
+                        ", or --set data.near_duplicates=list"
+                        if any(case.unit != case.patient for case in cases)
+                        else ""
+                    ),
                 )
     fewest = int(np.argmin(counts["test"]))
     count = int(counts["test"][fewest])

@@ -14,12 +14,12 @@ import numpy as np
 from edgedx.core.errors import DataError
 from edgedx.core.files import canonical_json, read_json, sha256_bytes, storage_error, write_json, write_text
 from edgedx.core.settings.recipe import Recipe
+from edgedx.lab.data.reading.rows import Row, from_files
 from edgedx.lab.run.stage import Stage
 
 from .column_table import headings, read_columns
 from .dataset import CANVASES, EXCLUDED, MANIFEST, SUMMARY, Dataset
 from .decode import decode_rows
-from .rows import Row, from_files
 from .sources import reading_settings
 
 FOLDER = "unlabeled"
