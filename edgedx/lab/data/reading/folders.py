@@ -8,7 +8,7 @@ from edgedx.core.errors import DataError
 from edgedx.core.settings.recipe import Recipe
 
 from .labels import label_of_text, nearest
-from .rows import SPLITS, SUFFIXES, Row, Source, from_files, locate
+from .rows import SUFFIXES, Row, Source, from_files, leave_val_to_edgedx, locate, split_named
 
 _NO_SUFFIX = "(none)"
 
@@ -24,8 +24,9 @@ def open_folders(recipe: Recipe) -> Source:
     root = locate(str(recipe.data.path))
     if not root.is_dir():
         raise DataError(f"{root} is no folder", next_step="source folders reads one folder for each class")
-    split_given = any((root / split).is_dir() for split in SPLITS)
-    rows = [_row(recipe, path.relative_to(root), split_given) for path in files_below(root)]
+    split_given = any(split_named(item.name) for item in root.iterdir() if item.is_dir())
+    split_given = split_given and not any(split_named(name) for name in recipe.task.classes)
+    rows = leave_val_to_edgedx([_row(recipe, path.relative_to(root), split_given) for path in files_below(root)])
     if rows and all(row.problem for row in rows):
         _refuse(recipe, root, split_given)
     return from_files(root, rows, str(recipe.data.path), recipe.accept.multi_frame)
@@ -43,9 +44,10 @@ def files_below(root: Path) -> list[Path]:
 def _row(recipe: Recipe, path: Path, split_given: bool) -> Row:
     name, parts, split = path.as_posix(), path.parts[:-1], ""
     if split_given:
-        if not parts or parts[0] not in SPLITS:
+        split = split_named(parts[0]) if parts else ""
+        if not split:
             return Row(name, (), problem="in no folder of a split: train, val or test")
-        split, parts = parts[0], parts[1:]
+        parts = parts[1:]
     if path.suffix.lower() not in SUFFIXES:
         return Row(name, (), split=split, problem=f"no image file: {path.suffix.lower() or _NO_SUFFIX}")
     if not parts:
@@ -56,7 +58,7 @@ def _row(recipe: Recipe, path: Path, split_given: bool) -> Row:
 
 def _refuse(recipe: Recipe, root: Path, split_given: bool) -> None:
     """Nothing of the set can be used: say which folders there are, and which may have been meant."""
-    bases = [root / split for split in SPLITS if (root / split).is_dir()] if split_given else [root]
+    bases = [item for item in root.iterdir() if item.is_dir() and split_named(item.name)] if split_given else [root]
     present = sorted({item.name for base in bases for item in base.iterdir() if item.is_dir()})
     meant = {name: near for name in present if (near := nearest(name, recipe.task.classes))}
     hint = ", ".join(f"{name}: {near}" for name, near in meant.items())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgedx.core.errors import DataError
@@ -12,6 +12,7 @@ from edgedx.core.files import sha256_bytes, storage_error
 from edgedx.core.image import Image
 from edgedx.core.settings.accept import FramePolicy
 from edgedx.core.table import DAMAGED
+from edgedx.lab.data.layouts.listing import DEVELOPMENT
 
 SPLITS = ("train", "val", "test")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom", ".bmp", ".webp", ""}
@@ -58,6 +59,23 @@ class Source:
     read: Callable[[Row], tuple[Image, str]]
     origin: str
     """What was read, for the record; a path as the user gave it."""
+
+
+_SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
+                "test": "test", "testing": "test"}  # fmt: skip
+
+
+def split_named(text: str) -> str:
+    """The split that a cell or folder names, in any case: also Training, valid, Testing; empty for anything else."""
+    return _SPLIT_NAMES.get(text.strip().casefold(), "")
+
+
+def leave_val_to_edgedx(rows: list[Row]) -> list[Row]:
+    """Where a source names train and test and no val, edgedx draws val from train."""
+    named = {row.split for row in rows if not row.problem}
+    if named != {"train", "test"}:
+        return rows
+    return [replace(row, split=DEVELOPMENT) if row.split == "train" else row for row in rows]
 
 
 def cache_folder() -> Path:

@@ -10,7 +10,7 @@ from edgedx.core.settings.recipe import Data, Recipe
 from edgedx.core.table import read_table
 
 from .labels import label_of_findings, label_of_text
-from .rows import SPLITS, Row, Source, from_files, locate, path_problem
+from .rows import SPLITS, Row, Source, from_files, leave_val_to_edgedx, locate, path_problem, split_named
 
 
 def open_table(recipe: Recipe) -> Source:
@@ -38,7 +38,7 @@ def open_table(recipe: Recipe) -> Source:
         raise DataError(
             f"data.uncertain: {unknown[0]!r} is none of data.label_columns", next_step="name a column of them, or '*'"
         )
-    rows = [_row(recipe, entry) for entry in entries]
+    rows = leave_val_to_edgedx([_row(recipe, entry) for entry in entries])
     return from_files(root, rows, str(data.path), recipe.accept.multi_frame)
 
 
@@ -70,9 +70,10 @@ def _row(recipe: Recipe, entry: dict[str, Any]) -> Row:
     patient = cells[data.patient_column] if data.patient_column else ""
     if data.patient_column and not patient:
         problem = problem or f"incomplete metadata: {data.patient_column}"
-    split = cells[data.split_column] if data.split_column else ""
-    if data.split_column and split not in SPLITS:
-        problem = problem or f"split {split!r} is none of {', '.join(SPLITS)}"
+    named = cells[data.split_column] if data.split_column else ""
+    split = split_named(named)
+    if data.split_column and not split:
+        problem = problem or f"split {named!r} is none of {', '.join(SPLITS)}"
     groups = {column: cells[column] for column in data.subgroup_columns}
     beside = {column.name: cells.get(column.name, "") for column in recipe.columns.use}
     return Row(name, label, patient, split, groups, problem, columns=beside)
