@@ -155,7 +155,7 @@ def _build(recipe: Recipe, source: Source, folder: Path) -> dict[str, Any]:
         "patients": len({case.patient for case in cases}),
         "images_without_patient": sum(not case.row.patient for case in cases),
         "splits": {split: splits.count(split) for split in ("train", "val", "test")},
-        "classes": _class_counts(recipe, cases, splits),
+        "classes": class_counts(recipe, cases, splits),
         "excluded": dict(Counter(reason for _, reason in excluded).most_common()),
         **({} if divided.counts is None else {"near_duplicates": divided.counts}),
         "warnings": warnings,
@@ -224,7 +224,8 @@ def divide(recipe: Recipe, cases: list[Case], canvases: Canvas, excluded: list[t
     return Divided(*without(kept, kept_splits, drop), warnings, table, counts(found, cases, len(left)))
 
 
-def _class_counts(recipe: Recipe, cases: list[Case], splits: list[str]) -> dict[str, dict[str, int]]:
+def class_counts(recipe: Recipe, cases: list[Case], splits: list[str]) -> dict[str, dict[str, int]]:
+    """Images by class and split; of several findings each counts where it is present."""
     counts = {name: Counter({"train": 0, "val": 0, "test": 0}) for name in recipe.task.classes}
     for case, split in zip(cases, splits, strict=True):
         for name in label_text(recipe, case.row.label).split("|"):

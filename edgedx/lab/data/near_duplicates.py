@@ -1,9 +1,10 @@
 """Near-duplicates: the same picture encoded, resized or windowed anew, and adjacent slices, found on decoded pixels.
 
 Two images are near-duplicates where their thumbnails correlate twice: as they are (>= `LEAST_WHOLE`), and after a
-high-pass filter (>= `LEAST_DETAIL`). The first alone takes chest radiographs of two children for one, because posture
-and collimation make most of the correlation; the second sees ribs, vessels and folds. Both limits were set on public
-sets whose patients or lesions are known, see docs/data-sets.md.
+high-pass filter and without what all images of the set have in common (>= `LEAST_DETAIL`). The first alone takes chest
+radiographs of two children for one, because posture and collimation make most of the correlation; the second sees ribs,
+vessels and folds, and not the round edge of every fundus photograph. Both limits were set on public sets whose patients
+or lesions are known, see docs/own-data.md.
 
 All pairs are compared. The index is a projection onto the set's own principal components: by Cauchy and Schwarz the
 correlation of two unit vectors is at most that of their projections plus the product of what the projections leave, so
@@ -20,13 +21,14 @@ from numpy.typing import NDArray
 
 from edgedx.core.preprocess import Canvas
 
-LEAST_WHOLE, LEAST_DETAIL = 0.90, 0.75
+LEAST_WHOLE, LEAST_DETAIL = 0.90, 0.70
 """Least correlation of thumbnails, and of their details."""
 _SIDE, _READ_SIDE, _SIGMA = 32, 64, 2.0  # pixels: of a thumbnail, of the picture that it is made from, of the blur
 _IN_INDEX = 0.75  # share of all details that the components of the index must hold
 _BLOCK = 1 << 24  # correlations held at once
 _FLAT = 2.0  # grey levels of 255: the details of an image with less spread are noise of its encoding
 _ROUNDING = 1e-4
+_A_SET = 20  # images: what fewer have in common may be the picture itself
 
 Floats = NDArray[np.float32]
 
@@ -52,7 +54,10 @@ def near_duplicates(canvases: Canvas, rows: Sequence[int] | NDArray[np.int64]) -
 
 
 def thumbnails(canvases: Canvas, rows: Sequence[int] | NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """Thumbnails and their details, each (N, 1024), of mean 0 and length 1; all zeros where an image is flat."""
+    """Thumbnails and their details, each (N, 1024), of mean 0 and length 1; all zeros where an image is flat.
+
+    Details are those that an image does not share with the others, see above.
+    """
     whole = np.empty((len(rows), _SIDE * _SIDE), np.float32)
     detail = np.empty_like(whole)
     for place, row in enumerate(rows):
@@ -65,7 +70,10 @@ def thumbnails(canvases: Canvas, rows: Sequence[int] | NDArray[np.int64]) -> tup
         for store, one in ((whole, middle), (detail, fine)):
             store[place] = cv2.resize(one, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).ravel()
     flat = whole.std(axis=1) < _FLAT
-    return _unit(whole, flat), _unit(detail, flat)
+    details = _unit(detail, flat)
+    if len(rows) >= _A_SET:
+        details = _unit(details - details.mean(axis=0), flat)
+    return _unit(whole, flat), details
 
 
 def _unit(vectors: Floats, flat: NDArray[np.bool_]) -> Floats:

@@ -58,7 +58,7 @@ def test_no_pair_is_lost_to_the_index() -> None:
     noisy = (pictures + rng.normal(0, 1, pictures.shape) * rng.uniform(0, 60, (120, 1, 1))).clip(0, 255)
     store = noisy.astype(np.uint8)
     whole, detail = thumbnails(store, range(120))
-    above = np.triu((whole @ whole.T >= 0.90) & (detail @ detail.T >= 0.75), 1)
+    above = np.triu((whole @ whole.T >= 0.90) & (detail @ detail.T >= 0.70), 1)
     assert 30 < above.sum() < 200
     assert near_duplicates(store, range(120)).tolist() == np.argwhere(above).tolist()
 
@@ -138,7 +138,7 @@ def test_where_all_patients_look_alike_likeness_divides_nothing(tmp_path: Path) 
     picture = _anatomy(0, 96)
     rng = np.random.default_rng(0)
     entries = []
-    for seed in range(40):
+    for seed in range(18):
         tiny.write_picture(
             tmp_path / f"{seed}.png", (picture + rng.integers(0, 9, picture.shape)).clip(0, 255).astype(np.uint8)
         )
@@ -146,6 +146,18 @@ def test_where_all_patients_look_alike_likeness_divides_nothing(tmp_path: Path) 
     tiny.write_table(tmp_path, entries)
     summary = build_dataset(tiny.recipe(tmp_path, **RECIPE), tmp_path / "out")
     assert summary["near_duplicates"]["groups"] == 0 and any("look alike" in one for one in summary["warnings"])
+
+
+def test_the_round_edge_of_all_fundus_photographs_makes_no_copies() -> None:
+    """On IDRiD 368 of 370 photographs were one group, by the edge of the disc alone."""
+    pictures = []
+    for seed in range(40):
+        disc = np.zeros((128, 128), np.float32)
+        cv2.circle(disc, (64, 64), 50, 150.0, -1)
+        detail = cv2.resize(np.random.default_rng(seed).normal(0, 8, (24, 24)).astype(np.float32), (128, 128))
+        pictures.append((disc + detail * (disc > 0)).clip(0, 255).astype(np.uint8))
+    store = np.stack([*pictures, _jpeg(pictures[3], 50)])
+    assert near_duplicates(store, range(41)).tolist() == [[3, 40]]
 
 
 @pytest.mark.skipif(not (DATA / "cxr_pneumonia_kermany").is_dir(), reason="cxr_pneumonia_kermany is not here")

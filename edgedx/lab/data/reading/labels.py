@@ -41,7 +41,9 @@ def no_class(what: str, name: str, classes: Iterable[str]) -> str:
 
 def nearest(name: str, classes: Iterable[str]) -> str:
     """The class that `name` is a misspelling of, or nothing."""
-    folded = {one.strip().casefold(): one for one in classes}
+    folded: dict[str, str] = {}
+    for one in classes:
+        folded.setdefault(one.strip().casefold(), one)
     key = name.strip().casefold()
     if key in folded:
         return folded[key]

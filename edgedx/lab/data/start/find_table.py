@@ -18,8 +18,12 @@ _SAMPLE = 500
 _LEAST_RESOLVED = 0.5
 _MOST_CLASSES = 30
 _LABEL = ("label", "class", "diagnosis", "target", "finding", "findings", "dx", "category", "pathology", "outcome", "y")
-_PATIENT = re.compile(r"(?i)^(patient|subject|person|case|participant|mrn|pid|lesion|group|study)[ _-]?(id|nr|no|number|name)?$")
-_SUBGROUP = re.compile(r"(?i)^(sex|gender|age|view|view ?position|site|hospital|scanner|device|manufacturer|model|laterality)$")
+_PATIENT = re.compile(
+    r"(?i)^(patient|subject|person|case|participant|mrn|pid|lesion|group|study)[ _-]?(id|nr|no|number|name)?$"
+)
+_SUBGROUP = re.compile(
+    r"(?i)^(sex|gender|age|view|view ?position|site|hospital|scanner|device|manufacturer|model|laterality)$"
+)
 _SPLIT = re.compile(r"(?i)^(split|set|subset|partition|official_split|fold_name)$")
 _FINDING = {"", "0", "1", "-1", "0.0", "1.0", "-1.0", "0,0", "1,0", "-1,0"}
 _NUMBERED = "column {}"
@@ -152,7 +156,9 @@ def _with_meaning(table: FoundTable) -> FoundTable:
     patient = next((one for one in left if _PATIENT.match(one) and len(kinds[one]) > 1), None)
     left = [column for column in left if column not in (split, patient)]
     subgroups = [column for column in left if _SUBGROUP.match(column)]
-    possible = [one for one in left if one not in subgroups and 2 <= len(kinds[one]) <= min(_MOST_CLASSES, len(table.rows) // 2)]
+    possible = [
+        one for one in left if one not in subgroups and 2 <= len(kinds[one]) <= min(_MOST_CLASSES, len(table.rows) // 2)
+    ]
     label = next((one for name in _LABEL for one in possible if one.strip().casefold() == name), None)
     label = label or next((one for name in _LABEL[:-1] for one in possible if name in one.casefold()), None)
     findings = [one for one in left if kinds[one] and set(kinds[one]) <= _FINDING and one not in subgroups]

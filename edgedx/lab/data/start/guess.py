@@ -20,9 +20,12 @@ from .find_table import TABLE_SUFFIXES, Files, FoundTable, find_table
 
 _LOOKED_AT = 60
 """Images opened to see size, colour and header."""
-_NEGATIVE = re.compile(r"(?i)^(0|no|none|normal|negative|neg|healthy|control|benign|absent|clear|no[ _-].*|not?[ _-].*|non.*)$")
-_IN_NAME = re.compile(r"(?i)((?:patient|person|subject|subj|case|pat|p|s)[-_]?[0-9]+)(?![0-9])")
-_IN_NAME_TEXT = "(?i)((?:patient|person|subject|subj|case|pat|p|s)[-_]?[0-9]+)(?![0-9])"
+_NEGATIVE = re.compile(
+    r"(?i)^(0|none|normal|negative|neg|healthy|control|benign|absent|clear|others?|rest|no|not?[ _-].*|non.*)$"
+)
+_UNSURE = re.compile(r"(?i)^(unsure|uncertain|unknown|ambiguous|unclear|excluded?|bad|poor|misc|todo|review)\b.*")
+_PATIENT_IN_NAME = "(?i)((?:patient|person|subject|subj|case|pat|p|s)[-_]?[0-9]+)(?![0-9])"
+_IN_NAME = re.compile(_PATIENT_IN_NAME)
 _RARE = 5
 """Images; a label with fewer, and with a name like another's, is a slip of the pen."""
 
@@ -73,7 +76,9 @@ def guess_recipe(
         No images, or nothing that says their class.
     """
     if not source.exists():
-        raise UsageError(f"{source}: no such file or folder", next_step="give the folder with your images, or its table")
+        raise UsageError(
+            f"{source}: no such file or folder", next_step="give the folder with your images, or its table"
+        )
     root = (source if source.is_dir() else source.parent).resolve()
     paths = [path.relative_to(root) for path in files_below(root)]
     images = [path for path in paths if path.suffix.lower() in SUFFIXES and path.name.casefold() not in _COMPANIONS]
@@ -85,7 +90,9 @@ def guess_recipe(
     else:
         tables = [root / path for path in paths if path.suffix.lower() in TABLE_SUFFIXES and len(path.parts) <= 2]
     found = [table for path in tables if (table := find_table(path, files)) is not None]
-    best = max(found, key=lambda table: (table.label is not None or bool(table.findings), len(table.rows)), default=None)
+    best = max(
+        found, key=lambda table: (table.label is not None or bool(table.findings), len(table.rows)), default=None
+    )
     if source.is_file() and best is None:
         raise DataError(
             f"{source}: no column names image files that lie below {root}",
@@ -109,7 +116,8 @@ def _with_columns(table: FoundTable, label: str | None, patient: str | None) -> 
     for column in (label, patient):
         if column is not None and column not in table.columns:
             raise UsageError(
-                f"{table.path.name} has no column {column!r}", next_step=f"it has {', '.join(filter(None, table.columns))}"
+                f"{table.path.name} has no column {column!r}",
+                next_step=f"it has {', '.join(filter(None, table.columns))}",
             )
     return replace(table, label=label or table.label, findings=[] if label else table.findings,
                    patient=patient or table.patient)  # fmt: skip
@@ -134,9 +142,8 @@ def _of_table(root: Path, table: FoundTable, images: Sequence[Path]) -> Guess:
         data["image_format"] = table.pattern
     if table.resolved < 1:
         notices.append(f"{1 - table.resolved:.0%} of the table's rows name no file that is there: they are left out")
-    if unlisted := len(images) - len(table.rows):
-        if unlisted > 0:
-            notices.append(f"{unlisted} image files are not in the table")
+    if (unlisted := len(images) - len(table.rows)) > 0:
+        notices.append(f"{unlisted} image files are not in the table")
     task, classes, more, labels_told = _task_of_table(table)
     data |= more
     notices += labels_told
@@ -204,7 +211,7 @@ def _of_folders(root: Path, images: Sequence[Path]) -> Guess:
         raise DataError(
             f"{root}: nothing says the class of an image: no table names the files, and they lie in "
             f"{'one folder' if cells else 'no folder of a class'}",
-            next_step="put the images of each class into a folder of its name, or write a table: image,label,patient_id",
+            next_step="move the images of each class to a folder of its name, or write a table: image,label,patient_id",
         )
     if len(cells) > 2 * _RARE and cells.most_common(1)[0][1] < _RARE:
         raise DataError(
@@ -225,6 +232,11 @@ def _complete(guess: Guess, root: Path, images: Sequence[Path], name: str) -> Gu
     """Sections that depend on what the images are."""
     task, data = guess.sections["task"], dict(guess.sections["data"])
     notices, remarks = list(guess.notices), dict(guess.remarks)
+    for one in filter(_UNSURE.match, task["classes"]):
+        notices.append(
+            f"is {one!r} a class ({guess.classes[one]} images)? If not, take it out of task.classes: its images are "
+            "then left out and counted"
+        )
     seen = _look(root, images)
     preprocess: dict[str, Any] = {"size": [seen.side, seen.side], "resize": "letterbox"}
     preprocess |= {"window": "voi"} if seen.dicom else {"window": "none", "bits": 8}
@@ -237,7 +249,7 @@ def _complete(guess: Guess, root: Path, images: Sequence[Path], name: str) -> Gu
             data["patient_from"] = "header"
             remarks["data"] += "; patients by Patient ID of the headers"
         elif _names_hold_patients(images):
-            data["patient_from"] = _IN_NAME_TEXT
+            data["patient_from"] = _PATIENT_IN_NAME
             remarks["data"] += "; patients by file names: look whether that is right"
         else:
             remarks["data"] += "; patients not known"

@@ -18,7 +18,9 @@ def recipe_text(guess: Guess) -> str:
     for section, value in guess.sections.items():
         line = f"{section}: {_inline(value)}"
         remark = guess.remarks.get(section, "")
-        lines.append(f"{line:<{_COMMENT_FROM}} # {remark}" if remark else line)
+        if remark and len(line) > _COMMENT_FROM:
+            lines.append(f"# {section}: {remark}")
+        lines.append(f"{line:<{_COMMENT_FROM}} # {remark}" if remark and len(line) <= _COMMENT_FROM else line)
     return "\n".join(lines) + "\n"
 
 
