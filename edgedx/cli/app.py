@@ -11,6 +11,8 @@ from .lazy import lazy_group
 
 # In the order of the flow. A command's module has its name; what stands here is its line in `edgedx --help`.
 COMMANDS = {
+    "init": "Look at your images and write a recipe for them.",
+    "data": "Check a data set before training.",
     "finetune": "Train the full model (teacher) by transfer learning.",
     "compress": "Prune, distil and quantize the teacher into a student.",
     "crossval": "Cross-validate a recipe by patient.",
