@@ -59,10 +59,10 @@ class Reading(Section):
         description="Where no column names the patient: 'header' (Patient ID of DICOM files, kept as a hash), or a "
         "regular expression on the image's path whose first group is the patient, such as '(person[0-9]+)_'.",
     )
-    patient_ids: Literal["refuse", "merge", "distinct"] = Field(
-        "refuse",
-        description="Patients whose names differ only in zeros, case, blanks or a trailing .0: refuse the data set, "
-        "merge them into one, or take them as distinct.",
+    patient_ids: Literal["merge", "refuse", "distinct"] = Field(
+        "merge",
+        description="Patients whose names differ only in zeros, case, blanks or a trailing .0: merge them into "
+        "one and say so, refuse the data set, or take them as distinct.",
     )
     near_duplicates: Literal["together", "list", "ignore"] = Field(
         "together",

@@ -140,7 +140,7 @@ def _build(recipe: Recipe, source: Source, folder: Path) -> dict[str, Any]:
         )
     divided = divide(recipe, cases, np.load(folder / CANVASES, mmap_mode="r", allow_pickle=False), excluded)
     cases, splits = divided.cases, divided.splits
-    warnings = [*divided.warnings, *check_classes(cases, splits, recipe.task)]
+    warnings = [*source.warnings, *divided.warnings, *check_classes(cases, splits, recipe.task)]
     fitted = column_summary(recipe.columns.use, [case.row.columns for case in cases], splits)
     if divided.alike:
         write_text(

@@ -44,7 +44,8 @@ def open_source(recipe: Recipe) -> Source:
         raise DataError(f"{source.origin}: no images found", next_step="check data.path and data.source of the recipe")
     if recipe.data.source in ("medmnist", "phantom"):
         return source
-    return replace(source, rows=settle_patients(locate(str(recipe.data.path)), source.rows, recipe.data))
+    rows, warnings = settle_patients(locate(str(recipe.data.path)), source.rows, recipe.data)
+    return replace(source, rows=rows, warnings=(*source.warnings, *warnings))
 
 
 def fingerprint(recipe: Recipe) -> str:

@@ -46,35 +46,44 @@ def one_spelling(patients: Sequence[str]) -> list[str]:
     return [first.setdefault(patient_key(patient), patient) if patient else "" for patient in patients]
 
 
-def settle_patients(root: Path, rows: list[Row], data: Data) -> list[Row]:
+def settle_patients(root: Path, rows: list[Row], data: Data) -> tuple[list[Row], list[str]]:
     """Fill in patients where ``data.patient_from`` says how, and treat spellings as ``data.patient_ids`` says.
+
+    Returns
+    -------
+    rows, warnings
+        Spellings are merged unless the recipe says otherwise: of two people taken for one nothing leaks.
 
     Raises
     ------
     DataError
-        Patients differ in spelling only, and the recipe does not say what that means.
+        Patients differ in spelling only, and the recipe refuses that.
     """
     rows = [_with_patient(root, row, data) for row in rows]
-    if data.patient_ids == "distinct":
-        return rows
     groups = spellings(row.patient for row in rows)
-    if not groups:
-        return rows
+    if not groups or data.patient_ids == "distinct":
+        return rows, []
+    sentence = f"{spelling_sentence(groups)}, for example those of {_example(rows, groups[0])}"
     if data.patient_ids == "refuse":
         raise DataError(
-            f"{spelling_sentence(groups)}: is each of them one patient?",
+            f"{sentence}: is each of them one patient?",
             next_step="correct the table, or --set data.patient_ids=merge (one patient each; safe for the split) "
             "or distinct (others indeed)",
         )
     merged = one_spelling([row.patient for row in rows])
-    return [replace(row, patient=patient) for row, patient in zip(rows, merged, strict=True)]
+    warning = f"{sentence}: taken for {len(groups)} patients (data.patient_ids: distinct, if they are others indeed)"
+    return [replace(row, patient=patient) for row, patient in zip(rows, merged, strict=True)], [warning]
 
 
 def spelling_sentence(groups: Sequence[tuple[str, ...]]) -> str:
-    """How many identifiers differ in spelling only, with an example."""
-    count = sum(map(len, groups))
-    example = ", ".join(repr(one) for one in groups[0][:_SHOWN])
-    return f"{count} patient identifiers differ only in zeros, case, blanks or a trailing .0, for example {example}"
+    """How many identifiers differ in spelling only; none of them is repeated."""
+    return f"{sum(map(len, groups))} patient identifiers differ only in zeros, case, blanks or a trailing .0"
+
+
+def _example(rows: Sequence[Row], group: tuple[str, ...]) -> str:
+    """Images of one patient under different spellings."""
+    first = [next(row.name for row in rows if row.patient == patient) for patient in group[:_SHOWN]]
+    return ", ".join(first)
 
 
 def _with_patient(root: Path, row: Row, data: Data) -> Row:

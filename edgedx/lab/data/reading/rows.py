@@ -59,6 +59,7 @@ class Source:
     read: Callable[[Row], tuple[Image, str]]
     origin: str
     """What was read, for the record; a path as the user gave it."""
+    warnings: tuple[str, ...] = ()
 
 
 _SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",

@@ -145,6 +145,7 @@ def _examine(recipe: Recipe, source: Source, scratch: Path, folder: Path, found:
     excluded = [(row.name, row.problem) for row in source.rows if row.problem]
     usable = [row for row in source.rows if not row.problem]
     found.listed = len(source.rows)
+    found.warnings += source.warnings
     path = scratch / CANVASES
     cases = decode_rows(recipe, source, usable, path, excluded) if usable else []
     if not cases:

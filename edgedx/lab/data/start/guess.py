@@ -13,7 +13,7 @@ from edgedx.core.errors import DataError, EdgedxError, UsageError
 from edgedx.core.progress import track
 from edgedx.lab.data.reading.folders import files_below
 from edgedx.lab.data.reading.labels import nearest
-from edgedx.lab.data.reading.patients import spellings
+from edgedx.lab.data.reading.patients import spelling_sentence, spellings
 from edgedx.lab.data.reading.rows import SUFFIXES, split_named
 
 from .find_table import TABLE_SUFFIXES, Files, FoundTable, find_table
@@ -149,8 +149,7 @@ def _of_table(root: Path, table: FoundTable, images: Sequence[Path]) -> Guess:
     notices += labels_told
     data["patient_column"] = table.patient
     if table.patient and (groups := spellings(table.values(table.patient))):
-        data["patient_ids"] = "merge"
-        notices.append(f"{len(groups)} patients are spelled in several ways ({', '.join(groups[0][:3])}): merged")
+        notices.append(f"{spelling_sentence(groups)}: taken for {len(groups)} patients")
     if table.split:
         data["split_column"] = table.split
     if table.subgroups:

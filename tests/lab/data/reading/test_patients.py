@@ -56,20 +56,22 @@ def _mixed(folder: Path) -> list[tiny.Entry]:
     return entries
 
 
-def test_they_are_refused_unless_the_recipe_says_what_they_are(tmp_path: Path) -> None:
+def test_they_are_refused_or_taken_for_others_where_the_recipe_says_so(tmp_path: Path) -> None:
     _mixed(tmp_path)
-    with pytest.raises(DataError, match=r"30 patient identifiers differ only .* '0', '0\.0'") as caught:
-        open_source(tiny.recipe(tmp_path))
+    with pytest.raises(
+        DataError, match=r"30 patient identifiers differ only .* those of images/p000-0\.png, images/p000-1\.png"
+    ) as caught:
+        open_source(tiny.recipe(tmp_path, data={"patient_ids": "refuse"}))
     assert "data.patient_ids=merge" in str(caught.value.next_step)
     assert len({row.patient for row in open_source(tiny.recipe(tmp_path, data={"patient_ids": "distinct"})).rows}) == 45
 
 
-def test_merged_they_are_not_divided(tmp_path: Path) -> None:
+def test_they_are_one_patient_who_is_not_divided_and_that_is_told(tmp_path: Path) -> None:
     _mixed(tmp_path)
-    recipe = tiny.recipe(tmp_path, data={"patient_ids": "merge"})
+    recipe = tiny.recipe(tmp_path)
     summary = build_dataset(recipe, tmp_path / "out")
     data = load_dataset(tmp_path / "out", "binary", recipe.preprocess)
-    assert summary["patients"] == 30
+    assert summary["patients"] == 30 and any("taken for 15 patients" in warning for warning in summary["warnings"])
     assert len({(Path(name).stem[:4], split) for name, split in zip(data.names, data.splits, strict=True)}) == 30
 
 

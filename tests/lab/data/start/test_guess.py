@@ -111,7 +111,7 @@ def test_spellings_of_patients_are_merged_and_told(tmp_path: Path) -> None:
     rows[1][2], rows[2][2] = "007", "7.0"
     (tmp_path / "labels.csv").write_text(_text(rows, ","), encoding="utf-8")
     recipe, guess = _recipe(tmp_path, tmp_path)
-    assert recipe.data.patient_ids == "merge" and any("merged" in notice for notice in guess.notices)
+    assert recipe.data.patient_ids == "merge" and any("taken for 1 patients" in notice for notice in guess.notices)
     assert len({row.patient for row in open_source(recipe).rows[:2]}) == 1
 
 
