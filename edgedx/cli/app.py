@@ -10,9 +10,10 @@ import typer
 from .exits import exit_code_of
 from .lazy import Entry, lazy_group
 
-# By family, each in the order in which its commands are met. `init` (flow) and `data` (tools) have their places here.
+# By family, each in the order in which its commands are met.
 _FAMILIES = {
     "flow": {
+        "init": "Look at your images and write a recipe for them.",
         "finetune": "Train the full model (teacher) by transfer learning.",
         "compress": "Prune, distil and quantize the teacher into a student.",
         "gate": "Pass or fail the compressed model: against its teacher, or on your images.",
@@ -37,6 +38,7 @@ _FAMILIES = {
         "engine": "Build and list TensorRT engines of this machine.",
     },
     "tools": {
+        "data": "Check a data set before training.",
         "demo": "The whole flow in a few minutes, on this machine.",
         "doctor": "Examine this machine and say what is missing.",
         "recipes": "List and show recipes.",

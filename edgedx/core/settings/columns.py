@@ -27,6 +27,8 @@ CLIP = 4.0
 """Standard deviations at which a number ends: a mistyped age moves a model no further than the oldest patient."""
 _LARGEST = 1e9
 _LONGEST = 64  # characters of a value; no number and no category needs more
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,(\d{1,2}|\d{4,})", re.ASCII)
+"""In a table 63,5 is sixty-three and a half; 1,234 may be either, so it is taken for no number."""
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -112,8 +114,12 @@ def gather(columns: Sequence[Column], table: Mapping[str, str], header: Mapping[
     found = {}
     for column in columns:
         of_header = header.get(column.header, "") if column.header is not None else ""
-        found[column.name] = clean(column, table.get(column.name, "")) or clean(column, of_header)
+        found[column.name] = clean(column, _decimal_point(table.get(column.name, ""))) or clean(column, of_header)
     return found
+
+
+def _decimal_point(text: str) -> str:
+    return text.strip().replace(",", ".") if _DECIMAL_COMMA.fullmatch(text.strip()) else text
 
 
 def fit_columns(columns: Sequence[Column], train: Sequence[Mapping[str, str]]) -> list[FittedColumn]:

@@ -17,7 +17,7 @@ from edgedx.core.version import VERSION_PATTERN
 
 from .accept import Accept
 from .columns import Columns, refuse_labels
-from .recipe_data import Foreign, Origin, Patches, Source
+from .recipe_data import Foreign, Origin, Patches, Reading, Source
 from .recipe_data import Section as _Section
 from .recipe_tune import Tune, fit_space
 from .shipped import shipped_folder
@@ -54,7 +54,7 @@ class Task(_Section):
         return self.classes.index(self.positive) if self.positive else 1
 
 
-class Data(_Section):
+class Data(Reading):
     """Where the images and labels are, and how they are divided."""
 
     source: Source = Field(

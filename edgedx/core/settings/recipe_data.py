@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -28,6 +29,61 @@ class Section(BaseModel):
     """A section of the recipe: unknown keys are refused, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Uncertain = Literal["unknown", "positive", "negative"]
+
+
+class Reading(Section):
+    """How a table or folder is read, and which images belong together: the base of the recipe's section `data`."""
+
+    encoding: str | None = Field(
+        None, description="Of the table, such as cp1252; null: UTF-8, or what its byte order mark says."
+    )
+    column_names: list[str] = Field([], description="Names of the table's columns, where it has no header row.")
+    image_prefix: str = Field(
+        "",
+        description="What the table's paths begin with on another machine and is taken away, such as 'C:\\study\\'; "
+        "backslashes count as slashes.",
+    )
+    image_format: str = Field(
+        "{}", description="From a cell of image_column to a path below data.path, such as 'images/{}.png'."
+    )
+    uncertain: dict[str, Uncertain] = Field(
+        {},
+        description="Multilabel with label_columns: what -1 (not sure, as in CheXpert) is taken for, by column; '*' "
+        "for all others. Unless named here: unknown, that is left out for this finding.",
+    )
+    patient_from: str | None = Field(
+        None,
+        description="Where no column names the patient: 'header' (Patient ID of DICOM files, kept as a hash), or a "
+        "regular expression on the image's path whose first group is the patient, such as '(person[0-9]+)_'.",
+    )
+    patient_ids: Literal["merge", "refuse", "distinct"] = Field(
+        "merge",
+        description="Patients whose names differ only in zeros, case, blanks or a trailing .0: merge them into "
+        "one and say so, refuse the data set, or take them as distinct.",
+    )
+    near_duplicates: Literal["together", "list", "ignore"] = Field(
+        "together",
+        description="Images that look alike (encoded or resized anew, adjacent slices). together: in one split; where "
+        "the source gives the split, out of train. list: only counted and listed. ignore: not looked for.",
+    )
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        if self.image_format.count("{}") != 1:
+            raise ValueError("image_format: {} stands in it once, for the cell of image_column")
+        if self.patient_from not in (None, "header"):
+            try:
+                groups = re.compile(str(self.patient_from)).groups
+            except re.error as error:
+                raise ValueError(f"patient_from: no regular expression: {error}") from error
+            if groups != 1:
+                raise ValueError("patient_from: a regular expression with one group in brackets, or header")
+        if len(set(self.column_names)) != len(self.column_names):
+            raise ValueError("column_names: a name stands twice")
+        return self
 
 
 class Patches(Section):

@@ -13,11 +13,12 @@ from edgedx.core.table import null_for_nan
 from .cases import Answers, Cases
 from .metrics import Interval, brier, expected_calibration_error
 from .resample import Draws, draw
-from .subgroups import bands
+from .subgroups import are_groups, bands, short
 from .weighted import Ranked, Statistic, mean_of, share
 
 MIN_OF_A_CLASS = 10
 """Images of each class that a subgroup must have to be judged."""
+_MOST_LISTED = 8  # values of a column that are named one by one where they are too small
 
 
 @dataclass(frozen=True)
@@ -226,14 +227,23 @@ def subgroup_rows(cases: Cases) -> tuple[dict[tuple[str, str], NDArray[np.bool_]
         values = np.array(bands([group.get(column, "") for group in cases.subgroups]))
         different = sorted(set(values.tolist()))
         if len(different) == 1:
-            not_judged.append((f"{column} {different[0]}", "all images have it"))
+            not_judged.append((f"{column} {short(different[0])}", "all images have it"))
             continue
+        if not are_groups(values.tolist()):
+            not_judged.append((column, f"{len(different)} values among {len(values)} images are no groups"))
+            continue
+        small: list[tuple[str, str]] = []
         for value in different:
             rows = values == value
             counts = [_fewest(known & rows, present & rows) for _, known, present in cases.findings()]
             fewest = max(counts) if cases.task == "multilabel" else min(counts)
             if fewest < MIN_OF_A_CLASS:
-                not_judged.append((f"{column} {value}", f"{fewest} images of a class, {MIN_OF_A_CLASS} needed"))
+                small.append((f"{column} {short(value)}", f"{fewest} images of a class, {MIN_OF_A_CLASS} needed"))
             else:
                 results[column, value] = rows
+        if len(small) > _MOST_LISTED:
+            small = [
+                (f"{column}, {len(small)} of {len(different)} values", f"under {MIN_OF_A_CLASS} images of a class")
+            ]
+        not_judged += small
     return results, not_judged

@@ -29,6 +29,16 @@ def bands(values: Sequence[str], most: int = 6) -> list[str]:
     return names
 
 
+def are_groups(values: Sequence[str]) -> bool:
+    """Whether a column divides images into groups; file names and free text have nearly as many values as images."""
+    return len(set(values)) <= max(2, len(values) // 2)
+
+
+def short(value: str, most: int = 40) -> str:
+    """A value for a line that people read."""
+    return value if len(value) <= most else f"{value[: most - 3]}..."
+
+
 def _number(text: str) -> float | None:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([YMWD]?)", text)
     if match is None:

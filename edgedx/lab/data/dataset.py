@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,20 +16,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedx.core.errors import DataError, EdgedxError
+from edgedx.core.errors import DataError
 from edgedx.core.files import canonical_json, sha256_bytes, storage_error, write_json, write_text
-from edgedx.core.preprocess import Canvas, PreprocessSpec, canvas
-from edgedx.core.progress import track
-from edgedx.core.settings.columns import FittedColumn, gather
+from edgedx.core.preprocess import Canvas, PreprocessSpec
+from edgedx.core.settings.columns import FittedColumn
 from edgedx.core.settings.recipe import Recipe
+from edgedx.core.table import csv_text
+from edgedx.lab.data.reading.rows import Source
 
+from .alike import LEAVES_TRAIN, bind, counts, find_alike, leaves_train
 from .column_table import column_summary, fitted_columns, headings, read_columns
-from .sources import Row, Source, open_source
-from .split import Case, assign_splits, check_classes, shared_contents, shared_patients
+from .decode import decode_rows
+from .leaks import drop_duplicates, settle_leaks, without
+from .sources import open_source
+from .split import Case, assign_splits, check_classes
 
 CANVASES, MANIFEST, EXCLUDED, SUMMARY = "canvases.npy", "manifest.csv", "excluded.csv", "dataset.json"
-HEADER_GROUPS = {"sex": "PatientSex", "age": "PatientAgeYears", "view": "ViewPosition"}
-"""Subgroups that a DICOM header gives where the source has no such column."""
+NEAR_DUPLICATES = "near-duplicates.csv"
 _FIXED = ["image", "label", "patient_id", "split", "sha256", "height", "width", "canvas"]
 
 
@@ -137,11 +138,14 @@ def _build(recipe: Recipe, source: Source, folder: Path) -> dict[str, Any]:
             f"{source.origin}: none of {len(source.rows)} images is usable: "
             + "; ".join(f"{reason} ({count})" for reason, count in reasons)
         )
-    cases = _drop_duplicates(cases, excluded)
-    splits = assign_splits(cases, recipe.data)
-    cases, splits = _check_leaks(recipe, cases, splits, excluded)
-    warnings = check_classes(cases, splits, recipe.task)
-    told = column_summary(recipe.columns.use, [case.row.columns for case in cases], splits)
+    divided = divide(recipe, cases, np.load(folder / CANVASES, mmap_mode="r", allow_pickle=False), excluded)
+    cases, splits = divided.cases, divided.splits
+    warnings = [*source.warnings, *divided.warnings, *check_classes(cases, splits, recipe.task)]
+    fitted = column_summary(recipe.columns.use, [case.row.columns for case in cases], splits)
+    if divided.alike:
+        write_text(
+            folder / NEAR_DUPLICATES, csv_text(["group", "image", "label", "patient_id", "split"], divided.alike)
+        )
     _write_tables(recipe, folder, cases, splits, excluded)
     summary = {
         "schema_version": 1,
@@ -149,9 +153,11 @@ def _build(recipe: Recipe, source: Source, folder: Path) -> dict[str, Any]:
         "synthetic": recipe.synthetic,
         "images": len(cases),
         "patients": len({case.patient for case in cases}),
+        "images_without_patient": sum(not case.row.patient for case in cases),
         "splits": {split: splits.count(split) for split in ("train", "val", "test")},
-        "classes": _class_counts(recipe, cases, splits),
+        "classes": class_counts(recipe, cases, splits),
         "excluded": dict(Counter(reason for _, reason in excluded).most_common()),
+        **({} if divided.counts is None else {"near_duplicates": divided.counts}),
         "warnings": warnings,
         "digest": sha256_bytes(
             canonical_json(
@@ -161,110 +167,75 @@ def _build(recipe: Recipe, source: Source, folder: Path) -> dict[str, Any]:
                 ]
             )
         ),
-        **told,
+        **fitted,
     }
     write_json(folder / SUMMARY, summary)
     return summary
 
 
-def decode_rows(
-    recipe: Recipe, source: Source, rows: list[Row], path: Path, excluded: list[tuple[str, str]]
-) -> list[Case]:
-    """Read `rows` into the canvases at `path`; those that cannot be used join `excluded`, each with its reason."""
-    spec = recipe.preprocess
-    shape = (len(rows), *spec.size) if spec.channels == 1 else (len(rows), *spec.size, 3)
-    store = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8 if spec.bits == 8 else np.uint16, shape=shape)
+@dataclass(frozen=True)
+class Divided:
+    """Cases without duplicates and leaks, and their splits.
 
-    def one(item: tuple[int, Row]) -> Case | str:
-        index, row = item
-        try:
-            image, digest = source.read(row)
-        except EdgedxError as error:
-            code = getattr(error, "code", "file")
-            return "blank" if code == "BLANK" else f"unreadable: {code}"
-        height, width = image.pixels.shape[:2]
-        if min(height, width) < recipe.data.min_side:
-            return "too small"
-        if image.pixels.min() == image.pixels.max():
-            return "blank"
-        store[index] = canvas(image, spec)
-        groups = {name: image.meta.get(field, "") for name, field in HEADER_GROUPS.items()}
-        told = gather(recipe.columns.use, row.columns, image.meta)
-        row = replace(row, subgroups={**groups, **row.subgroups}, columns=told)
-        return Case(row, digest, height, width, index)
-
-    cases = []
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # decoders release the interpreter lock
-        found = pool.map(one, enumerate(rows), chunksize=16)
-        for row, outcome in zip(rows, track(found, "reading images", len(rows)), strict=True):
-            if isinstance(outcome, Case):
-                cases.append(outcome)
-            else:
-                excluded.append((row.name, outcome))
-    store.flush()
-    return cases
-
-
-def _drop_duplicates(cases: list[Case], excluded: list[tuple[str, str]]) -> list[Case]:
-    """Of identical images keep the first; where their labels disagree keep none.
-
-    A val or test split that the source gives stays as published, so that figures on it can be compared.
+    Attributes
+    ----------
+    alike : list
+        Near-duplicates as rows of a table: number of the group, image, label, patient, split.
+    counts : dict, optional
+        Of the same; None where near-duplicates were not looked for.
     """
-    first: dict[tuple[str, str], Case] = {}
-    contradicted = set()
-    for case in cases:
-        known = first.setdefault((case.sha256, case.row.split), case)
-        if known.label_key != case.label_key:
-            contradicted.add(case.sha256)
-    kept = []
-    for case in cases:
-        if case.sha256 in contradicted:
-            excluded.append((case.row.name, "same image under two labels"))
-        elif first[(case.sha256, case.row.split)] is not case and case.row.split not in ("val", "test"):
-            excluded.append((case.row.name, "duplicate"))
-        else:
-            kept.append(case)
-    return kept
+
+    cases: list[Case]
+    splits: list[str]
+    warnings: list[str]
+    alike: list[list[Any]]
+    counts: dict[str, int] | None
 
 
-def _check_leaks(
-    recipe: Recipe, cases: list[Case], splits: list[str], excluded: list[tuple[str, str]]
-) -> tuple[list[Case], list[str]]:
-    if patients := shared_patients(cases, splits):
-        raise DataError(
-            f"leak: {len(patients)} patient(s) stand in more than one split, among them row {patients[0]!r}",
-            next_step="correct the split column, or leave it out and let edgedx split by patient",
-        )
-    shared = shared_contents(cases, splits)
-    if not shared:
-        return cases, splits
-    if recipe.data.shared_content == "refuse":
-        one, two, *_ = (cases[position].row.name for position in next(iter(shared.values())))
-        raise DataError(
-            f"leak: {len(shared)} image(s) stand in more than one split, for example {one} and {two} are identical",
-            next_step="remove them, or --set data.shared_content=drop-from-train",
-        )
-    # Kept where they are judged: val gives way to test, train to both.
-    rank = {"train": 0, "val": 1, "test": 2}
-    drop = set()
-    for positions in shared.values():
-        highest = max(rank[splits[position]] for position in positions)
-        drop |= {position for position in positions if rank[splits[position]] < highest}
-    excluded += [(cases[position].row.name, "also in a later split") for position in sorted(drop)]
-    kept = [position for position in range(len(cases)) if position not in drop]
-    return [cases[position] for position in kept], [splits[position] for position in kept]
+def divide(recipe: Recipe, cases: list[Case], canvases: Canvas, excluded: list[tuple[str, str]]) -> Divided:
+    """Drop duplicates, find near-duplicates and divide what is left; what is dropped joins `excluded`.
+
+    Raises
+    ------
+    DataError
+        A leak between splits that the source gives.
+    """
+    cases = drop_duplicates(cases, excluded)
+    found = find_alike(recipe, cases, canvases)
+    if found is not None and recipe.data.near_duplicates == "together":
+        cases = bind(cases, found)
+    splits = assign_splits(cases, recipe.data)
+    if found is None:
+        return Divided(*settle_leaks(recipe, cases, splits, excluded), [], [], None)
+    left = leaves_train(found, splits)
+    warnings = list(found.warnings)
+    if left and recipe.data.near_duplicates == "list":
+        warnings.append(f"{len(left)} training images have a near-duplicate in val or test: figures flatter")
+        left = []
+    table = [
+        [number, cases[position].row.name, label_text(recipe, cases[position].row.label), cases[position].row.patient,
+         splits[position] if position not in left else "excluded"]
+        for number, group in enumerate(found.groups(), start=1) for position in group
+    ]  # fmt: skip
+    gone = {cases[position].index for position in left}
+    kept, kept_splits = settle_leaks(recipe, cases, splits, excluded)
+    drop = [position for position, case in enumerate(kept) if case.index in gone]
+    excluded += [(kept[position].row.name, LEAVES_TRAIN) for position in drop]
+    return Divided(*without(kept, kept_splits, drop), warnings, table, counts(found, cases, len(left)))
 
 
-def _class_counts(recipe: Recipe, cases: list[Case], splits: list[str]) -> dict[str, dict[str, int]]:
+def class_counts(recipe: Recipe, cases: list[Case], splits: list[str]) -> dict[str, dict[str, int]]:
+    """Images by class and split; of several findings each counts where it is present."""
     counts = {name: Counter({"train": 0, "val": 0, "test": 0}) for name in recipe.task.classes}
     for case, split in zip(cases, splits, strict=True):
-        for name in _label_text(recipe, case.row.label).split("|"):
+        for name in label_text(recipe, case.row.label).split("|"):
             if name in counts:
                 counts[name][split] += 1
     return {name: dict(counter) for name, counter in counts.items()}
 
 
-def _label_text(recipe: Recipe, label: tuple[float, ...]) -> str:
+def label_text(recipe: Recipe, label: tuple[float, ...]) -> str:
+    """A label in words: the class, or findings joined by ``|``."""
     if recipe.task.kind == "multilabel":
         return "|".join(name for name, value in zip(recipe.task.classes, label, strict=True) if value == 1) or "none"
     return recipe.task.classes[int(label[0])]
@@ -289,16 +260,8 @@ def _write_tables(
         + [case.row.columns[column.name] for column in recipe.columns.use]
         for case, split in zip(cases, splits, strict=True)
     ]
-    write_text(folder / MANIFEST, _csv_text([*_FIXED, *columns, *headings(recipe.columns.use)], lines))
-    write_text(folder / EXCLUDED, _csv_text(["image", "reason"], excluded))
-
-
-def _csv_text(header: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(lines)
-    return stream.getvalue()
+    write_text(folder / MANIFEST, csv_text([*_FIXED, *columns, *headings(recipe.columns.use)], lines))
+    write_text(folder / EXCLUDED, csv_text(["image", "reason"], excluded))
 
 
 def load_dataset(folder: Path, task: str, spec: PreprocessSpec) -> Dataset:

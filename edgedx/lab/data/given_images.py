@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +16,16 @@ from edgedx.core.preprocess import Canvas, PreprocessSpec, canvas
 from edgedx.core.settings.accept import Accept
 from edgedx.core.table import read_table
 from edgedx.device.decode.accept import acceptable, facts_of
+from edgedx.lab.data.reading.folders import files_below
+from edgedx.lab.data.reading.labels import nearest
+from edgedx.lab.data.reading.patients import one_spelling
+from edgedx.lab.data.reading.rows import path_problem
 
 IMAGE, LABEL, PATIENT = "image", "label", "patient_id"
 SKIPPED = {".csv", ".json", ".txt", ".md"}
+_NAN = float("nan")
+_FINDING = {"": _NAN, "-1": _NAN, "-1.0": _NAN, "0": 0.0, "0.0": 0.0, "1": 1.0, "1.0": 1.0}
+"""Cells of a finding; -1 is uncertain (CheXpert), so unknown to a figure."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +61,8 @@ def list_images(source: Path, task: str, classes: list[str]) -> list[Given]:
     """List labelled images.
 
     A table has the columns ``image`` (relative to it) and ``label``, or, for multilabel tasks, instead of ``label`` one
-    column of 0, 1 or empty (unknown) for each class. ``patient_id`` is taken where there is one; every further column
-    is a subgroup. A folder has one folder for each class.
+    column of 0, 1, -1 (uncertain) or empty (unknown) for each class. ``patient_id`` is taken where there is one; every
+    further column is a subgroup, where it has few enough values. A folder has one folder for each class.
 
     Raises
     ------
@@ -79,19 +86,24 @@ def list_images(source: Path, task: str, classes: list[str]) -> list[Given]:
 
 def _of_folders(source: Path, classes: list[str]) -> list[Given]:
     try:
-        folders = sorted(item for item in source.iterdir() if item.is_dir() and not item.name.startswith("."))
-        found = []
-        for folder in folders:
-            known = folder.name in classes
-            for path in sorted(folder.rglob("*")):
-                if not path.is_file() or path.name.startswith(".") or path.suffix.lower() in SKIPPED:
-                    continue
-                label = (float(classes.index(folder.name)),) if known else ()
-                problem = "" if known else "its folder is no class of the model"
-                found.append(Given(path.relative_to(source).as_posix(), path, label, problem=problem))
+        paths = files_below(source)
     except OSError as error:
         raise storage_error(source, error) from error
-    return found
+    found = []
+    for path in paths:
+        name = path.relative_to(source)
+        label, problem = (), ""
+        if path.suffix.lower() in SKIPPED:
+            problem = f"no image file: {path.suffix.lower()}"
+        elif len(name.parts) == 1:
+            problem = "in no folder of a class"
+        elif name.parts[0] in classes:
+            label = (float(classes.index(name.parts[0])),)
+        else:
+            problem = "its folder is no class of the model"
+            problem += f": did you mean {near!r}?" if (near := nearest(name.parts[0], classes)) else ""
+        found.append(Given(name.as_posix(), path, label, problem=problem))
+    return found if any(not given.problem.startswith(("no image", "in no")) for given in found) else []
 
 
 def _of_table(source: Path, task: str, classes: list[str]) -> list[Given]:
@@ -110,31 +122,35 @@ def _of_table(source: Path, task: str, classes: list[str]) -> list[Given]:
         cells = {column: (entry.get(column) or "").strip() for column in columns}
         name = cells[IMAGE]
         label, problem = _label_of(cells, task, classes, by_class)
-        if not name:
-            problem = "no image named"
-        elif Path(name).is_absolute() or ".." in Path(name).parts:
-            problem = "path leaves the folder of the table"
+        if wrong := path_problem(name):
+            problem = wrong
         elif name in seen:
             problem = "listed twice"
         seen.add(name)
         groups = {column: cells[column] for column in more}
         found.append(Given(name, source.parent / name, label, cells.get(PATIENT, ""), groups, problem))
-    return found
+    patients = one_spelling(
+        [given.patient for given in found]
+    )  # 0007, 7 and 7.0: intervals must not take them for three
+    return [replace(given, patient=patient) for given, patient in zip(found, patients, strict=True)]
 
 
 def _label_of(cells: dict[str, str], task: str, classes: list[str], by_class: bool) -> tuple[tuple[float, ...], str]:
     if by_class:
         texts = [cells[name] for name in classes]
-        if any(text not in {"", "0", "1", "0.0", "1.0"} for text in texts):
-            return (), "a label is not 0, 1 or empty"
-        return tuple(float(text) if text else float("nan") for text in texts), "" if any(texts) else "missing label"
+        if any(text not in _FINDING for text in texts):
+            return (), "a label is not 0, 1, -1 or empty"
+        values = tuple(_FINDING[text] for text in texts)
+        known = any(value == value for value in values)  # NaN alone differs from itself
+        return values, "" if known else "every finding is uncertain" if any(texts) else "missing label"
     text = cells[LABEL]
     if not text:
         return (), "missing label"
     names = text.split("|") if task == "multilabel" else [text]
     known = {*classes, "none"} if task == "multilabel" else set(classes)
     if any(name not in known for name in names):
-        return (), "its label is no class of the model"
+        near = nearest(next(name for name in names if name not in known), classes)
+        return (), "its label is no class of the model" + (f": did you mean {near!r}?" if near else "")
     if task == "multilabel":
         return tuple(float(name in names) for name in classes), ""
     return (float(classes.index(text)),), ""
@@ -150,6 +166,8 @@ def read_one(given: Given, spec: PreprocessSpec, accept: Accept) -> Read | str:
         content = given.path.read_bytes()
     except OSError as error:
         return "no such file" if isinstance(error, FileNotFoundError) else "the file cannot be opened"
+    except ValueError:  # a NUL byte, which no path may hold
+        return "the path cannot be that of a file"
     try:
         image = open_image(content, frames=accept.multi_frame).image
         height, width = image.pixels.shape[:2]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgedx.core.settings.recipe import Data, Recipe
+from edgedx.core.settings.recipe_data import Reading
 from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import Stage
 
@@ -16,7 +17,8 @@ from .sources import fingerprint, reading_settings
 def data_stage(recipe: Recipe, run: Path | Run, *, overwrite: bool = False) -> dict[str, Any]:
     """Read the recipe's data set into ``run/data``; its digest is the input of all later stages."""
     settings = recipe.model_dump(mode="json", include={"task", "data", "synthetic"})
-    for name in ("label_names", "patches"):  # left out where they ask for nothing: runs from before them are current
+    for name in ("label_names", "patches", *Reading.model_fields):
+        # Left out where they ask for nothing: runs from before them are current.
         if getattr(recipe.data, name) == Data.model_fields[name].default:
             del settings["data"][name]
     stage = Stage(Run.of(run).data, {**settings, **reading_settings(recipe)}, {"source": fingerprint(recipe)})

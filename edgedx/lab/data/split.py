@@ -13,8 +13,9 @@ from edgedx.core.errors import DataError
 from edgedx.core.files import sha256_bytes
 from edgedx.core.settings.recipe import Data, Task
 from edgedx.lab.data.layouts.listing import DEVELOPMENT
+from edgedx.lab.data.reading.rows import SPLITS, Row
 
-from .sources import SPLITS, Row
+from .counts import is_few, meaning_of_count
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,18 @@ class Case:
     width: int
     index: int
     """Position of its canvas in the cache."""
+    joined: str = ""
+    """Name of the patients that near-duplicates join with this one; empty where nothing was joined."""
 
     @property
     def patient(self) -> str:
         """The patient, or the image's own name where the source names none."""
         return self.row.patient or self.row.name
+
+    @property
+    def unit(self) -> str:
+        """What a split must not divide: the patient, with those whom near-duplicates join with him."""
+        return self.joined or self.patient
 
     @property
     def label_key(self) -> tuple[float, ...]:
@@ -62,13 +70,13 @@ def assign(cases: Sequence[Case], fractions: tuple[float, float, float], seed: i
     if all(case.row.split for case in cases):
         undivided = [case for case in cases if case.row.split == DEVELOPMENT]
         drawn = _draw_train_val(undivided, fractions, str(seed))
-        return [drawn[case.patient] if case.row.split == DEVELOPMENT else case.row.split for case in cases]
+        return [drawn[case.unit] if case.row.split == DEVELOPMENT else case.row.split for case in cases]
     if any(case.row.split for case in cases):
         raise DataError(
             "some images name a split and others do not", next_step="fill the split column, or leave it out"
         )
     chosen = _draw(cases, np.cumsum(fractions)[:2], str(seed))
-    return [SPLITS[chosen[case.patient]] for case in cases]
+    return [SPLITS[chosen[case.unit]] for case in cases]
 
 
 def assign_fold(
@@ -81,11 +89,13 @@ def assign_fold(
     """
     own = sorted({case.row.fold for case in cases})
     if all(own) and len(own) == folds:
-        place = {case.patient: own.index(case.row.fold) for case in cases}
+        places = [own.index(case.row.fold) for case in cases]
     else:
-        place = _draw(cases, np.arange(1, folds) / folds, str(seed))
-    rest = _draw_train_val([case for case in cases if place[case.patient] != fold], fractions, f"val:{seed}")
-    return ["test" if place[case.patient] == fold else rest[case.patient] for case in cases]
+        drawn = _draw(cases, np.arange(1, folds) / folds, str(seed))
+        places = [drawn[case.unit] for case in cases]
+    others = [case for case, place in zip(cases, places, strict=True) if place != fold]
+    rest = _draw_train_val(others, fractions, f"val:{seed}")
+    return ["test" if place == fold else rest[case.unit] for case, place in zip(cases, places, strict=True)]
 
 
 def _draw_train_val(cases: Sequence[Case], fractions: tuple[float, float, float], salt: str) -> dict[str, str]:
@@ -99,7 +109,7 @@ def _draw(cases: Sequence[Case], limits: NDArray[np.float64], salt: str) -> dict
     common = Counter(label for case in cases for label in case.strata)
     patients: dict[str, list[Case]] = defaultdict(list)
     for case in cases:
-        patients[case.patient].append(case)
+        patients[case.unit].append(case)
     strata: dict[tuple[float, ...], list[str]] = defaultdict(list)
     for patient, own in patients.items():
         labels = {label for case in own for label in case.strata}
@@ -130,7 +140,7 @@ def shared_contents(cases: Sequence[Case], splits: Sequence[str]) -> dict[str, l
 
 
 def check_classes(cases: Sequence[Case], splits: Sequence[str], task: Task) -> list[str]:
-    """Refuse empty classes and one-class splits; return warnings about small classes.
+    """Refuse empty classes and one-class splits; return what few test images mean, of the smallest class.
 
     Raises
     ------
@@ -155,10 +165,13 @@ def check_classes(cases: Sequence[Case], splits: Sequence[str], task: Task) -> l
             if counts[split][index] == 0:
                 raise DataError(
                     f"class {name!r} has no image in {split}: AUC and thresholds cannot be computed there",
-                    next_step="add patients of this class, or change data.fractions or data.seed",
+                    next_step="add patients of this class, or change data.fractions or data.seed"
+                    + (
+                        ", or --set data.near_duplicates=list"
+                        if any(case.unit != case.patient for case in cases)
+                        else ""
+                    ),
                 )
-    return [
-        f"class {name!r} has {count} images; below 5,000 a class expect wide intervals and judge with care"
-        for name, count in zip(task.classes, total, strict=True)
-        if count < 5000
-    ]
+    fewest = int(np.argmin(counts["test"]))
+    count = int(counts["test"][fewest])
+    return [meaning_of_count(count, repr(task.classes[fewest]))] if is_few(count) else []

@@ -14,11 +14,13 @@ import numpy as np
 from edgedx.core.errors import DataError
 from edgedx.core.files import canonical_json, read_json, sha256_bytes, storage_error, write_json, write_text
 from edgedx.core.settings.recipe import Recipe
+from edgedx.lab.data.reading.rows import Row, from_files
 from edgedx.lab.run.stage import Stage
 
 from .column_table import headings, read_columns
-from .dataset import CANVASES, EXCLUDED, MANIFEST, SUMMARY, Dataset, decode_rows
-from .sources import Row, from_files, reading_settings
+from .dataset import CANVASES, EXCLUDED, MANIFEST, SUMMARY, Dataset
+from .decode import decode_rows
+from .sources import reading_settings
 
 FOLDER = "unlabeled"
 HELD_OUT, IN_TRAIN, TWICE = "identical to a val or test image", "already in train", "duplicate"

@@ -18,7 +18,7 @@ from edgedx.lab.run.stage import Stage, stage_settings
 from .column_head import with_columns
 from .finish import finish
 from .loop import fit
-from .network import build_model
+from .network import build_model, refuse_unexportable
 from .phase import Outcome, Phase, Training
 from .tasks import Classify, class_weights
 from .weights import load_weights
@@ -70,6 +70,7 @@ def _train_teacher(
     state = folder / STATE
     if write and not resume and state.exists():
         state.unlink()
+    refuse_unexportable(recipe.model.backbone, len(recipe.task.classes), recipe.preprocess)
     model, origin, outcome = fit_teacher(recipe, data, from_scratch=from_scratch, state=state, resume=resume)
     if not write:
         return {}

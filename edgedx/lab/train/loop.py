@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edgedx.core.errors import RecipeError
 from edgedx.core.progress import progress
 from edgedx.core.settings.recipe import Train
 from edgedx.core.stats.metrics import log_loss
@@ -25,6 +26,11 @@ from .phase import Outcome, Phase, Training
 from .predict import predict
 from .short_figures import auc_of_logits
 from .torch_runner import TorchRunner
+
+
+class Diverged(RecipeError):
+    """The loss is not finite any more; weights of after that are not kept."""
+
 
 COLUMN_RATE = 10.0
 """Learning rate of the head of columns against the classifier's: a few weights that begin at zero, and no feature below
@@ -144,10 +150,13 @@ class _Loop:
                 for group, rate in zip(optimizer.param_groups, rates, strict=True):
                     group["lr"] = rate * _schedule(step, steps, self.options.warmup_epochs * self.feed.steps_per_epoch)
                 losses.append(self._step(trained, optimizer, batch, first + step, phase))
+                if len(losses) > 1:  # of the step before: it is computed, so that a GPU is not waited for
+                    self._refuse_divergence(losses[-2], phase, step)
                 self.steps_done += 1
                 self.waited += got - began
                 self.worked += time.perf_counter() - got
                 if (step + 1) % self.feed.steps_per_epoch == 0 or step + 1 == steps:
+                    self._refuse_divergence(losses[-1], phase, step + 1)
                     score, val_loss = self._evaluate()
                     line = {
                         "phase": phase.name,
@@ -171,6 +180,7 @@ class _Loop:
                 else:
                     bar.advance(1)
                     if time.monotonic() - saved > 60 * self.options.checkpoint_minutes:
+                        self._refuse_divergence(losses[-1], phase, step + 1)
                         # Mid-epoch losses are not kept: a resumed epoch reports the mean of what it trained itself.
                         self._save(number, step + 1, optimizer)
                         saved = time.monotonic()
@@ -178,6 +188,17 @@ class _Loop:
         if self.average is not None:
             self.model.load_state_dict(self.average.module.state_dict())
         self.accelerator.free_memory()
+
+    def _refuse_divergence(self, loss: Tensor, phase: Phase, step: int) -> None:
+        if torch.isfinite(loss):
+            return
+        epoch, rate = step / self.feed.steps_per_epoch, phase.learning_rate
+        raise Diverged(
+            f"{phase.name}: the loss of step {step} (epoch {epoch:.1f}) is not a number: training has diverged at a "
+            f"learning rate of {rate:g}",
+            next_step=f"try {rate / 10:g}: train.learning_rate (frozen_learning_rate of a new head), or of a student "
+            "student.learning_rate; with bf16 also train.precision=fp32",
+        )
 
     def _steps(self, phase: Phase) -> int:
         return phase.length(self.feed.steps_per_epoch)

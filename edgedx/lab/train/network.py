@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import warnings
+from functools import lru_cache
 from itertools import combinations
 from typing import Any
 
@@ -75,6 +77,33 @@ def classifier(model: nn.Module) -> nn.Module:
     layer = model.get_classifier()  # type: ignore[operator]
     assert isinstance(layer, nn.Module)
     return layer
+
+
+@lru_cache(maxsize=64)
+def refuse_unexportable(backbone: str, classes: int, spec: PreprocessSpec) -> None:
+    """Trace a fresh model as `lab.quantize.to_onnx` will: what cannot be exported is not worth training.
+
+    Seconds; backbones in `TESTED` are known to pass. That torch can trace a model does not prove that ONNX has all of
+    its operators: those few fail in `edgedx compress`.
+
+    Raises
+    ------
+    UnsupportedModel
+        The network decides by its values, or lacks what an exported graph returns.
+    """
+    if backbone in TESTED:
+        return
+    model = WithFeatures(build_model(backbone, classes, spec)).eval()
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            batch = torch.export.Dim("batch")
+            torch.export.export(model, (torch.zeros(2, *spec.input_shape),), dynamic_shapes={"x": {0: batch}})
+    except Exception as error:  # the tracer has a class for each of its steps
+        raise UnsupportedModel(
+            f"{backbone} cannot be exported, so no device could run it: {(str(error).splitlines() or ['?'])[0]}",
+            next_step=f"choose another backbone; tested are {', '.join(TESTED)}",
+        ) from error
 
 
 class WithFeatures(nn.Module):

@@ -25,6 +25,7 @@ from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.data.prepare import data_stage, open_data
 from edgedx.lab.run.stage import stage_settings
 from edgedx.lab.train.finetune import fit_teacher
+from edgedx.lab.train.loop import Diverged
 
 from .files import write_study, write_table
 from .space import check_space, defaults, with_values
@@ -144,8 +145,6 @@ def _train(trial: Trial, recipe: Recipe, data: Dataset) -> float:
 
     def watch(line: dict[str, Any]) -> None:
         seen.append(float(line["val_auc"]))
-        if not math.isfinite(line["loss"]):
-            raise optuna.TrialPruned  # diverged: a bad trial, but an answer
         if math.isnan(seen[-1]):
             raise UsageError("AUC on val is not a number", next_step="is there an image of every class in val?")
         trial.report(seen[-1], len(seen))
@@ -154,7 +153,10 @@ def _train(trial: Trial, recipe: Recipe, data: Dataset) -> float:
             trial.set_user_attr("seconds", round(time.monotonic() - begun, 1))
             raise optuna.TrialPruned
 
-    fit_teacher(recipe, data, title=f"trial {trial.user_attrs[TICKET]}", watch=watch)
+    try:
+        fit_teacher(recipe, data, title=f"trial {trial.user_attrs[TICKET]}", watch=watch)
+    except Diverged as error:
+        raise optuna.TrialPruned from error  # a bad trial, but an answer
     trial.set_user_attr("seconds", round(time.monotonic() - begun, 1))
     return max(seen) if recipe.train.patience else seen[-1]
 

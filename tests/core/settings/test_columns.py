@@ -46,6 +46,13 @@ def test_the_mean_itself_is_not_the_same_as_absent() -> None:
     assert there.tolist() == [[True, False], [False, True], [False, False]]
 
 
+@pytest.mark.parametrize(
+    ("text", "kept"), [("63,5", "63.5"), ("7,0", "7.0"), ("1,234", ""), ("1,2,3", ""), ("63.5", "63.5")]
+)
+def test_a_table_may_have_decimal_commas_where_they_are_no_thousands(text: str, kept: str) -> None:
+    assert gather(FITTED, {"age": text}, {})["age"] == kept
+
+
 HOSTILE = ["", " ", "nan", "NaN", "inf", "-inf", "1e999", "1e10", "-9" * 20, "0x10", "1_000", "1,5", "٣٤", "½", "072Y",
            "65 years", "9" * 5000, "\x00", "Müller^Hans", "1\n2", "--1", "1e", ".", "e5"]  # fmt: skip
 

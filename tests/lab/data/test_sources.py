@@ -84,6 +84,13 @@ def test_a_folder_is_a_class(tmp_path: Path) -> None:
         ("dark/1.png", (0.0,)),
         ("dark/deeper/2.PNG", (0.0,)),
         ("bright/3.png", (1.0,)),
+        ("other/4.png", ()),
+        ("bright/notes.txt", ()),
+    }
+    problems = {row.name: row.problem for row in rows if row.problem}
+    assert problems == {
+        "other/4.png": "folder 'other' is no class of the recipe",
+        "bright/notes.txt": "no image file: .txt",
     }
     assert {(row.split, row.patient) for row in rows} == {("", "")}
 
@@ -211,7 +218,93 @@ def test_an_empty_cell_of_a_finding_is_unknown(tmp_path: Path) -> None:
     assert rows[0].label == (1, 0)
     assert rows[1].label[0] == 1 and math.isnan(rows[1].label[1])
     assert math.isnan(rows[2].label[0]) and rows[2].label[1] == 0
-    assert [row.problem for row in rows] == ["", "", "", "missing label", "label '2' is not 0, 1 or empty"]
+    assert [row.problem for row in rows] == ["", "", "", "missing label", "label '2' is not 0, 1, -1 or empty"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ({}, "nan"),
+        ({"*": "positive"}, 1.0),
+        ({"has_a": "negative", "*": "positive"}, 0.0),
+        ({"has_b": "positive"}, "nan"),
+    ],
+)
+def test_minus_one_is_uncertain_as_each_finding_says(tmp_path: Path, policy: dict[str, str], expected: Any) -> None:
+    """CheXpert has -1 for what its reports leave open: U-Ignore, U-Ones or U-Zeros, by finding."""
+    data = {"label_columns": ["has_a", "has_b"], "uncertain": policy}
+    cells = [("-1.0", "1"), ("-1", "0"), ("0,0", "1,0")]
+    rows = _table(tmp_path / "set", *({"has_a": a, "has_b": b} for a, b in cells), task=tiny.FINDINGS, data=data)
+    assert [str(row.label[0]) for row in rows] == [str(expected), str(expected), "0.0"]
+    assert [row.problem for row in rows] == ["", "", ""]
+
+
+def test_a_row_that_is_all_uncertain_is_left_out_with_a_reason(tmp_path: Path) -> None:
+    (row,) = _table(
+        tmp_path / "set", {"has_a": "-1", "has_b": ""}, task=tiny.FINDINGS, data={"label_columns": ["has_a", "has_b"]}
+    )
+    assert row.problem == "every finding is uncertain"
+    with pytest.raises(DataError, match="data.uncertain: 'has_c'"):
+        _table(
+            tmp_path / "set",
+            {"has_a": "1", "has_b": ""},
+            task=tiny.FINDINGS,
+            data={"label_columns": ["has_a", "has_b"], "uncertain": {"has_c": "positive"}},
+        )
+
+
+# What users do to tables and folders
+
+
+@pytest.mark.parametrize("name", ["\x00a.png", "a\x00.png", "a\x1b[2J.png", "a\x7f.png"])
+def test_a_damaged_path_is_an_exclusion(tmp_path: Path, name: str) -> None:
+    """backblaze-backup-checker 298, sqlite-utils PR 804: a NUL in a table ended the run with a traceback."""
+    bad, good = _table(tmp_path / "set", {"image": name}, {})
+    assert bad.problem.startswith("damaged image path") and good.problem == ""
+
+
+def test_a_path_of_another_machine_is_made_one_of_this(tmp_path: Path) -> None:
+    cells = [r"C:\study\cxr\a.png", "C:/study/cxr/a.png", r"cxr\a.png", "cxr/a.png"]
+    rows = _table(tmp_path / "set", *({"image": cell} for cell in cells), data={"image_prefix": "C:\\study\\"})
+    assert [row.name for row in rows] == ["cxr/a.png"] * 4
+    rows = _table(tmp_path / "set", {"image": "ISIC_1"}, data={"image_format": "images/{}.jpg"})
+    assert rows[0].name == "images/ISIC_1.jpg"
+
+
+def test_a_row_with_more_cells_than_columns_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("image,label,patient_id\na,b.png,dark,p1\nc.png,dark,p1\n")
+    rows = open_source(tiny.recipe(tmp_path)).rows
+    assert [bool(row.problem) for row in rows] == [True, False] and "more cells" in rows[0].problem
+
+
+def test_a_misspelt_label_names_the_class_that_may_be_meant(tmp_path: Path) -> None:
+    (row,) = _table(tmp_path / "set", {"label": "brihgt"})
+    assert row.problem == "label 'brihgt' is no class of the recipe: did you mean 'bright'?"
+
+
+def test_folders_of_another_spelling_are_named(tmp_path: Path) -> None:
+    """fastai PR 938, torchvision 2831: folders that the classes do not name vanished."""
+    for name in ("Dark", "Bright"):
+        tiny.write_picture(tmp_path / "set" / name / "1.png", tiny.picture(1))
+    recipe = _folder_recipe(tmp_path / "set")
+    with pytest.raises(DataError, match="there are Bright, Dark") as caught:
+        open_source(recipe)
+    assert "label_names: {Bright: bright, Dark: dark}" in str(caught.value.next_step)
+    named = tiny.recipe(
+        tmp_path / "set", data={"source": "folders", "label_names": {"Dark": "dark", "Bright": "bright"}}
+    )
+    assert [row.label for row in open_source(named).rows] == [(1.0,), (0.0,)]
+
+
+def test_files_in_no_class_are_listed(tmp_path: Path) -> None:
+    for name in ("train/dark/1.png", "train/bright/1.png", "val/grey/1.png", "extra/dark/1.png", "1.png"):
+        tiny.write_picture(tmp_path / "set" / name, tiny.picture(1))
+    problems = {row.name: row.problem for row in open_source(_folder_recipe(tmp_path / "set")).rows if row.problem}
+    assert problems == {
+        "val/grey/1.png": "folder 'grey' is no class of the recipe",
+        "extra/dark/1.png": "in no folder of a split: train, val or test",
+        "1.png": "in no folder of a split: train, val or test",
+    }
 
 
 # MedMNIST

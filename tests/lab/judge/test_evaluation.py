@@ -111,7 +111,7 @@ def test_nothing_is_left_out_in_silence(made: Path, tmp_path: Path) -> None:
     assert found.figures.images == 24 and found.figures.patients == 12
     reasons = dict(found.asked.left_out)
     assert len(found.asked.left_out) == 8
-    assert reasons["gone.png"] == "no such file" and reasons["../x.png"] == "path leaves the folder of the table"
+    assert reasons["gone.png"] == "no such file" and reasons["../x.png"] == "path leaves the data set"
     assert reasons["0.png"] == "listed twice" and reasons["note.png"] == "unreadable: UNKNOWN_FORMAT"
     assert reasons["cut.png"].startswith("unreadable: ") and "BLANK" in reasons["blank.png"]
     written = write_evaluation(found, tmp_path / "out")
@@ -142,7 +142,33 @@ def test_a_column_for_each_finding_may_be_empty(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("image,a,b,age\nx.png,1,,40\ny.png,0,1,50\nz.png,,,60\nw.png,2,0,70\n")
     one, two, three, four = list_images(tmp_path / "t.csv", "multilabel", ["a", "b"])
     assert one.label[0] == 1 and np.isnan(one.label[1]) and one.groups == {"age": "40"}
-    assert two.label == (0, 1) and three.problem == "missing label" and four.problem == "a label is not 0, 1 or empty"
+    assert (
+        two.label == (0, 1) and three.problem == "missing label" and four.problem == "a label is not 0, 1, -1 or empty"
+    )
+
+
+def test_spellings_of_a_patient_are_one_and_damaged_paths_none(tmp_path: Path) -> None:
+    """CLAM PR 90; backblaze-backup-checker 298: three patients of one, and a traceback."""
+    rows = ["image,label,patient_id", "0.png,a,007", "1.png,b,7", "2.png,a,7.0", "\x003.png,a,8", "4.png,A,9"]
+    (tmp_path / "t.csv").write_text("\n".join(rows) + "\n")
+    listed = list_images(tmp_path / "t.csv", "binary", ["a", "b"])
+    assert [given.patient for given in listed[:3]] == ["007"] * 3
+    assert listed[3].problem.startswith("damaged image path")
+    assert listed[4].problem == "its label is no class of the model: did you mean 'a'?"
+
+
+def test_a_column_of_file_names_is_no_subgroup(made: Path, tmp_path: Path) -> None:
+    """Each of 30,000 characters was printed, as the value of a subgroup that one image had."""
+    lines = ["image,label,source_file,site"]
+    for index in range(40):
+        tiny.write_picture(tmp_path / f"{index}.png", tiny.picture(index, bright=index % 2 == 1))
+        site = "north" if index < 20 else "south"
+        lines.append(f"{index}.png,{tiny.CLASSES[index % 2]},original-{'x' * 200}-{index}.png,{site}")
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    found = evaluate(open_subject(made / "run" / "int8" / "fp32.onnx"), data=tmp_path / "t.csv", resamples=50)
+    assert {part.column for part in found.parts.subgroups} == {"site"}
+    assert ("source_file", "40 values among 40 images are no groups") in found.parts.not_judged
+    assert max(len(f"{name} {why}") for name, why in found.parts.not_judged) < 120
 
 
 def test_mistakes_come_worst_first() -> None:

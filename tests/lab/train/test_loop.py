@@ -101,3 +101,14 @@ def test_two_processes_give_the_metrics_of_one_within_noise(folder: Path) -> Non
     areas = [record["metrics"]["test"]["auc"] for record in (one, two)]
     assert min(area["value"] for area in areas) > 0.8  # both learned the task
     assert areas[1]["low"] <= areas[0]["value"] <= areas[1]["high"]
+
+
+def test_a_loss_that_is_not_finite_ends_training_with_a_sentence(folder: Path) -> None:
+    """ludwig PR 3740, ignite 2569: every epoch was trained, weights of NaN were written, then came a traceback."""
+    wild = ("--set", "train.learning_rate=1e6", "--set", "train.optimizer=sgd", "--set", "train.clip_norm=0")
+    done = subprocess.run(
+        _command("runs/wild", *wild), cwd=folder, env=_environment(folder), capture_output=True, text=True
+    )
+    assert done.returncode == 2, done.stderr
+    assert "training has diverged at a learning rate of 1e+06" in done.stderr and "try 100000" in done.stderr
+    assert not (folder / "runs/wild/teacher/model.safetensors").exists() and "Traceback" not in done.stderr

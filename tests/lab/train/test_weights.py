@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from edgedx.core.errors import CheckpointError, InputOutputError, UnsupportedModel
 from edgedx.core.preprocess import PreprocessSpec
-from edgedx.lab.train.network import WithFeatures, build_model, classifier
+from edgedx.lab.train.network import WithFeatures, build_model, classifier, refuse_unexportable
 from edgedx.lab.train.weights import PACKAGED, classifier_keys, load_weights, read_state
 
 GREY = PreprocessSpec(size=(32, 32))
@@ -218,3 +218,43 @@ def test_features_come_beside_the_same_logits(backbone: str) -> None:
         logits, features = WithFeatures(model)(image)
         torch.testing.assert_close(logits, model(image))
     assert logits.shape == (2, 3) and features.ndim == 2 and features.shape[1] == classifier(model).in_features
+
+
+# What cannot be exported
+
+
+class _Undecided(nn.Module):
+    """A network whose path depends on its values, as some of the hub's do."""
+
+    num_features = 4
+
+    def __init__(self, **_: Any) -> None:
+        super().__init__()
+        self.stem, self.head = nn.Conv2d(1, 4, 3), nn.Linear(4, 2)
+
+    def get_classifier(self) -> nn.Module:
+        return self.head
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        maps = self.stem(x)
+        return maps * 2 if maps.mean() > 0 else maps
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        pooled = x.mean((2, 3))
+        return pooled if pre_logits else self.head(pooled)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.forward_head(self.forward_features(x))
+
+
+def test_a_network_that_cannot_be_exported_is_refused_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("timm.is_model", lambda name: True)
+    monkeypatch.setattr("timm.create_model", lambda name, **options: _Undecided(**options))
+    with pytest.raises(UnsupportedModel, match="undecided cannot be exported") as caught:
+        refuse_unexportable("undecided", 2, GREY)
+    assert "tf_efficientnet_lite0" in str(caught.value.next_step)
+
+
+def test_a_network_that_can_be_exported_passes() -> None:
+    refuse_unexportable("test_efficientnet", 3, GREY)
+    refuse_unexportable("tf_efficientnet_lite0", 3, GREY)

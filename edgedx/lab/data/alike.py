@@ -1,0 +1,99 @@
+"""Near-duplicates of a data set: bound together before it is divided, kept out of train where the source divides it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedx.core.preprocess import Canvas
+from edgedx.core.settings.recipe import Recipe
+
+from .near_duplicates import connected, near_duplicates
+from .split import Case
+
+LEAVES_TRAIN = "near-duplicate of a val or test image"
+_LARGEST_SHARE = 0.3
+"""Of all images, in one group of several known patients: more than that is a way of positioning, and no copy."""
+
+
+@dataclass(frozen=True)
+class Alike:
+    """Near-duplicates among cases.
+
+    Attributes
+    ----------
+    pairs : ndarray of shape (P, 2)
+        Positions of cases.
+    group : ndarray of shape (N,)
+        For each case the first one that pairs connect it with.
+    warnings : list of str
+    """
+
+    pairs: NDArray[np.int64]
+    group: NDArray[np.int64]
+    warnings: list[str]
+
+    def groups(self) -> list[list[int]]:
+        """Positions of the cases of each group of two or more."""
+        order = np.argsort(self.group, kind="stable")
+        parts = np.split(order, np.flatnonzero(np.diff(self.group[order])) + 1)
+        return [part.tolist() for part in parts if len(part) > 1]
+
+
+def find_alike(recipe: Recipe, cases: Sequence[Case], canvases: Canvas) -> Alike | None:
+    """Near-duplicates of decoded cases; None where the recipe or generated images say not to look."""
+    if recipe.data.near_duplicates == "ignore" or recipe.synthetic:
+        return None
+    pairs = near_duplicates(canvases, [case.index for case in cases])
+    group = connected(len(cases), pairs)
+    found = Alike(pairs, group, [])
+    largest = max(found.groups(), key=len, default=[])
+    patients = {cases[position].row.patient for position in largest} - {""}
+    if len(patients) > 1 and len(largest) > max(2, _LARGEST_SHARE * len(cases)):
+        found.warnings.append(
+            f"{len(largest)} images of {len(patients)} patients look alike to the comparison of thumbnails: it cannot "
+            "tell copies from likeness on this set and is not used for the split"
+        )
+        return replace(found, pairs=pairs[:0], group=np.arange(len(cases)))
+    different = sum(len({cases[position].label_key for position in group}) > 1 for group in found.groups())
+    if different:
+        found.warnings.append(
+            f"{different} groups of near-duplicates hold more than one label: some of these labels may be wrong "
+            "(near-duplicates.csv)"
+        )
+    return found
+
+
+def bind(cases: Sequence[Case], found: Alike) -> list[Case]:
+    """Cases whose `unit` joins patients by near-duplicates, so that a split by unit divides neither.
+
+    A unit has the name of its first patient in order: a patient without near-duplicates keeps his place in the split.
+    """
+    first: dict[str, int] = {}
+    same_patient = [(first.setdefault(case.patient, position), position) for position, case in enumerate(cases)]
+    roots = connected(len(cases), np.concatenate([found.pairs, np.array(same_patient, np.int64).reshape(-1, 2)]))
+    names: dict[int, str] = {}
+    for root, case in zip(roots.tolist(), cases, strict=True):
+        names[root] = min(names.get(root, case.patient), case.patient)
+    return [replace(case, joined=names[root]) for root, case in zip(roots.tolist(), cases, strict=True)]
+
+
+def leaves_train(found: Alike, splits: Sequence[str]) -> list[int]:
+    """Positions of train whose near-duplicate stands in val or test: of a split that the source gives."""
+    places = {one for pair in found.pairs.tolist() for one, other in (pair, pair[::-1])
+              if splits[one] == "train" and splits[other] != "train"}  # fmt: skip
+    return sorted(places)
+
+
+def counts(found: Alike, cases: Sequence[Case], left: int) -> dict[str, int]:
+    """For the summary of a data set."""
+    groups = found.groups()
+    return {
+        "groups": len(groups),
+        "images": sum(map(len, groups)),
+        "labels_differ": sum(len({cases[position].label_key for position in group}) > 1 for group in groups),
+        "out_of_train": left,
+    }

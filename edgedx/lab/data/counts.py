@@ -1,0 +1,48 @@
+"""How many images of how many patients, in words; and what a small number of them means for a figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+_Z = 1.959964
+_EXAMPLE = 0.9
+_WIDE = 0.10
+
+
+def images_and_patients(summary: Mapping[str, Any]) -> str:
+    """``60 images of 30 patients``; patients are not counted where the source names none."""
+    images = summary["images"]
+    unnamed = summary.get("images_without_patient", 0)
+    if not unnamed:
+        return f"{images} images of {summary['patients']} patients"
+    if unnamed == images:
+        return f"{images} images, patients not known"
+    patients = summary["patients"] - unnamed
+    return f"{images} images, {images - unnamed} of them of {patients} patients, {unnamed} of unknown ones"
+
+
+def meaning_of_count(count: int, what: str) -> str:
+    """What `count` test images of a class can prove, as the 95 % interval (Wilson 1927) of a sensitivity of 90 %."""
+    low, high = wilson(_EXAMPLE, count)
+    return (
+        f"{count} test images of {what}: a sensitivity of 90 % would have a 95 % interval of "
+        f"{100 * low:.0f} to {100 * high:.0f} %"
+    )
+
+
+def is_few(count: int) -> bool:
+    """Whether that interval is wider than ten points."""
+    low, high = wilson(_EXAMPLE, count)
+    return high - low > _WIDE
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """Wilson's score interval of a share of `count`, 95 %."""
+    if count == 0:
+        return 0.0, 1.0
+    scale = 1 + _Z**2 / count
+    middle = (share + _Z**2 / (2 * count)) / scale
+    half = _Z / scale * math.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
+    return max(0.0, middle - half), min(1.0, middle + half)

@@ -1,0 +1,1 @@
+"""Tables and folders of images to rows: labels, patients, paths."""
