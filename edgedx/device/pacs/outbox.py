@@ -10,14 +10,11 @@ An association that cannot be had is no object's fault: it costs a pause, and no
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from edgedx.core.errors import StorageError
+from edgedx.device.machine.database import Database
 
 LONGEST_PAUSE = 300.0
 MAX_ATTEMPTS = 8  # answers of "processing failure", which may pass or not
@@ -26,7 +23,7 @@ REMEMBERED = 20_000  # sent objects whose rows are kept, so that a replay does n
 Verdict = Literal["sent", "again", "pause", "failed"]
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS objects (
+CREATE TABLE objects (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
     uid TEXT NOT NULL UNIQUE,
     file TEXT NOT NULL,
@@ -35,7 +32,7 @@ CREATE TABLE IF NOT EXISTS objects (
     attempts INTEGER NOT NULL DEFAULT 0,
     code TEXT
 );
-CREATE INDEX IF NOT EXISTS by_state ON objects (state, attempts, sequence);
+CREATE INDEX by_state ON objects (state, attempts, sequence);
 """
 
 
@@ -62,27 +59,13 @@ class Parcel:
     code: str | None
 
 
-class Outbox:
-    """The queue of one output folder. Several processes may have it open.
+class Outbox(Database):
+    """The queue of one output folder (see `Database`). Several processes may have it open."""
 
-    Raises
-    ------
-    StorageError
-        The database cannot be opened or written; so does every method.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with self._translate():
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=30.0)
-            # As the ledger's: a commit that returned survives power loss.
-            for pragma in ("journal_mode=TRUNCATE", "synchronous=FULL", "temp_store=MEMORY"):
-                self._db.execute(f"PRAGMA {pragma}")
-            self._db.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._db.close()
+    kind: ClassVar[str] = "outbox"
+    schema: ClassVar[str] = _SCHEMA
+    first_table: ClassVar[str] = "objects"
+    remedy: ClassVar[str] = "move it away: it is made anew; objects beside it that were not sent are yours to send"
 
     def add(self, uid: str, file: str, size: int) -> bool:
         """Queue an object whose file is durable; False where it was queued before."""
@@ -136,15 +119,6 @@ class Outbox:
             columns = "sequence, uid, file, bytes, state, attempts, code"
             return [Parcel(*row) for row in self._db.execute(f"SELECT {columns} FROM objects {clause}", (limit,))]
 
-    @contextmanager
-    def _translate(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise StorageError(
-                f"outbox {self.path}: {error}", next_step="is its disk full, read-only or gone? Nothing queued is lost"
-            ) from error
-
 
 def folder_of(out: Path) -> Path:
     """Where the DICOM objects of an output folder are."""
@@ -197,7 +171,7 @@ def counts_of(out: Path) -> dict[str, Any] | None:
     path = folder_of(out) / "outbox.sqlite"
     if not path.is_file():
         return None
-    outbox = Outbox(path)
+    outbox = Outbox(path, read_only=True)
     try:
         return outbox.counts()
     finally:

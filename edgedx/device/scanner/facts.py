@@ -7,11 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)  # one for each file of the inbox is kept in memory
 class Stat:
-    """What tells one version of a file from another without reading it."""
+    """What tells one version of a file from another without reading it.
+
+    Attributes
+    ----------
+    ctime_ns : int
+        When the inode last changed, which no program can set: one that writes and puts the old time of modification
+        back (``cp -p``, ``touch -d``, sync programs) is seen by it. 0 where it is not known.
+    """
 
     bytes: int
     mtime_ns: int
     inode: int
+    ctime_ns: int = 0
 
 
 @dataclass(frozen=True)
