@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,13 @@ from .scan_status import status
 app = typer.Typer(
     help="Read every new image of a folder.", cls=group_with_default("run"), rich_markup_mode=None, add_completion=False
 )
+
+
+class Rescan(str, Enum):
+    """What becomes of files that an earlier bundle has answered."""
+
+    background = "background"
+    never = "never"
 
 
 @app.command("run")
@@ -40,6 +48,13 @@ def run(
     settle: Annotated[
         float | None, typer.Option(min=0.0, help="Seconds a file must stay unchanged; 2, with --once 0.5.")
     ] = None,
+    patience: Annotated[
+        float,
+        typer.Option(min=0.0, help="Seconds a file that ends early is looked at again before it is put aside."),
+    ] = 240.0,
+    rescan: Annotated[
+        Rescan, typer.Option(help="Files that an earlier bundle has answered: when nothing new waits, or never.")
+    ] = Rescan.background,
     disk_floor: Annotated[
         int, typer.Option(min=0, help="MiB free on the disk of OUT below which no work is taken; nothing is lost.")
     ] = 200,
@@ -124,6 +139,7 @@ def run(
         )  # fmt: skip
         options = Options(
             interval=interval, settle=settle, disk_floor=disk_floor << 20, workers=workers, show=heatmap or sc,
+            incomplete=patience, rescan=rescan.value,
             sinks=lambda bundle, out: [pulse, AuditLog(out, bundle.digest), *drawn, *objects()],
         )  # fmt: skip
         scanner = stack.enter_context(

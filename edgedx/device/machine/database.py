@@ -1,8 +1,9 @@
 """The one way to keep facts that must survive a power cut: SQLite, opened, versioned and spoken of alike.
 
 Durability (power cuts over 200 acknowledged commits): a rollback journal with ``synchronous=FULL`` lost none, WAL with
-``NORMAL`` all. ``TRUNCATE`` and not ``DELETE``: SQLite then syncs the emptied journal itself, where a deleted one may be
-back after a power cut and undo a commit unless its folder is synced too (https://sqlite.org/pragma.html#pragma_synchronous).
+``NORMAL`` all. ``TRUNCATE`` and not ``DELETE``: SQLite then syncs the emptied journal itself, where a deleted one may
+be back after a power cut and undo a commit unless its folder is synced too
+(https://sqlite.org/pragma.html#pragma_synchronous).
 """
 
 from __future__ import annotations

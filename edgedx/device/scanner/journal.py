@@ -16,10 +16,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar
 
-from edgedx.core.result import Result, result_key
+from edgedx.core.result import result_key
 from edgedx.device.machine.database import Database
 
-from .facts import Arrival, Item, Stat
+from .facts import Arrival, Finished, Item, Stat
 
 # Names are bytes: a file name on Linux need not be UTF-8, and SQLite's text must be.
 _SCHEMA = """
@@ -44,6 +44,7 @@ CREATE TABLE paths (
 );
 CREATE INDEX by_status ON items (bundle, status, sequence);
 CREATE INDEX by_content ON paths (sha256);
+CREATE INDEX by_answer ON items (sha256, status);
 """
 FINAL = ("done", "refused", "quarantined")
 
@@ -69,7 +70,10 @@ class Journal(Database):
     first_table: ClassVar[str] = "items"
     # 0: not known, and then nothing is said against a file that is otherwise the same.
     upgrades: ClassVar[Mapping[int, str]] = MappingProxyType(
-        {1: "ALTER TABLE paths ADD COLUMN ctime_ns INTEGER NOT NULL DEFAULT 0;"}
+        {
+            1: "ALTER TABLE paths ADD COLUMN ctime_ns INTEGER NOT NULL DEFAULT 0;"
+            "CREATE INDEX by_answer ON items (sha256, status);"
+        }
     )
     remedy: ClassVar[str] = "start the scanner: it puts the file aside and makes it anew from the results"
 
@@ -92,6 +96,12 @@ class Journal(Database):
         """Whether this content was received for this bundle."""
         with self._translate():
             return self._db.execute("SELECT 1 FROM items WHERE key = ?", (key,)).fetchone() is not None
+
+    def is_answered(self, sha256: str) -> bool:
+        """Whether any bundle has a final status for this content."""
+        with self._translate():
+            sql = f"SELECT 1 FROM items WHERE sha256 = ? AND status IN {FINAL}"
+            return self._db.execute(sql, (sha256,)).fetchone() is not None
 
     def receive(self, arrivals: Iterable[Arrival]) -> int:
         """Record files in one commit; returns how many hold a content that is to be read.
@@ -169,19 +179,16 @@ class Journal(Database):
                 self._db.execute("UPDATE items SET status = ?, code = ? WHERE key = ?", (status, code, key))
             self._db.executemany("DELETE FROM paths WHERE name = ?", [(os.fsencode(name),) for name in gone])
 
-    def restore(self, results: Iterable[Result]) -> int:
-        """Record the final status of results that an earlier ledger knew, in one commit; returns how many."""
+    def restore(self, finished: Iterable[Finished]) -> int:
+        """Record what results say that an earlier ledger knew, in one commit; returns how many."""
         count, self._codes = 0, None
         with self._transaction():
-            for one in results:
+            for one in finished:
+                taken = self._value("SELECT 1 FROM items WHERE sequence = ?", one.sequence)
                 count += self._db.execute(
                     "INSERT OR IGNORE INTO items (sequence, key, sha256, bundle, name, bytes, status, code) "
-                    "VALUES ((SELECT ? WHERE NOT EXISTS (SELECT 1 FROM items WHERE sequence = ?)), ?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        *(one.sequence, one.sequence, one.key, one.source.sha256, one.runtime.bundle),
-                        *(os.fsencode(one.source.name), one.source.bytes, one.status),
-                        one.reason.code if one.reason else None,
-                    ),
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (None if taken else one.sequence, *one[1:4], os.fsencode(one.name), *one[5:]),
                 ).rowcount
         return count
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from edgedx.core.errors import InputOutputError
@@ -21,6 +20,7 @@ from edgedx.core.files import read_json, storage_error, sync_folder
 from edgedx.core.result import Result
 from edgedx.device.machine.database import BESIDE, DamagedDatabase
 
+from .facts import Finished
 from .journal import Journal
 
 log = logging.getLogger("edgedx.scan")
@@ -99,22 +99,25 @@ def _free_name(out: Path) -> Path:
     return path
 
 
-def _results(out: Path) -> Iterator[Result]:
-    """Whole results, in order of arrival; of what lies in quarantine, the reason beside it where the result is damaged.
+def _results(out: Path) -> list[Finished]:
+    """Of whole results, in order of arrival; of what lies in quarantine, the reason beside it says the same.
 
     A result that cannot be read says nothing about its file, which is read anew where it is in the inbox.
     """
-    found: dict[str, Result] = {}
-    for path in [*(out / "results").glob("*.json"), *(out / "quarantine").glob(f"*{REASON}")]:
-        try:
-            result = Result.model_validate(read_json(path))
-        except (InputOutputError, ValueError):
-            continue
-        found.setdefault(result.key, result)
-    yield from sorted(found.values(), key=lambda result: result.sequence)
+    found: dict[str, Finished] = {}
+    for folder, pattern in (("results", "*.json"), ("quarantine", f"*{REASON}")):
+        for path in (out / folder).glob(pattern):
+            try:
+                one = Result.model_validate(read_json(path))
+            except (InputOutputError, ValueError):
+                continue
+            found.setdefault(one.key, Finished(
+                *(one.sequence, one.key, one.source.sha256, one.runtime.bundle, one.source.name, one.source.bytes),
+                *(one.status, one.reason.code if one.reason else None),
+            ))  # fmt: skip
+    return sorted(found.values())
 
 
 def damaged_ledgers(out: Path) -> list[str]:
     """Names of ledgers that were put aside."""
     return sorted(path.name for path in out.glob(f"{LEDGER}.damaged-*") if not path.name.endswith(BESIDE))
-

@@ -55,7 +55,9 @@ def test_silence_ends_at_the_deadline_and_a_death_is_no_silence() -> None:
 
 
 def test_one_that_does_not_end_is_killed_and_it_is_said_by_whom() -> None:
-    code = "import signal, sys, time; signal.signal(signal.SIGPIPE, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
+    code = (
+        "import signal, sys, time; signal.signal(signal.SIGPIPE, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
+    )
     child = Child(_python(code))
     child.receive(_soon())
     assert child.end(0.1) == (-9, True) and not child.is_running()
