@@ -77,9 +77,11 @@ def main() -> None:
     try:
         app()
     except EdgedxError as error:
-        typer.echo(f"error: {error.message}", err=True)
+        from edgedx.core.text import printable
+
+        typer.echo(f"error: {printable(error.message, lines=True)}", err=True)  # it may name a stranger's file
         if error.next_step:
-            typer.echo(f"next:  {error.next_step}", err=True)
+            typer.echo(f"next:  {printable(error.next_step, lines=True)}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         typer.echo("stopped; nothing is half-written, --resume continues where that makes sense", err=True)

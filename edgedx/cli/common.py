@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,10 @@ RUNS = Path("runs")
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout; NaN is refused, as it is not JSON."""
-    typer.echo(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))
+    """One JSON document on stdout; NaN is refused, as it is not JSON, and no string can move the cursor."""
+    from edgedx.core.text import printable_json
+
+    typer.echo(printable_json(value))
 
 
 def print_recipe(recipe: Recipe) -> None:

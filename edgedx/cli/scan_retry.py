@@ -31,6 +31,7 @@ def retry(
     from dataclasses import asdict
 
     from edgedx.core.errors import UsageError
+    from edgedx.core.text import printable
     from edgedx.device.operation.pulse import scanned_inbox
     from edgedx.device.operation.retry import chosen, put_back, quarantined
 
@@ -49,4 +50,4 @@ def retry(
     typer.echo(f"left      {left_over} in quarantine" if left_over else "nothing is in quarantine")
     if not files:
         for one in found:
-            typer.echo(f"  {one.key}  {one.code or '-'}  {one.name or one.path.name}")
+            typer.echo(f"  {one.key}  {printable(one.code or '-')}  {printable(one.name or one.path.name)}")

@@ -21,6 +21,7 @@ def status(
 
     Exits with 0 when all is well, with 1 when it does not run, the disk is full, or an output fails.
     """
+    from edgedx.core.text import printable
     from edgedx.device.operation.pulse import complaints, read_pulse
 
     found = read_pulse(out)
@@ -30,15 +31,18 @@ def status(
     else:
         _print(found, out)
     for one in said:
-        typer.echo(f"warning: {one}", err=True)
+        typer.echo(f"warning: {printable(one)}", err=True)
     if said:
         raise typer.Exit(1)
 
 
 def _print(found: dict[str, Any], out: Path) -> None:
+    from edgedx.core.text import printable
+
     age = "" if found["age_seconds"] is None else f", heartbeat {_ago(found['age_seconds'])} ago"
     typer.echo(f"scanner   {found['state'] if found['running'] else 'not running'}{age}")
-    typer.echo(f"model     {found['model']}, {found['variant']} on {found['provider']}; bundle {found['bundle'][:12]}")
+    what = f"{found['model']}, {found['variant']} on {found['provider']}; bundle {found['bundle'][:12]}"
+    typer.echo(f"model     {printable(what)}")
     by_status: dict[str, int] = {}
     for key, count in found["results"].items():
         by_status[key.partition(" ")[0]] = by_status.get(key.partition(" ")[0], 0) + count
