@@ -200,7 +200,9 @@ class Scanner:
                 if is_there(self.out, self._mark) and identity(self.out) != self._identity:
                     log.warning("the output folder is there again, going on")
                     self._open_again()
-            except (InputOutputError, DecoderNotStarting) as error:  # its message may name a file
+            except DecoderNotStarting as error:
+                self._complain(f"the decoder process does not start, waiting: {error.next_step}")
+            except InputOutputError as error:  # its message may name a file
                 self._complain(f"cannot read or write, waiting: {error.next_step or type(error).__name__}")
             self._beat()
             if not self._intake.has_more or self._trouble is not None:

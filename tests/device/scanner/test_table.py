@@ -108,7 +108,6 @@ def test_the_next_start_mends_it_too(place: Place, attack: Callable[[Path], None
         _check(place, 2)
 
 
-
 def test_a_table_that_cannot_be_written_costs_no_result_and_is_in_the_status(place: Place) -> None:
     table = place.out / "results.csv"
     with place.scanner() as scanner:

@@ -1,6 +1,6 @@
 """A file that somebody still writes to is not read as if it were whole, and one that changes is read again.
 
-Reported for paperless-ngx (#9277: consumed while still copied over SMB), muwire (#97), and by an attack on this scanner:
+Reported for paperless-ngx (#9277: consumed while still copied over SMB), muwire (#97), and by an attack on this one:
 half an image answered ``done`` when the copier sets the size first and pauses.
 """
 
