@@ -60,8 +60,8 @@ SUPPORT = """
 What edgedx makes of every DICOM file that pydicom 3.0.2 and pydicom-data 1.0.0 ship, and so of every transfer syntax,
 photometric interpretation and SOP class among them. `tests/dicom/reading/test_outcomes.py` reads all of them, compares
 each with this page's table (`tests/support/outcomes.csv`), and compares values, windows, polarity and colours of all
-that are read with a second computation that shares no code with edgedx; it also sends them through the scanner's decoder
-process. Refusal codes are in [refusals.md](refusals.md).
+that are read with a second computation that shares no code with edgedx; it also sends them through the scanner's
+decoder process. Refusal codes are in [refusals.md](refusals.md).
 
 - Order: modality LUT or rescale, then VOI table or window, then inversion for MONOCHROME1. Enhanced objects have
   rescale and window in functional groups; they are taken from there.
@@ -81,7 +81,9 @@ or not there at all. Fields are only ever added while `schema_version` stays as 
 
 `OUT/results.csv` is the same for people, a line for each result in the order of arrival: sequence, file, status, label,
 probability (of the label; of several findings, the greatest), reason, created, model, and the name of the JSON. It is
-written from the results anew when it was lost or cut. It holds no patient's name unless a file's name does.
+written from the results anew when it was lost, cut, rotated away or edited; lines that somebody wrote into it are kept
+as `results.edited-N.csv`. After a model update a file has one line for each model that read it. It holds no patient's
+name unless a file's name does.
 """
 
 RESULTS_DICOM = """
