@@ -20,7 +20,7 @@ LONGEST_PAUSE = 300.0
 MAX_ATTEMPTS = 8  # answers of "processing failure", which may pass or not
 REMEMBERED = 20_000  # sent objects whose rows are kept, so that a replay does not make and send them again
 
-Verdict = Literal["sent", "again", "pause", "failed"]
+SendOutcome = Literal["sent", "again", "pause", "failed"]
 
 _SCHEMA = """
 CREATE TABLE objects (
@@ -37,7 +37,7 @@ CREATE INDEX by_state ON objects (state, attempts, sequence);
 
 
 @dataclass(frozen=True)
-class Parcel:
+class QueuedObject:
     """One object to send.
 
     Attributes
@@ -78,20 +78,20 @@ class Outbox(Database):
         with self._translate():
             return self._db.execute("SELECT 1 FROM objects WHERE uid = ?", (uid,)).fetchone() is not None
 
-    def next(self, count: int) -> list[Parcel]:
+    def next(self, count: int) -> list[QueuedObject]:
         """Queued objects, least tried first, so that one that the PACS chokes on does not stop the others."""
-        return self._parcels("WHERE state = 'queued' ORDER BY attempts, sequence LIMIT ?", count)
+        return self._objects("WHERE state = 'queued' ORDER BY attempts, sequence LIMIT ?", count)
 
-    def failed(self, limit: int = 1000) -> list[Parcel]:
+    def failed(self, limit: int = 1000) -> list[QueuedObject]:
         """Objects that are not tried any more."""
-        return self._parcels("WHERE state = 'failed' ORDER BY sequence LIMIT ?", limit)
+        return self._objects("WHERE state = 'failed' ORDER BY sequence LIMIT ?", limit)
 
-    def settle(self, parcel: Parcel, verdict: Verdict, code: str) -> None:
+    def settle(self, queued: QueuedObject, outcome: SendOutcome, code: str) -> None:
         """Record an attempt."""
-        state = verdict if verdict in ("sent", "failed") else "queued"
+        state = outcome if outcome in ("sent", "failed") else "queued"
         with self._translate():
             sql = "UPDATE objects SET state = ?, attempts = attempts + ?, code = ? WHERE uid = ?"
-            self._db.execute(sql, (state, int(verdict != "pause"), code, parcel.uid))
+            self._db.execute(sql, (state, int(outcome != "pause"), code, queued.uid))
 
     def forget(self) -> None:
         """Drop rows of objects that were sent long ago: the disk is bounded."""
@@ -114,10 +114,10 @@ class Outbox(Database):
         counts = {state: found.get(state, (0, 0))[0] for state in ("queued", "sent", "failed")}
         return {**counts, "queued_bytes": found.get("queued", (0, 0))[1]}
 
-    def _parcels(self, clause: str, limit: int) -> list[Parcel]:
+    def _objects(self, clause: str, limit: int) -> list[QueuedObject]:
         with self._translate():
             columns = "sequence, uid, file, bytes, state, attempts, code"
-            return [Parcel(*row) for row in self._db.execute(f"SELECT {columns} FROM objects {clause}", (limit,))]
+            return [QueuedObject(*row) for row in self._db.execute(f"SELECT {columns} FROM objects {clause}", (limit,))]
 
 
 def folder_of(out: Path) -> Path:
@@ -138,7 +138,7 @@ def pause(failures: int, dice: float) -> float:
     return min(LONGEST_PAUSE, 2.0 ** min(failures - 1, 20)) * (0.5 + 0.5 * dice)
 
 
-def verdict(status: int | None, attempts: int) -> tuple[Verdict, str]:
+def outcome_of(status: int | None, attempts: int) -> tuple[SendOutcome, str]:
     """What a C-STORE response means (PS3.4 B.2.3, PS3.7 annex C).
 
     Parameters

@@ -23,7 +23,7 @@ from .readers import Readers
 MARK = ".reading-ahead"
 
 
-class Early:
+class ReadAhead:
     """What was decoded ahead of the ledger, by content.
 
     Parameters
@@ -70,7 +70,7 @@ class Early:
         """All that an earlier scanner may have died of is done."""
         self._careful = False
 
-    def __enter__(self) -> Early:
+    def __enter__(self) -> ReadAhead:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

@@ -53,7 +53,7 @@ class Opened:
 
     item: Item
     name: str
-    found: DecodedCanvas
+    decoded: DecodedCanvas
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Examiner:
                 raise ImageError("INTERRUPTED", f"the scanner ended {item.attempts} times while it read this file")
             if item.bytes > LARGEST:  # by its size, before a byte is read
                 raise ImageError("TOO_LARGE", f"the file has {item.bytes} bytes, the budget is {LARGEST}")
-            found = self.decoder.decode(path, item.sha256)
+            decoded = self.decoder.decode(path, item.sha256)
         except ImageError as error:
             incomplete = error.code in INCOMPLETE_CODES and self.patience() > 0
             if incomplete:
@@ -111,40 +111,42 @@ class Examiner:
             self._incomplete.pop(item.key, None)
             reason = Reason(code=error.code, message=error.message)
             return record(self.bundle, self.variant, self._provider, item, name, status, reason=reason)
-        return self.admit(item, name, found)
+        return self.admit(item, name, decoded)
 
-    def admit(self, item: Item, name: str, found: DecodedCanvas) -> Opened | Result:
+    def admit(self, item: Item, name: str, decoded: DecodedCanvas) -> Opened | Result:
         """Ask whether the model was made for what was decoded."""
-        refusal = acceptable(self.bundle.manifest.accept, found.meta, found.height, found.width)
+        refusal = acceptable(self.bundle.manifest.accept, decoded.meta, decoded.height, decoded.width)
         if refusal is None:
-            return Opened(item, name, found)
-        return record(self.bundle, self.variant, self._provider, item, name, "refused", found=found, reason=refusal)
+            return Opened(item, name, decoded)
+        return record(self.bundle, self.variant, self._provider, item, name, "refused", decoded=decoded, reason=refusal)
 
     def answer(self, batch: Sequence[Opened]) -> list[Reading]:
         """Ask the model about a batch."""
         if not batch:
             return []
         try:
-            canvases = np.stack([one.found.canvas for one in batch])
-            answers = self.predictor.predict_canvases(canvases, [one.found.meta for one in batch])
+            canvases = np.stack([one.decoded.canvas for one in batch])
+            answers = self.predictor.predict_canvases(canvases, [one.decoded.meta for one in batch])
         except FloatingPointError as error:
             if len(batch) > 1:  # which of them was it?
                 return [reading for one in batch for reading in self.answer([one])]
             (one,) = batch
             reason = Reason(code="NOT_A_NUMBER", message=str(error))
             result = record(self.bundle, self.variant, self._provider, one.item, one.name, "quarantined",
-                            found=one.found, reason=reason)  # fmt: skip
-            return [Reading(result, one.found.canvas)]
+                            decoded=one.decoded, reason=reason)  # fmt: skip
+            return [Reading(result, one.decoded.canvas)]
         return [self._judged(one, answer) for one, answer in zip(batch, answers, strict=True)]
 
     def _judged(self, one: Opened, answer: Answer) -> Reading:
-        found = answer.unlikeness
-        refused = self.bundle.manifest.accept.ood == "refuse" and found is not None and found.out_of_distribution
+        unlikeness = answer.unlikeness
+        refuses = self.bundle.manifest.accept.ood == "refuse"
+        refused = refuses and unlikeness is not None and unlikeness.out_of_distribution
+        reason = out_of_distribution(unlikeness) if refused and unlikeness else None
         result = record(
             self.bundle, self.variant, self._provider, one.item, one.name, "refused" if refused else "done",
-            found=one.found, answer=answer, reason=out_of_distribution(found) if refused and found else None,
+            decoded=one.decoded, answer=answer, reason=reason,
         )  # fmt: skip
-        return Reading(result, one.found.canvas, answer.shown)
+        return Reading(result, one.decoded.canvas, answer.shown)
 
     @property
     def _provider(self) -> str:
@@ -159,7 +161,7 @@ def record(
     name: str,
     status: Status,
     *,
-    found: DecodedCanvas | None = None,
+    decoded: DecodedCanvas | None = None,
     answer: Answer | None = None,
     reason: Reason | None = None,
 ) -> Result:
@@ -169,7 +171,7 @@ def record(
     ----------
     name : str
         Path relative to the inbox, as `os.fsdecode` gives it; bytes that are not UTF-8 are shown as ``\\xNN``.
-    found : DecodedCanvas, optional
+    decoded : DecodedCanvas, optional
         Where the file could be decoded.
     answer : Answer, optional
         Where the model was asked. Of what is refused all the same, the prediction is left out: nobody should use it.
@@ -184,17 +186,17 @@ def record(
         provider=provider,
         edgedx=__version__,
     )
-    if found is not None:
+    if decoded is not None:
         source = source.model_copy(
             update={
-                "format": found.format,
-                "sop_instance_uid": found.sop_instance_uid,
-                "transfer_syntax": found.transfer_syntax,
-                "decoder": found.decoder,
+                "format": decoded.format,
+                "sop_instance_uid": decoded.sop_instance_uid,
+                "transfer_syntax": decoded.transfer_syntax,
+                "decoder": decoded.decoder,
             }
         )
         runtime = runtime.model_copy(
-            update={"decode_ms": round(found.decode_ms, 3), "preprocess_ms": round(found.preprocess_ms, 3)}
+            update={"decode_ms": round(decoded.decode_ms, 3), "preprocess_ms": round(decoded.preprocess_ms, 3)}
         )
     if answer is not None:
         runtime = runtime.model_copy(update={"infer_ms": round(answer.infer_ms, 3)})

@@ -23,7 +23,7 @@ from edgedx.device.decode.decoder import DecodedCanvas
 from edgedx.device.machine.writers import seconds_to_wait
 
 from .decide import UNREADABLE_SECONDS, Gate
-from .early import Early
+from .early import ReadAhead
 from .facts import Arrival, Stat
 from .inbox import LARGEST, Inbox
 from .journal import Journal
@@ -75,7 +75,7 @@ class Intake:
         self,
         source: Inbox,
         journal: Journal,
-        early: Early,
+        early: ReadAhead,
         settle: float,
         clock: Callable[[], float],
         rescan: Rescan = "background",

@@ -25,7 +25,7 @@ from edgedx.device.machine.database import DamagedDatabase
 from edgedx.device.runtime.predict import Predictor
 
 from .decide import INCOMPLETE_SECONDS
-from .early import Early
+from .early import ReadAhead
 from .examine import Examiner
 from .inbox import Inbox, check_folders
 from .intake import Intake, Rescan
@@ -148,7 +148,7 @@ class Scanner:
             readers = Readers(examiner, decoders)
             stack.callback(readers.close)
             self._source = Inbox(self.inbox)
-            self._early = stack.enter_context(Early(self._source, readers, self.out))
+            self._early = stack.enter_context(ReadAhead(self._source, readers, self.out))
             self._intake = Intake(
                 self._source, self.journal, self._early, self.options.settle, self.clock, self.options.rescan
             )

@@ -16,7 +16,7 @@ from edgedx.core.result import Result
 from edgedx.device.decode.decoder import FileChanged
 
 from .decide import ABSENT_SECONDS
-from .early import Early
+from .early import ReadAhead
 from .examine import Examiner, Opened, Retry
 from .facts import Item
 from .inbox import Inbox
@@ -56,7 +56,7 @@ class Work:
     sinks: Sinks
     examiner: Examiner
     readers: Readers
-    early: Early
+    early: ReadAhead
     clock: Callable[[], float]
     interval: float
     on_results: Callable[[list[Result]], None]
@@ -138,11 +138,11 @@ class Work:
 
     def _read(self, item: Item, name: str) -> Future[Opened | Result | Retry]:
         suspect = item.key in self.suspects
-        found = None if suspect else self.early.take(item.sha256)
-        if found is None:
+        decoded = None if suspect else self.early.take(item.sha256)
+        if decoded is None:
             return self.readers.read(item, self.source.path(name), name, suspect=suspect)
         outcome: Future[Opened | Result | Retry] = Future()
-        outcome.set_result(self.examiner.admit(item, name, found))
+        outcome.set_result(self.examiner.admit(item, name, decoded))
         return outcome
 
     def _held(self, items: Sequence[Item]) -> Batch:
