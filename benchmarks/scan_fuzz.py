@@ -20,6 +20,7 @@ from scanner_process import ScannerProcess, account
 from edgedx.core.files import sha256_bytes, write_json
 from edgedx.lab.run.stage import machine
 
+# Many mutants end early; a scanner that waits minutes for the rest of each would starve the others here.
 _BACKLOG = 64  # files that wait for the scanner: enough that it never does
 _PATIENCE = 240.0  # seconds without any result: three attempts at a file that hangs the decoder take half of it
 
@@ -33,7 +34,9 @@ def main() -> int:
     parser.add_argument("--report", type=Path, default=Path(__file__).parent / "results" / "scan_fuzz.json")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        scanner = ScannerProcess(options.bundle, Path(name), ["--settle", "0.1", "--interval", "0.1"])
+        scanner = ScannerProcess(
+            options.bundle, Path(name), ["--settle", "0.1", "--interval", "0.1", "--patience", "0"]
+        )
         started = scanner.start().pid
         scanner.wait_until_warm()
         given, begun = _feed(scanner, options.seconds, options.seed), time.monotonic()

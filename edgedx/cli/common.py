@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,15 +17,12 @@ if TYPE_CHECKING:
 RUNS = Path("runs")
 PASSWORD = "EDGEDX_KEY_PASSWORD"
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline; the second block holds 8-bit CSI
-
 
 def printable(text: object) -> str:
-    r"""Text that came from a file or a header, fit for a terminal: control characters become ``\xNN``.
+    """Text that came from a file or a header, fit for a terminal (see `core.text.printable`); line feeds stay."""
+    from edgedx.core.text import printable as work
 
-    An escape sequence in a file's name could otherwise recolour, move or clear what the reader sees.
-    """
-    return _CONTROL.sub(lambda found: f"\\x{ord(found.group()):02x}", str(text))
+    return work(str(text), lines=True)
 
 
 def line(label: str, text: object = "") -> None:
@@ -79,9 +74,10 @@ def print_table(
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout; NaN is refused, as it is not JSON."""
-    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False)
-    typer.echo(_CONTROL.sub(lambda found: f"\\u{ord(found.group()):04x}", text))
+    """One JSON document on stdout; NaN is refused, as it is not JSON, and no string can move the cursor."""
+    from edgedx.core.text import printable_json
+
+    typer.echo(printable_json(value))
 
 
 def print_recipe(recipe: Recipe) -> None:

@@ -49,7 +49,9 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def atomic_write(path: Path | str, mode: str = "wb", *, sync_parent: bool = True, **kwargs: Any) -> Iterator[IO[Any]]:
+def atomic_write(
+    path: Path | str, mode: str = "wb", *, sync_parent: bool = True, make_parent: bool = True, **kwargs: Any
+) -> Iterator[IO[Any]]:
     """Open a temporary file beside `path`; on a clean exit it replaces `path` durably.
 
     The order is write, fsync(file), rename, fsync(folder): after power loss `path` holds the old
@@ -59,6 +61,8 @@ def atomic_write(path: Path | str, mode: str = "wb", *, sync_parent: bool = True
     ----------
     sync_parent : bool
         False leaves the last step to the caller: without it the old content may come back.
+    make_parent : bool
+        False where a folder that is gone must not be made anew: its disk may have been taken away.
 
     Raises
     ------
@@ -68,7 +72,8 @@ def atomic_write(path: Path | str, mode: str = "wb", *, sync_parent: bool = True
     path = Path(path)
     temporary = ""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if make_parent:
+            path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:80]}.", suffix=".tmp")
         with os.fdopen(handle, mode, **kwargs) as stream:
             yield stream
@@ -125,9 +130,9 @@ def write_text(path: Path | str, text: str) -> None:
 
 
 def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write several files of one folder durably, by name, with one sync of the folder for all of them."""
+    """Write several files of one folder, which must be there, durably, with one sync of the folder for all of them."""
     for name, data in contents.items():
-        with atomic_write(folder / name, sync_parent=False) as stream:
+        with atomic_write(folder / name, sync_parent=False, make_parent=False) as stream:
             stream.write(data)
     try:
         sync_folder(folder)

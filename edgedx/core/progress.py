@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Protocol, TypeVar
 
+from .text import printable
+
 T = TypeVar("T")
 
 
@@ -27,6 +29,7 @@ def progress(
     this bar, the time left until all of it is done is shown too, at the pace of this bar.
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Task as RichTask
     from rich.text import Text
@@ -53,7 +56,7 @@ def progress(
             def advance(self, steps: float = 1, note: str = "") -> None:
                 display.update(task, advance=steps)
                 if note:
-                    display.update(task, note=note)
+                    display.update(task, note=escape(printable(note)))
 
         yield _Bar()
 

@@ -27,7 +27,9 @@ class Source(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(description="Path relative to the inbox.")
-    sha256: str = Field(description="SHA-256 of the file's content.")
+    sha256: str = Field(
+        description="SHA-256 of the file's content; of one over 512 MiB, which is not read, of its size and its ends."
+    )
     bytes: int = Field(description="Size of the file.")
     format: str | None = Field(None, description="dicom, png, jpeg, tiff, bmp or webp; null when unknown.")
     sop_instance_uid: str | None = Field(None, description="(0008,0018), DICOM only.")

@@ -20,6 +20,7 @@ from edgedx.device.decode.decoder import DecodedCanvas, FileChanged
 from edgedx.device.runtime.predict import Predictor
 from edgedx.device.runtime.runner import Output
 from edgedx.device.scanner.journal import Journal
+from edgedx.device.scanner.out_folder import RECORD
 from edgedx.device.scanner.scanner import Options, Scanner
 
 INPUTS = {"a": b"good a", "x/b": b"good b", "c": b"small c", "d": b"bad d", "x/d": b"bad d", "e": b"good e"}
@@ -84,7 +85,7 @@ class Place:
         time = time or Time()
         predictor = Predictor(self.bundle, InstantRunner())  # type: ignore[arg-type]
         return Scanner(
-            self.inbox, self.out, self.bundle, predictor, "fp32", Options(1.0, 1.0, disk_floor=0),
+            self.inbox, self.out, self.bundle, predictor, "fp32", Options(1.0, 1.0, disk_floor=0, incomplete=0.0),
             decoder=InstantDecoder(), clock=lambda: time.now, sleep=time.sleep,  # type: ignore[arg-type]
         )  # fmt: skip
 
@@ -110,7 +111,8 @@ class Place:
         assert journal.count_pending() == 0
         journal.close()
         assert not list(self.out.rglob("*.tmp"))
-        there = {str(path.relative_to(self.inbox)) for path in self.inbox.rglob("*") if path.is_file()}
+        files = [path for path in self.inbox.rglob("*") if path.is_file() and path.name != RECORD]
+        there = {str(path.relative_to(self.inbox)) for path in files}
         assert there == {"a", "x/b", "c", "e"}
         moved = {path.read_bytes() for path in (self.out / "quarantine").iterdir() if path.suffix != ".json"}
         reasons = [json.loads(path.read_text()) for path in (self.out / "quarantine").glob("*.reason.json")]

@@ -25,7 +25,7 @@ def outbox(
     path = folder_of(out) / "outbox.sqlite"
     if not path.is_file():
         raise InputOutputError(f"nothing was ever queued in {out}", next_step="scan with --sr --pacs FILE.yaml")
-    box = Outbox(path)
+    box = Outbox(path, read_only=not retry)
     try:
         again = box.retry() if retry else 0
         counts, failed = box.counts(), box.failed()

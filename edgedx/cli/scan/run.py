@@ -47,6 +47,14 @@ def run(
         float | None,
         typer.Option(min=0.0, help="Seconds that a file must stay unchanged; 2 unless given, with --once 0.5."),
     ] = None,
+    patience: Annotated[
+        float,
+        typer.Option(min=0.0, help="Seconds a file that ends early is looked at again before it is put aside."),
+    ] = 240.0,
+    rescan: Annotated[
+        str,
+        typer.Option(help="Files that an earlier bundle has answered: background (when nothing new waits), or never."),
+    ] = "background",
     disk_floor: Annotated[
         int, typer.Option(min=0, help="Free MiB on the disk of OUT below which it waits; nothing is lost.")
     ] = 200,
@@ -83,14 +91,16 @@ def run(
     waits for the PACS), audit (prove the log), export (de-identified copies), unit (for systemd), pacs (the file of
     --pacs). OUT/metrics.prom is for Prometheus.
     """
+    from edgedx.cli.common import check_choice
     from edgedx.core.files import private_files
     from edgedx.core.result import NOT_A_MEDICAL_DEVICE
     from edgedx.device.operation.service import scan
 
+    check_choice("--rescan", rescan, ("background", "never"))
     job = job_of(inbox=inbox, bundle=bundle, out=out, once=once, variant=variant, workers=workers, threads=threads,
                  point=point, interval=interval, settle=settle, disk_floor=disk_floor, heatmap=heatmap, sr=sr, sc=sc,
                  sr_refused=sr_refused, pacs=pacs, metrics_port=metrics_port, keep_days=keep_days,
-                 keep_gb=keep_gb)  # fmt: skip
+                 keep_gb=keep_gb, patience=patience, rescan=rescan)  # fmt: skip
     typer.echo(NOT_A_MEDICAL_DEVICE, err=True)
     with private_files():
         begin_log(log, verbose)

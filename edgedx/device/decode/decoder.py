@@ -7,14 +7,10 @@ canvas' bytes; nothing is pickled.
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import json
-import os
 import re
-import selectors
 import struct
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,12 +22,18 @@ import numpy as np
 from edgedx.core.errors import ImageError, MissingError
 from edgedx.core.preprocess import Canvas, PreprocessSpec
 from edgedx.core.settings.accept import FramePolicy
+from edgedx.device.machine.child import Child, describe_exit, module_command
 
 _MAX_MESSAGE = 256 << 20
 _START_SECONDS = 120.0  # a small board that reads Python from an SD card
 _DEATH_SECONDS = 5.0
-_PACKAGE_ROOT = str(Path(__file__).resolve().parents[3])
+_STARTS = 3
+"""A child that is killed while it starts (the kernel's out-of-memory killer picks it first) is started again."""
 _BROKEN = (BrokenPipeError, EOFError, ValueError, TypeError, KeyError, struct.error)
+
+
+class DecoderNotStarting(MissingError):
+    """No decoder process can be had now; no file's fault, and it may pass."""
 
 
 class FileChanged(Exception):
@@ -99,8 +101,8 @@ class Decoder:
     ) -> None:
         self._spec, self._seconds, self._memory_mb, self._lifetime = spec, seconds, memory_mb, lifetime
         self._frames = frames
-        self._command = list(command or [sys.executable, "-m", "edgedx.device.decode.worker"])
-        self._child: subprocess.Popen[bytes] | None = None
+        self._command = list(command or module_command("edgedx.device.decode.worker"))
+        self._child: Child | None = None
         self._served = 0
 
     def warm(self) -> None:
@@ -108,24 +110,45 @@ class Decoder:
 
         Raises
         ------
-        MissingError
-            The child does not start.
+        DecoderNotStarting
+            The child does not start, at three attempts where it was killed or there was no memory for it.
         """
-        if self._child is not None and self._child.poll() is None:
+        if self._child is not None and self._child.is_running():
             return
         self._bury()
+        for attempt in range(1, _STARTS + 1):
+            reason, may_pass = self._start()
+            if reason is None:
+                self._served = 0
+                return
+            if not may_pass or attempt == _STARTS:
+                raise DecoderNotStarting(
+                    f"the decoder process does not start ({reason})",
+                    next_step=f"run `edgedx doctor`; is there memory for it? It may take {self._memory_mb} MiB",
+                )
+
+    def _start(self) -> tuple[str | None, bool]:
+        """Start the child; returns why it did not start, if so, and whether another attempt may succeed."""
         try:
-            self._child = self._spawn()
+            settings = {
+                "spec": self._spec.model_dump(mode="json"),
+                "memory_mb": self._memory_mb,
+                "frames": self._frames,
+            }
+            self._child = Child([*self._command, json.dumps(settings)])
             header, _ = self._message(time.monotonic() + _START_SECONDS)
             if header.get("ready") is not True:
                 raise ValueError("no greeting")
-        except (OSError, TimeoutError, *_BROKEN) as error:
+        except TimeoutError:
             self.close()
-            raise MissingError(
-                f"the decoder process does not start ({type(error).__name__})",
-                next_step=f"run `edgedx doctor`; is there memory for it? It may take {self._memory_mb} MiB",
-            ) from error
-        self._served = 0
+            return "TimeoutError", False
+        except OSError as error:
+            self.close()
+            return type(error).__name__, error.errno in (errno.ENOMEM, errno.EAGAIN)
+        except _BROKEN:
+            ending = self._bury()
+            return ending, ending.startswith("signal")
+        return None, False
 
     def decode(self, path: Path, sha256: str | None) -> DecodedCanvas:
         """Read, decode and preprocess a file whose content must have this hash, where one is given.
@@ -136,7 +159,7 @@ class Decoder:
             With a code of `core.codes.Code`.
         FileChanged
             The content is another now, or the file is gone.
-        MissingError
+        DecoderNotStarting
             See `warm`.
         """
         self.warm()
@@ -171,46 +194,14 @@ class Decoder:
         """Process id of the child, where one is alive."""
         return None if self._child is None else self._child.pid
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
-        # Threads of BLAS and OpenCV would count against the memory limit and slow inference beside them.
-        environment = {key: value for key, value in os.environ.items() if key in {"PATH", "LANG", "LC_ALL", "HOME"}}
-        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-        environment["PYTHONPATH"] = os.pathsep.join(
-            os.path.abspath(entry) for entry in (_PACKAGE_ROOT, *sys.path) if entry
-        )
-        spec = self._spec.model_dump(mode="json")
-        settings = json.dumps({"spec": spec, "memory_mb": self._memory_mb, "frames": self._frames})
-        return subprocess.Popen(
-            [*self._command, settings],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # decoders print parts of headers there
-            env=environment,
-            cwd="/",  # `python -m` imports from the working folder first, and that may be the inbox
-            start_new_session=True,  # Ctrl-C is for the scanner, which finishes its batch
-        )
-
     def _bury(self) -> str:
         child, self._child = self._child, None
-        if child is None:
-            return "gone"
-        for stream in (child.stdin, child.stdout):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
-        try:
-            # It closed its pipe, but need not have died of it.
-            code = child.wait(_DEATH_SECONDS)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            code = child.wait()
-        return f"signal {-code}" if code < 0 else f"exit {code}"
+        return "gone" if child is None else describe_exit(child.end(_DEATH_SECONDS)[0])
 
     def _send(self, request: dict[str, str | None]) -> None:
-        assert self._child is not None and self._child.stdin is not None
+        assert self._child is not None
         data = json.dumps(request).encode()
-        self._child.stdin.write(struct.pack(">I", len(data)) + data)
-        self._child.stdin.flush()
+        self._child.send(struct.pack(">I", len(data)) + data)
 
     def _message(self, deadline: float) -> tuple[dict[str, Any], bytes]:
         (length,) = struct.unpack(">I", self._receive(4, deadline))
@@ -222,18 +213,8 @@ class Decoder:
     def _receive(self, count: int, deadline: float) -> bytes:
         if not 0 <= count <= _MAX_MESSAGE:
             raise ValueError("message too large")
-        assert self._child is not None and self._child.stdout is not None
-        data, handle = bytearray(), self._child.stdout.fileno()
-        with selectors.DefaultSelector() as selector:
-            selector.register(handle, selectors.EVENT_READ)
-            while len(data) < count:
-                if not selector.select(max(0.0, deadline - time.monotonic())):
-                    raise TimeoutError
-                block = os.read(handle, count - len(data))
-                if not block:
-                    raise EOFError
-                data += block
-        return bytes(data)
+        assert self._child is not None
+        return self._child.receive_exactly(count, deadline)
 
 
 def _digest(text: Any) -> str:

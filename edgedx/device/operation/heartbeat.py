@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from edgedx.core.errors import InputOutputError
 from edgedx.core.files import read_json, storage_error
 from edgedx.device.pacs.outbox import counts_of
+from edgedx.device.scanner.scanner import STUCK_SECONDS
 from edgedx.device.scanner.sinks import Finding, Sink
 
 from .audit_file import ASIDE
@@ -85,7 +86,7 @@ class Heartbeat(Sink):
         if now - self._written < BUSY_SECONDS:
             return
         found = self._look(scanner, now)
-        told = json.dumps({key: found[key] for key in ("state", "results", "pending")}, sort_keys=True)
+        told = json.dumps({key: found[key] for key in ("state", "results", "pending", "troubles")}, sort_keys=True)
         if told == self._told and now - self._written < IDLE_SECONDS:
             return
         self._write(found)
@@ -94,15 +95,16 @@ class Heartbeat(Sink):
 
     def stopped(self, scanner: Scanner) -> None:
         """The last beat."""
-        self._write({**self._look(scanner, self._clock()), "state": "stopped"})
+        if scanner.out_is_there():
+            self._write({**self._look(scanner, self._clock()), "state": "stopped"})
 
     def _look(self, scanner: Scanner, now: float) -> dict[str, Any]:
         journal, manifest = scanner.journal, scanner.bundle.manifest
-        first = next(iter(journal.pending(1)), None)
+        first = scanner.oldest_pending()
         if first is None:
             self._oldest = None
-        elif self._oldest is None or self._oldest[0] != first.sequence:
-            self._oldest = (first.sequence, now)
+        elif self._oldest is None or self._oldest[0] != first:
+            self._oldest = (first, now)
         return {
             "schema_version": SCHEMA_VERSION,
             "pid": os.getpid(),
@@ -119,6 +121,7 @@ class Heartbeat(Sink):
             "read_by_this_process": self._images,
             "seconds": {stage: round(value, 3) for stage, value in self._seconds.items()},
             "sink_failures": scanner.sink_failures(),
+            "troubles": scanner.troubles(),
             "disk_free": shutil.disk_usage(self._out).free,
             "disk_floor": scanner.options.disk_floor,
             "inbox": str(scanner.inbox.absolute()),
@@ -217,6 +220,9 @@ def complaints(found: dict[str, Any]) -> list[str]:
         said.append("the scanner does not run: it died, hangs, or the machine was started again without it")
     if found["disk_free"] < found["disk_floor"]:
         said.append("the disk is below its floor: no work is taken until there is space")
+    said += found.get("troubles", [])
+    if (found["oldest_pending_seconds"] or 0.0) > STUCK_SECONDS:
+        said.append(f"the first file has waited for {found['oldest_pending_seconds'] / 60:.0f} minutes for its result")
     said += [f"{count} results without their {sink}" for sink, count in found["sink_failures"].items()]
     if count := found.get("audit_put_aside"):
         said.append(f"{count} audit logs were put aside, as their end was not ours: see `edgedx audit verify`")

@@ -10,19 +10,18 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from edgedx.core.errors import InputOutputError, UsageError
-from edgedx.core.files import atomic_write, read_json, storage_error, sync_folder
+from edgedx.core.files import read_json
 from edgedx.device.scanner.inbox import check_folders
-from edgedx.device.scanner.publish import REASON
+from edgedx.device.scanner.quarantine import bring_back
+from edgedx.device.scanner.rebuild import REASON
 
 _FILE = re.compile(r"([0-9a-f]{12})-(.+)", re.DOTALL)
-_PREFIXES = re.compile(r"([0-9a-f]{12}-)+")  # a second retry does not lengthen the name
 
 
 @dataclass(frozen=True)
@@ -103,41 +102,8 @@ def put_back(out: Path, inbox: Path, files: Iterable[Quarantined]) -> Iterator[P
     check_folders(inbox, out)
     with _alone(out / "quarantine"):
         for one in files:
-            target = _folder(one.name, inbox) / f"{one.key}-{_PREFIXES.sub('', one.path.name, count=1) or 'unnamed'}"
-            try:
-                if _move(one.path, target):
-                    yield target
-            except OSError as error:
-                raise storage_error(target, error) from error
-
-
-def _move(source: Path, target: Path) -> bool:
-    """Returns whether it was there to be moved."""
-    # The reason first: one without its file would be told of a file that was read by then.
-    source.with_name(source.name + REASON).unlink(missing_ok=True)
-    try:
-        os.replace(source, target)
-    except FileNotFoundError:
-        return False
-    except OSError:  # another file system
-        for left in target.parent.glob(f".{target.name[:80]}.*.tmp"):  # by a kill
-            left.unlink()
-        with source.open("rb") as stream, atomic_write(target) as copy:
-            shutil.copyfileobj(stream, copy, 1 << 20)
-        os.unlink(source)
-    sync_folder(target.parent)
-    sync_folder(source.parent)
-    return True
-
-
-def _folder(name: str, inbox: Path) -> Path:
-    """The folder of a name where that is a folder of the inbox, and no link leads out; else the inbox itself."""
-    folder = inbox / PurePosixPath(name).parent
-    try:
-        within = inbox.resolve() / PurePosixPath(name).parent
-        return folder if folder.is_dir() and folder.resolve() == within else inbox
-    except (OSError, ValueError):
-        return inbox
+            if (target := bring_back(one.path, inbox, one.name)) is not None:
+                yield target
 
 
 @contextmanager

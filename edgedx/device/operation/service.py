@@ -56,6 +56,10 @@ class ScanJob:
         Port on loopback for Prometheus.
     keep_days, keep_gb : float, optional
         Limits of what is kept (see `retention.RetentionLimits`).
+    patience : float
+        Seconds a file that ends early is looked at again before it is put aside.
+    rescan : str
+        What becomes of files that an earlier bundle has answered: ``background`` or ``never``.
     """
 
     inbox: Path
@@ -77,6 +81,8 @@ class ScanJob:
     metrics_port: int | None = None
     keep_days: float | None = None
     keep_gb: float | None = None
+    patience: float = 240.0
+    rescan: str = "background"
 
     @property
     def floor_bytes(self) -> int:
@@ -131,7 +137,7 @@ def scan(job: ScanJob, tell: Tell) -> Scanned:
         objects_out, objects_in = dicom_outputs(job), reception(job)
         options = Options(
             interval=job.interval, settle=settle, disk_floor=job.floor_bytes, workers=job.workers,
-            show=job.heatmap or job.sc,
+            show=job.heatmap or job.sc, incomplete=job.patience, rescan=job.rescan,
             sinks=lambda bundle, out: [heartbeat, AuditLog(out, bundle.digest), *drawn, *objects_out()],
         )  # fmt: skip
         scanner = stack.enter_context(

@@ -151,6 +151,7 @@ def unit_text(
 Description=edgedx scanner
 Documentation=https://www.freedesktop.org/software/systemd/man/systemd.exec.html
 StartLimitIntervalSec=0
+# Where one of these is on a disk of its own, nothing starts below its bare mount point.
 RequiresMountsFor={" ".join(_quoted(path) for path in mounts)}
 
 [Service]

@@ -19,9 +19,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from edgedx.core.text import printable
+from edgedx.device.machine.child import Child, module_command
+
 log = logging.getLogger("edgedx.scan")
 
-_PACKAGE_ROOT = str(Path(__file__).resolve().parents[3])
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 _STAYED = 60.0  # seconds after which a start counts as good
 
@@ -37,8 +39,8 @@ class Companion:
 
     def __init__(self, name: str, module: str, arguments: Sequence[str], *, patience: float = 120.0) -> None:
         self.name, self.patience = name, patience
-        self._command = [sys.executable, "-m", module, *arguments]
-        self._child: subprocess.Popen[bytes] | None = None
+        self._command = module_command(module, *arguments)
+        self._child: Child | None = None
         self._ending = threading.Event()
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._keep, name=f"companion-{name}", daemon=True)
@@ -51,7 +53,7 @@ class Companion:
     def wake(self) -> None:
         """Say that there is work. Never blocks: a full pipe says it already."""
         with self._lock, contextlib.suppress(OSError, ValueError):
-            if self._child is not None and self._child.stdin is not None:
+            if self._child is not None:
                 os.write(self._child.stdin.fileno(), b"\n")
 
     def end(self) -> None:
@@ -59,7 +61,7 @@ class Companion:
         self._ending.set()
         with self._lock:
             child = self._child
-            if child is not None and child.stdin is not None:
+            if child is not None:
                 child.stdin.close()
         if child is not None:
             try:
@@ -90,35 +92,20 @@ class Companion:
     def _listen(self) -> int:
         """Log what the child says until it ends; returns how."""
         child = self._child
-        if child is None or child.stdout is None:
+        if child is None:
             return -1
         with child.stdout:
             for line in child.stdout:
-                log.warning("%s: %s", self.name, line.decode("ascii", "replace").strip()[:300])
+                log.warning("%s: %s", self.name, printable(line.decode("ascii", "replace").strip()[:300]))
         return child.wait()
 
     def _spawn(self) -> None:
-        kept = {"PATH", "LANG", "LC_ALL", "HOME", "TZ"}
-        environment = {key: value for key, value in os.environ.items() if key in kept}
-        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-        environment["PYTHONPATH"] = os.pathsep.join(
-            os.path.abspath(entry) for entry in (_PACKAGE_ROOT, *sys.path) if entry
-        )
         with self._lock:
             self._child = None
             if self._ending.is_set():
                 return
             with contextlib.suppress(OSError):  # no memory for it now: tried again
-                self._child = subprocess.Popen(
-                    self._command,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,  # libraries print parts of headers there
-                    env=environment,
-                    cwd="/",  # `python -m` imports from the working folder first
-                    start_new_session=True,  # Ctrl-C is for the scanner
-                )
-                assert self._child.stdin is not None
+                self._child = Child(self._command, inherited={"TZ"})
                 os.set_blocking(self._child.stdin.fileno(), False)
 
 

@@ -10,23 +10,20 @@ An association that cannot be had is no object's fault: it costs a pause, and no
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from edgedx.core.errors import StorageError
+from edgedx.device.machine.database import Database
 
 LONGEST_PAUSE = 300.0
 MAX_ATTEMPTS = 8  # answers of "processing failure", which may pass or not
 REMEMBERED = 20_000  # sent objects whose rows are kept, so that a replay does not make and send them again
 
-Verdict = Literal["sent", "again", "pause", "failed"]
+SendOutcome = Literal["sent", "again", "pause", "failed"]
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS objects (
+CREATE TABLE objects (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
     uid TEXT NOT NULL UNIQUE,
     file TEXT NOT NULL,
@@ -35,12 +32,12 @@ CREATE TABLE IF NOT EXISTS objects (
     attempts INTEGER NOT NULL DEFAULT 0,
     code TEXT
 );
-CREATE INDEX IF NOT EXISTS by_state ON objects (state, attempts, sequence);
+CREATE INDEX by_state ON objects (state, attempts, sequence);
 """
 
 
 @dataclass(frozen=True)
-class Parcel:
+class QueuedObject:
     """One object to send.
 
     Attributes
@@ -62,27 +59,13 @@ class Parcel:
     code: str | None
 
 
-class Outbox:
-    """The queue of one output folder. Several processes may have it open.
+class Outbox(Database):
+    """The queue of one output folder (see `Database`). Several processes may have it open."""
 
-    Raises
-    ------
-    StorageError
-        The database cannot be opened or written; so does every method.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with self._translate():
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=30.0)
-            # As the ledger's: a commit that returned survives power loss.
-            for pragma in ("journal_mode=TRUNCATE", "synchronous=FULL", "temp_store=MEMORY"):
-                self._db.execute(f"PRAGMA {pragma}")
-            self._db.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}COMMIT;")
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._db.close()
+    kind: ClassVar[str] = "outbox"
+    schema: ClassVar[str] = _SCHEMA
+    first_table: ClassVar[str] = "objects"
+    remedy: ClassVar[str] = "move it away: it is made anew; objects beside it that were not sent are yours to send"
 
     def add(self, uid: str, file: str, size: int) -> bool:
         """Queue an object whose file is durable; False where it was queued before."""
@@ -95,20 +78,20 @@ class Outbox:
         with self._translate():
             return self._db.execute("SELECT 1 FROM objects WHERE uid = ?", (uid,)).fetchone() is not None
 
-    def next(self, count: int) -> list[Parcel]:
+    def next(self, count: int) -> list[QueuedObject]:
         """Queued objects, least tried first, so that one that the PACS chokes on does not stop the others."""
-        return self._parcels("WHERE state = 'queued' ORDER BY attempts, sequence LIMIT ?", count)
+        return self._objects("WHERE state = 'queued' ORDER BY attempts, sequence LIMIT ?", count)
 
-    def failed(self, limit: int = 1000) -> list[Parcel]:
+    def failed(self, limit: int = 1000) -> list[QueuedObject]:
         """Objects that are not tried any more."""
-        return self._parcels("WHERE state = 'failed' ORDER BY sequence LIMIT ?", limit)
+        return self._objects("WHERE state = 'failed' ORDER BY sequence LIMIT ?", limit)
 
-    def settle(self, parcel: Parcel, verdict: Verdict, code: str) -> None:
+    def settle(self, queued: QueuedObject, outcome: SendOutcome, code: str) -> None:
         """Record an attempt."""
-        state = verdict if verdict in ("sent", "failed") else "queued"
+        state = outcome if outcome in ("sent", "failed") else "queued"
         with self._translate():
             sql = "UPDATE objects SET state = ?, attempts = attempts + ?, code = ? WHERE uid = ?"
-            self._db.execute(sql, (state, int(verdict != "pause"), code, parcel.uid))
+            self._db.execute(sql, (state, int(outcome != "pause"), code, queued.uid))
 
     def forget(self) -> None:
         """Drop rows of objects that were sent long ago: the disk is bounded."""
@@ -131,19 +114,10 @@ class Outbox:
         counts = {state: found.get(state, (0, 0))[0] for state in ("queued", "sent", "failed")}
         return {**counts, "queued_bytes": found.get("queued", (0, 0))[1]}
 
-    def _parcels(self, clause: str, limit: int) -> list[Parcel]:
+    def _objects(self, clause: str, limit: int) -> list[QueuedObject]:
         with self._translate():
             columns = "sequence, uid, file, bytes, state, attempts, code"
-            return [Parcel(*row) for row in self._db.execute(f"SELECT {columns} FROM objects {clause}", (limit,))]
-
-    @contextmanager
-    def _translate(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise StorageError(
-                f"outbox {self.path}: {error}", next_step="is its disk full, read-only or gone? Nothing queued is lost"
-            ) from error
+            return [QueuedObject(*row) for row in self._db.execute(f"SELECT {columns} FROM objects {clause}", (limit,))]
 
 
 def folder_of(out: Path) -> Path:
@@ -164,7 +138,7 @@ def pause(failures: int, dice: float) -> float:
     return min(LONGEST_PAUSE, 2.0 ** min(failures - 1, 20)) * (0.5 + 0.5 * dice)
 
 
-def verdict(status: int | None, attempts: int) -> tuple[Verdict, str]:
+def outcome_of(status: int | None, attempts: int) -> tuple[SendOutcome, str]:
     """What a C-STORE response means (PS3.4 B.2.3, PS3.7 annex C).
 
     Parameters
@@ -197,7 +171,7 @@ def counts_of(out: Path) -> dict[str, Any] | None:
     path = folder_of(out) / "outbox.sqlite"
     if not path.is_file():
         return None
-    outbox = Outbox(path)
+    outbox = Outbox(path, read_only=True)
     try:
         return outbox.counts()
     finally:

@@ -27,7 +27,7 @@ from edgedx.core.errors import StorageError
 from edgedx.core.files import storage_error, sync_folder, write_bytes
 from edgedx.core.preprocess import Canvas
 from edgedx.core.result import Result
-from edgedx.device.scanner.sinks import Finding, Sink
+from edgedx.device.scanner.sinks import Reading, Sink
 
 from .companion import Companion
 from .outbox import folder_of
@@ -135,14 +135,14 @@ class DicomOutputs(Sink):
         for companion in companions:
             companion.start()
 
-    def publish(self, finding: Finding, path: Path, source: Path | None) -> None:
+    def publish(self, reading: Reading, path: Path, source: Path | None) -> None:
         """Leave the job, durably."""
-        if not applies(finding.result, self.wanted):
+        if not applies(reading.result, self.wanted):
             return
         job = Job(Path() if source is None else source.absolute())
-        if self.wanted.sc and finding.canvas is not None and finding.result.prediction is not None and not self._low():
-            shown = finding.shown
-            job = Job(job.source, finding.canvas, *((shown.evidence, shown.name) if shown else ()))
+        if self.wanted.sc and reading.canvas is not None and reading.result.prediction is not None and not self._low():
+            shown = reading.shown
+            job = Job(job.source, reading.canvas, *((shown.evidence, shown.name) if shown else ()))
         write_bytes(self._jobs / f"{path.stem}.npz", job.to_bytes())
         for companion in self._companions:
             companion.wake()

@@ -19,7 +19,7 @@ from typing import Any
 from edgedx.core.errors import InputOutputError
 
 from .companion import Caller, alone
-from .outbox import Outbox, Parcel, Verdict, folder_of, pause, verdict
+from .outbox import Outbox, QueuedObject, SendOutcome, folder_of, outcome_of, pause
 from .peer import Peer
 
 _LOOK = 5.0  # seconds between looks where nobody called: the process that makes objects does not call this one
@@ -47,24 +47,24 @@ class Pusher:
 
     def run(self) -> bool:
         """Send what is queued, over one association; returns False where the PACS could not be had, or needs time."""
-        parcels = self.outbox.next(_BATCH)
-        if not parcels:
+        objects = self.outbox.next(_BATCH)
+        if not objects:
             return True
         association = self._associate()
         if association is None:
             return False
         try:
-            while parcels:
-                answers: list[Verdict] = []
-                for parcel in parcels:
-                    answers.append(self._send(association, parcel))
+            while objects:
+                answers: list[SendOutcome] = []
+                for queued in objects:
+                    answers.append(self._send(association, queued))
                     if answers[-1] == "pause" or not association.is_established:
                         self.failures += 1
                         return False
                 self.failures = 0 if "sent" in answers else self.failures + 1
                 if "again" in answers:  # not at once
                     return False
-                parcels = self.outbox.next(_BATCH)
+                objects = self.outbox.next(_BATCH)
             self.outbox.forget()
             self.failures = 0
         finally:
@@ -91,20 +91,20 @@ class Pusher:
         self.tell(f"no association: {_why(association)}, {self.failures} in a row")
         return None
 
-    def _send(self, association: Any, parcel: Parcel) -> Verdict:
-        what, code = self._attempt(association, parcel)
-        self.outbox.settle(parcel, what, code)
+    def _send(self, association: Any, queued: QueuedObject) -> SendOutcome:
+        what, code = self._attempt(association, queued)
+        self.outbox.settle(queued, what, code)
         if what == "sent":
-            (folder_of(self.out) / parcel.file).unlink(missing_ok=True)
+            (folder_of(self.out) / queued.file).unlink(missing_ok=True)
         else:
-            self.tell(f"key={parcel.file[:12]} {what} code={code} attempt={parcel.attempts + 1}")
+            self.tell(f"key={queued.file[:12]} {what} code={code} attempt={queued.attempts + 1}")
         return what
 
-    def _attempt(self, association: Any, parcel: Parcel) -> tuple[Verdict, str]:
+    def _attempt(self, association: Any, queued: QueuedObject) -> tuple[SendOutcome, str]:
         import pydicom
 
         try:
-            dataset = pydicom.dcmread(folder_of(self.out) / parcel.file)
+            dataset = pydicom.dcmread(folder_of(self.out) / queued.file)
         except FileNotFoundError:
             return "failed", "FILE_GONE"
         except OSError:
@@ -114,10 +114,10 @@ class Pusher:
         try:
             answer = association.send_c_store(dataset)
         except (RuntimeError, OSError):  # the association is gone
-            return verdict(None, parcel.attempts)
+            return outcome_of(None, queued.attempts)
         except (ValueError, AttributeError):
             return "failed", "NOT_SENDABLE"
-        return verdict(answer.Status if "Status" in answer else None, parcel.attempts)
+        return outcome_of(answer.Status if "Status" in answer else None, queued.attempts)
 
 
 def _why(association: Any) -> str:

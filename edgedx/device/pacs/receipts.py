@@ -12,19 +12,18 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
+from typing import ClassVar
 
-from edgedx.core.errors import InputOutputError, StorageError
+from edgedx.core.errors import InputOutputError
 from edgedx.core.files import atomic_write, storage_error, sync_folder
+from edgedx.device.machine.database import Database
 from edgedx.dicom.receive import LEFTOVERS, Status, file_header, file_name, identify, is_image_class
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS receipts (
+CREATE TABLE receipts (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
     file TEXT NOT NULL UNIQUE,
     sha256 TEXT NOT NULL,
@@ -33,28 +32,17 @@ CREATE TABLE IF NOT EXISTS receipts (
 """
 
 
-class Receipts:
-    """The receiver's ledger: every object that was acknowledged. On a local disk.
+class Receipts(Database):
+    """The receiver's ledger: every object that was acknowledged (see `Database`)."""
 
-    Raises
-    ------
-    StorageError
-        The database cannot be opened or written, or is damaged; so does every method.
-    """
+    kind: ClassVar[str] = "receipts"
+    schema: ClassVar[str] = _SCHEMA
+    first_table: ClassVar[str] = "receipts"
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with self._translate():
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            for pragma in ("journal_mode=DELETE", "synchronous=FULL", "temp_store=MEMORY", "busy_timeout=5000"):
-                self._db.execute(f"PRAGMA {pragma}")
-            if self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'receipts'").fetchone() is None:
-                self._db.execute(_SCHEMA)  # else nothing is written: a receiver starts on a full disk, and says so
-        sync_folder(path.parent)
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._db.close()
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        super().__init__(path, read_only=read_only, any_thread=True)  # one thread for each association, one at a time
+        if not read_only:
+            sync_folder(path.parent)
 
     def add(self, file: str, sha256: str, size: int) -> None:
         """Record an object whose file is durable; one that is recorded stays as it is."""
@@ -72,15 +60,6 @@ class Receipts:
         """SHA-256 of every acknowledged file, by name."""
         with self._translate():
             return dict(self._db.execute("SELECT file, sha256 FROM receipts ORDER BY sequence").fetchall())
-
-    @contextmanager
-    def _translate(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise StorageError(
-                f"{self.path}: {error}", next_step="is the disk full? If it is damaged, move it away: it is made anew"
-            ) from error
 
 
 class Desk:

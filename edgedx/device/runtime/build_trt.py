@@ -9,10 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import selectors
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -23,15 +19,15 @@ from typing import Any, NoReturn
 from edgedx.core.errors import EdgedxError, MissingError, ProviderMissing, UnsupportedModel
 from edgedx.core.files import storage_error
 from edgedx.core.progress import progress
+from edgedx.device.machine.child import Child, describe_exit, module_command
 
 from .engine_settings import MIB, BuildReport, BuildSettings, Built, easier
 
 SECONDS = 1800.0
 """Longest build unless told otherwise: boards of 4 GB that swap have been seen to take many minutes."""
-_PACKAGE_ROOT = str(Path(__file__).resolve().parents[3])
+_GPU_VARIABLES = ("LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_MODULE_LOADING")
 _MAX_LINE = 1 << 20
 _SIGKILL = -9
-_DEATH_SECONDS = 5.0
 
 
 class _OutOfMemory(Exception):
@@ -73,7 +69,7 @@ def build_engine(
     StorageError
         The folder cannot be written.
     """
-    command = command or [sys.executable, "-m", "edgedx.device.runtime.build_worker"]
+    command = command or module_command("edgedx.device.runtime.build_worker")
     deadline = time.monotonic() + seconds
     try:
         with tempfile.TemporaryDirectory(prefix=".building-", dir=folder) as work:
@@ -104,7 +100,8 @@ def _build(
     quiet: bool,
     attempt: int,
 ) -> Built:
-    with progress(f"building {settings.precision} engine", 100, quiet=quiet) as bar, _spawn(command) as child:
+    with progress(f"building {settings.precision} engine", 100, quiet=quiet) as bar:
+        child = _start(command)
         shown = 0.0
 
         def advance(message: dict[str, Any]) -> None:
@@ -128,9 +125,9 @@ def _build(
             child.kill()
             raise
         finally:
-            code = _end(child)
+            code, killed = child.end()
     if answer is None:
-        _died(code)
+        _died(0 if killed else code)
     if "error" in answer:
         _refused(str(answer["error"]), str(answer.get("message", "")))
     report = BuildReport(
@@ -146,67 +143,38 @@ def _build(
     return Built((work / "engine.plan").read_bytes(), report)
 
 
-def _spawn(command: Sequence[str]) -> subprocess.Popen[bytes]:
-    kept = {"PATH", "LANG", "LC_ALL", "HOME", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_MODULE_LOADING"}
-    environment = {key: value for key, value in os.environ.items() if key in kept}
-    environment |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    paths = (os.path.abspath(entry) for entry in (_PACKAGE_ROOT, *sys.path) if entry)
-    environment["PYTHONPATH"] = os.pathsep.join(paths)
+def _start(command: Sequence[str]) -> Child:
     try:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            cwd="/",  # `python -m` imports from the working folder first
-            start_new_session=True,
-        )
+        return Child(command, inherited=_GPU_VARIABLES)
     except OSError as error:
         raise MissingError(f"the builder process does not start: {error.strerror}") from error
 
 
 def _converse(
-    child: subprocess.Popen[bytes], request: dict[str, Any], deadline: float, advance: Callable[[dict[str, Any]], None]
+    child: Child, request: dict[str, Any], deadline: float, advance: Callable[[dict[str, Any]], None]
 ) -> dict[str, Any] | None:
     """Send the request, pass progress on, and return the last message; None where the child died without one."""
-    assert child.stdin is not None and child.stdout is not None
     with contextlib.suppress(BrokenPipeError):
-        child.stdin.write(json.dumps(request).encode())
+        child.send(json.dumps(request).encode())
         child.stdin.close()
     pending = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(child.stdout, selectors.EVENT_READ)
-        while True:
-            if not selector.select(max(0.0, deadline - time.monotonic())):
-                raise TimeoutError
-            block = os.read(child.stdout.fileno(), 1 << 16)
-            if not block or len(pending) > _MAX_LINE:
-                return None
-            *lines, pending = (pending + block).split(b"\n")
-            for line in lines:
-                message = json.loads(line)
-                if "phase" not in message:
-                    return dict(message)
-                advance(message)
-
-
-def _end(child: subprocess.Popen[bytes]) -> int:
-    """Exit code of a child that has said its last word, negative for a signal; 0 where it had to be killed for it."""
-    try:
-        # It closed its pipe, but need not have died of it; and how it dies is told, so it is not killed at once.
-        return child.wait(_DEATH_SECONDS)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
-        return 0
+    while True:
+        block = child.receive(deadline)
+        if not block or len(pending) > _MAX_LINE:
+            return None
+        *lines, pending = (pending + block).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if "phase" not in message:
+                return dict(message)
+            advance(message)
 
 
 def _died(code: int) -> NoReturn:
     if code == _SIGKILL:  # nobody but the kernel's out-of-memory killer, to which the child offers itself
         raise _OutOfMemory("the kernel ended it")
     raise ProviderMissing(
-        f"TensorRT's builder died ({f'signal {-code}' if code < 0 else f'exit {code}'})",
+        f"TensorRT's builder died ({describe_exit(code)})",
         next_step="repeat; if it dies again, run on the CPU with --variant fp32 and report it",
     )
 

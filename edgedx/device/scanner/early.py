@@ -23,7 +23,7 @@ from .readers import Readers
 MARK = ".reading-ahead"
 
 
-class Early:
+class ReadAhead:
     """What was decoded ahead of the ledger, by content.
 
     Parameters
@@ -34,7 +34,7 @@ class Early:
 
     def __init__(self, source: Inbox, readers: Readers, out: Path) -> None:
         self._source, self._readers, self._mark = source, readers, out / MARK
-        self._found: dict[str, DecodedCanvas] = {}
+        self._decoded: dict[str, DecodedCanvas] = {}
         self._careful, self._marked = self._mark.exists(), False
 
     def begin(self, names: Iterable[str]) -> dict[str, Future[DecodedCanvas | None]]:
@@ -52,25 +52,25 @@ class Early:
 
     def digest(self, future: Future[DecodedCanvas | None]) -> str | None:
         """Wait for one; SHA-256 of the content that was decoded, which is kept for `take`."""
-        found = future.result()
-        if found is None:
+        decoded = future.result()
+        if decoded is None:
             return None
-        self._found[found.sha256] = found
-        return found.sha256
+        self._decoded[decoded.sha256] = decoded
+        return decoded.sha256
 
     def take(self, sha256: str) -> DecodedCanvas | None:
         """What a content was decoded to, once."""
-        return self._found.pop(sha256, None)
+        return self._decoded.pop(sha256, None)
 
     def forget(self) -> None:
         """Let go of what nobody took: contents that were known under another name."""
-        self._found.clear()
+        self._decoded.clear()
 
     def trust(self) -> None:
         """All that an earlier scanner may have died of is done."""
         self._careful = False
 
-    def __enter__(self) -> Early:
+    def __enter__(self) -> ReadAhead:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

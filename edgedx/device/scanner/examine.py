@@ -3,33 +3,48 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
+from edgedx._version import __version__
 from edgedx.core.bundle.manifest import Bundle
 from edgedx.core.errors import ImageError
-from edgedx.core.result import Reason, Result
-from edgedx.device.decode.accept import acceptable
+from edgedx.core.result import Reason, Result, Runtime, Source
+from edgedx.device.decode.accept import acceptable, header_checks
 from edgedx.device.decode.decoder import DecodedCanvas, Decoder
 from edgedx.device.runtime.doubt import refusal as out_of_distribution
 from edgedx.device.runtime.predict import Answer, Predictor
 
-from .decide import after_failure, interrupted_too_often
+from .decide import INCOMPLETE_CODES, after_failure, interrupted_too_often
 from .facts import Item
-from .record import record
-from .sinks import Finding
+from .inbox import LARGEST
+from .sinks import Reading
 
 log = logging.getLogger("edgedx.scan")
+
+RELEASED = 1_790_000_000.0  # September 2026: a clock before this was reset by a dead battery
+
+Status = Literal["done", "refused", "quarantined"]
 
 
 @dataclass(frozen=True)
 class Retry:
-    """Not now: try again after `seconds`."""
+    """Not now: try again after `seconds`.
+
+    Attributes
+    ----------
+    counts : bool
+        Whether the attempt is held against the file: not where it only ends early, and its writer may have paused.
+    """
 
     seconds: float
+    counts: bool = True
 
 
 @dataclass(frozen=True)
@@ -38,7 +53,7 @@ class Opened:
 
     item: Item
     name: str
-    found: DecodedCanvas
+    decoded: DecodedCanvas
 
 
 @dataclass(frozen=True)
@@ -51,6 +66,8 @@ class Examiner:
         Name of the model that runs, for the results.
     settle : float
         Seconds of the stability gate.
+    patience : callable
+        Gives the seconds for which a file that ends early is looked at again (see `after_failure`).
     """
 
     bundle: Bundle
@@ -58,6 +75,8 @@ class Examiner:
     predictor: Predictor
     decoder: Decoder
     settle: float
+    patience: Callable[[], float] = lambda: 0.0
+    _incomplete: dict[str, int] = field(default_factory=dict)  # attempts by key; one thread at a time has a key
 
     def open(self, item: Item, path: Path, name: str, *, suspect: bool) -> Opened | Result | Retry:
         """Decode one file.
@@ -78,49 +97,121 @@ class Examiner:
         try:
             if suspect and interrupted_too_often(item.attempts):
                 raise ImageError("INTERRUPTED", f"the scanner ended {item.attempts} times while it read this file")
-            found = self.decoder.decode(path, item.sha256)
+            if item.bytes > LARGEST:  # by its size, before a byte is read
+                raise ImageError("TOO_LARGE", f"the file has {item.bytes} bytes, the budget is {LARGEST}")
+            decoded = self.decoder.decode(path, item.sha256)
         except ImageError as error:
-            status, wait = after_failure(error.code, attempts, self.settle)
+            incomplete = error.code in INCOMPLETE_CODES and self.patience() > 0
+            if incomplete:
+                attempts = self._incomplete[item.key] = self._incomplete.get(item.key, 0) + 1
+            status, wait = after_failure(error.code, attempts, self.settle, self.patience())
             if status == "retry":
                 log.warning("seq=%d key=%s attempt=%d code=%s", item.sequence, item.key[:12], attempts, error.code)
-                return Retry(wait)
+                return Retry(wait, counts=not incomplete)
+            self._incomplete.pop(item.key, None)
             reason = Reason(code=error.code, message=error.message)
             return record(self.bundle, self.variant, self._provider, item, name, status, reason=reason)
-        return self.admit(item, name, found)
+        return self.admit(item, name, decoded)
 
-    def admit(self, item: Item, name: str, found: DecodedCanvas) -> Opened | Result:
+    def admit(self, item: Item, name: str, decoded: DecodedCanvas) -> Opened | Result:
         """Ask whether the model was made for what was decoded."""
-        refusal = acceptable(self.bundle.manifest.accept, found.meta, found.height, found.width)
+        refusal = acceptable(self.bundle.manifest.accept, decoded.meta, decoded.height, decoded.width)
         if refusal is None:
-            return Opened(item, name, found)
-        return record(self.bundle, self.variant, self._provider, item, name, "refused", found=found, reason=refusal)
+            return Opened(item, name, decoded)
+        return record(self.bundle, self.variant, self._provider, item, name, "refused", decoded=decoded, reason=refusal)
 
-    def answer(self, batch: Sequence[Opened]) -> list[Finding]:
+    def answer(self, batch: Sequence[Opened]) -> list[Reading]:
         """Ask the model about a batch."""
         if not batch:
             return []
         try:
-            canvases = np.stack([one.found.canvas for one in batch])
-            answers = self.predictor.predict_canvases(canvases, [one.found.meta for one in batch])
+            canvases = np.stack([one.decoded.canvas for one in batch])
+            answers = self.predictor.predict_canvases(canvases, [one.decoded.meta for one in batch])
         except FloatingPointError as error:
             if len(batch) > 1:  # which of them was it?
-                return [finding for one in batch for finding in self.answer([one])]
+                return [reading for one in batch for reading in self.answer([one])]
             (one,) = batch
             reason = Reason(code="NOT_A_NUMBER", message=str(error))
             result = record(self.bundle, self.variant, self._provider, one.item, one.name, "quarantined",
-                            found=one.found, reason=reason)  # fmt: skip
-            return [Finding(result, one.found.canvas)]
+                            decoded=one.decoded, reason=reason)  # fmt: skip
+            return [Reading(result, one.decoded.canvas)]
         return [self._judged(one, answer) for one, answer in zip(batch, answers, strict=True)]
 
-    def _judged(self, one: Opened, answer: Answer) -> Finding:
-        found = answer.unlikeness
-        refused = self.bundle.manifest.accept.ood == "refuse" and found is not None and found.out_of_distribution
+    def _judged(self, one: Opened, answer: Answer) -> Reading:
+        unlikeness = answer.unlikeness
+        refuses = self.bundle.manifest.accept.ood == "refuse"
+        refused = refuses and unlikeness is not None and unlikeness.out_of_distribution
+        reason = out_of_distribution(unlikeness) if refused and unlikeness else None
         result = record(
             self.bundle, self.variant, self._provider, one.item, one.name, "refused" if refused else "done",
-            found=one.found, answer=answer, reason=out_of_distribution(found) if refused and found else None,
+            decoded=one.decoded, answer=answer, reason=reason,
         )  # fmt: skip
-        return Finding(result, one.found.canvas, answer.shown)
+        return Reading(result, one.decoded.canvas, answer.shown)
 
     @property
     def _provider(self) -> str:
         return self.predictor.runner.provider
+
+
+def record(
+    bundle: Bundle,
+    variant: str,
+    provider: str,
+    item: Item,
+    name: str,
+    status: Status,
+    *,
+    decoded: DecodedCanvas | None = None,
+    answer: Answer | None = None,
+    reason: Reason | None = None,
+) -> Result:
+    """Compose a result.
+
+    Parameters
+    ----------
+    name : str
+        Path relative to the inbox, as `os.fsdecode` gives it; bytes that are not UTF-8 are shown as ``\\xNN``.
+    decoded : DecodedCanvas, optional
+        Where the file could be decoded.
+    answer : Answer, optional
+        Where the model was asked. Of what is refused all the same, the prediction is left out: nobody should use it.
+    reason : Reason, optional
+        Why there is no prediction.
+    """
+    source = Source(name=os.fsencode(name).decode(errors="backslashreplace"), sha256=item.sha256, bytes=item.bytes)
+    runtime = Runtime(
+        bundle=bundle.digest,
+        model=f"{bundle.manifest.name} {bundle.manifest.version}",
+        variant=variant,
+        provider=provider,
+        edgedx=__version__,
+    )
+    if decoded is not None:
+        source = source.model_copy(
+            update={
+                "format": decoded.format,
+                "sop_instance_uid": decoded.sop_instance_uid,
+                "transfer_syntax": decoded.transfer_syntax,
+                "decoder": decoded.decoder,
+            }
+        )
+        runtime = runtime.model_copy(
+            update={"decode_ms": round(decoded.decode_ms, 3), "preprocess_ms": round(decoded.preprocess_ms, 3)}
+        )
+    if answer is not None:
+        runtime = runtime.model_copy(update={"infer_ms": round(answer.infer_ms, 3)})
+    return Result(
+        key=item.key,
+        status=status,
+        source=source,
+        prediction=answer.prediction if answer is not None and status == "done" else None,
+        prediction_set=answer.prediction_set if answer is not None and status == "done" else None,
+        unlikeness=None if answer is None else answer.unlikeness,
+        columns=None if answer is None else answer.told,
+        header=None if decoded is None else header_checks(bundle.manifest.accept, decoded.meta),
+        reason=reason,
+        runtime=runtime,
+        sequence=item.sequence,
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        clock_trusted=time.time() >= RELEASED,
+    )

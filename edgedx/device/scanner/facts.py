@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)  # one for each file of the inbox is kept in memory
-class Stat:
-    """What tells one version of a file from another without reading it."""
+class Stat(NamedTuple):  # one for each file of the inbox is kept in memory, and made anew at each look
+    """What tells one version of a file from another without reading it.
+
+    Attributes
+    ----------
+    ctime_ns : int
+        When the inode last changed, which no program can set: one that writes and puts the old time of modification
+        back (``cp -p``, ``touch -d``, sync programs) is seen by it. 0 where it is not known.
+    """
 
     bytes: int
     mtime_ns: int
     inode: int
+    ctime_ns: int = 0
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> Stat:
+        """Those of a file that the system was asked about."""
+        return cls(found.st_size, found.st_mtime_ns, found.st_ino, found.st_ctime_ns)
 
 
 @dataclass(frozen=True)
@@ -40,4 +54,17 @@ class Item:
     bytes: int
     status: str
     attempts: int
+    code: str | None
+
+
+class Finished(NamedTuple):
+    """What a result says of its item, for a ledger that is made anew."""
+
+    sequence: int
+    key: str
+    sha256: str
+    bundle: str
+    name: str
+    bytes: int
+    status: str
     code: str | None

@@ -9,7 +9,7 @@ from edgedx.core.files import write_bytes
 from edgedx.core.heatmap import overlay, png
 from edgedx.device.runtime.predict import Predictor
 
-from .sinks import Finding, Sink
+from .sinks import Reading, Sink
 
 
 def require_maps(predictor: Predictor) -> None:
@@ -33,11 +33,10 @@ class Heatmaps(Sink):
 
     name = "heatmap"
 
-    def publish(self, finding: Finding, path: Path, source: Path | None) -> None:
-        """Write the picture durably; the same finding gives the same bytes."""
-        prediction = finding.result.prediction
-        if prediction is None or finding.canvas is None or finding.shown is None:
+    def publish(self, reading: Reading, path: Path, source: Path | None) -> None:
+        """Write the picture durably; the same reading gives the same bytes."""
+        prediction = reading.result.prediction
+        if prediction is None or reading.canvas is None or reading.shown is None:
             return
-        chance = prediction.probabilities[finding.shown.name]
-        caption = f"{finding.shown.name} {chance:.2f}"
-        write_bytes(path.with_suffix(".png"), png(overlay(finding.canvas, finding.shown.evidence, caption=caption)))
+        caption = f"{reading.shown.name} {prediction.probabilities[reading.shown.name]:.2f}"
+        write_bytes(path.with_suffix(".png"), png(overlay(reading.canvas, reading.shown.evidence, caption=caption)))

@@ -4,26 +4,26 @@
 
     received -> claimed -> done | refused | quarantined
 
-``synchronous=FULL`` with a rollback journal: a commit that returned survives power loss (WAL with NORMAL does not).
+A commit that returned survives power loss (`machine.database`). What a damaged ledger held is taken from the results
+(`rebuild`).
 """
 
 from __future__ import annotations
 
 import os
-import sqlite3
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import ClassVar
 
-from edgedx.core.errors import StorageError
 from edgedx.core.result import result_key
+from edgedx.device.machine.database import Database
 
-from .facts import Arrival, Item, Stat
+from .facts import Arrival, Finished, Item, Stat
 
 # Names are bytes: a file name on Linux need not be UTF-8, and SQLite's text must be.
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS items (
+CREATE TABLE items (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
     key TEXT NOT NULL UNIQUE,
     sha256 TEXT NOT NULL,
@@ -34,21 +34,22 @@ CREATE TABLE IF NOT EXISTS items (
     attempts INTEGER NOT NULL DEFAULT 0,
     code TEXT
 );
-CREATE TABLE IF NOT EXISTS paths (
+CREATE TABLE paths (
     name BLOB PRIMARY KEY,
     bytes INTEGER NOT NULL,
     mtime_ns INTEGER NOT NULL,
     inode INTEGER NOT NULL,
-    sha256 TEXT NOT NULL
+    sha256 TEXT NOT NULL,
+    ctime_ns INTEGER NOT NULL DEFAULT 0
 );
-CREATE INDEX IF NOT EXISTS by_status ON items (bundle, status, sequence);
-CREATE INDEX IF NOT EXISTS by_content ON paths (sha256);
+CREATE INDEX by_status ON items (bundle, status, sequence);
+CREATE INDEX by_content ON paths (sha256);
+CREATE INDEX by_answer ON items (sha256, status);
 """
-_VERSION = 1
 FINAL = ("done", "refused", "quarantined")
 
 
-class Journal:
+class Journal(Database):
     """The ledger of one output folder, on a local disk, as one bundle sees it: another one reads everything anew.
 
     Parameters
@@ -60,42 +61,34 @@ class Journal:
     Raises
     ------
     StorageError
-        The database cannot be opened or written, or is damaged; so does every method.
+        See `Database`; so does every method.
     """
 
+    kind: ClassVar[str] = "ledger"
+    version: ClassVar[int] = 2
+    schema: ClassVar[str] = _SCHEMA
+    first_table: ClassVar[str] = "items"
+    # 0: not known, and then nothing is said against a file that is otherwise the same.
+    upgrades: ClassVar[Mapping[int, str]] = MappingProxyType(
+        {
+            1: "ALTER TABLE paths ADD COLUMN ctime_ns INTEGER NOT NULL DEFAULT 0;"
+            "CREATE INDEX by_answer ON items (sha256, status);"
+        }
+    )
+    remedy: ClassVar[str] = "start the scanner: it puts the file aside and makes it anew from the results"
+
     def __init__(self, path: Path, bundle: str) -> None:
-        self.path, self.bundle = path, bundle
-        with self._translate():
-            self._db = sqlite3.connect(path, isolation_level=None)
-            try:
-                self._prepare()
-            except BaseException:
-                self._db.close()
-                raise
-
-    def _prepare(self) -> None:
-        for pragma in ("journal_mode=TRUNCATE", "synchronous=FULL", "temp_store=MEMORY", "busy_timeout=5000"):
-            self._db.execute(f"PRAGMA {pragma}")
-        version = self._one("PRAGMA user_version")
-        if version == _VERSION:  # nothing is written: a scanner must start on a full disk, and wait
-            return
-        if version != 0:
-            raise StorageError(
-                f"ledger {self.path} is of version {version}, this edgedx reads {_VERSION}",
-                next_step="scan with the edgedx that wrote it, or give another --out",
-            )
-        self._db.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version={_VERSION};COMMIT;")
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._db.close()
+        self.bundle = bundle
+        self._codes: dict[str, int] | None = None
+        super().__init__(path)
 
     def recall(self, name: str, stat: Stat) -> str | None:
         """SHA-256 of this very version of a file, where it was received before; it need not be hashed again."""
         with self._translate():
             row = self._db.execute(
-                "SELECT sha256 FROM paths WHERE name = ? AND bytes = ? AND mtime_ns = ? AND inode = ?",
-                (os.fsencode(name), stat.bytes, stat.mtime_ns, stat.inode),
+                "SELECT sha256 FROM paths WHERE name = ? AND bytes = ? AND mtime_ns = ? AND inode = ? "
+                "AND ctime_ns IN (0, ?)",
+                (os.fsencode(name), stat.bytes, stat.mtime_ns, stat.inode, stat.ctime_ns),
             ).fetchone()
         return None if row is None else str(row[0])
 
@@ -104,13 +97,19 @@ class Journal:
         with self._translate():
             return self._db.execute("SELECT 1 FROM items WHERE key = ?", (key,)).fetchone() is not None
 
+    def is_answered(self, sha256: str) -> bool:
+        """Whether any bundle has a final status for this content."""
+        with self._translate():
+            sql = f"SELECT 1 FROM items WHERE sha256 = ? AND status IN {FINAL}"
+            return self._db.execute(sql, (sha256,)).fetchone() is not None
+
     def receive(self, arrivals: Iterable[Arrival]) -> int:
         """Record files in one commit; returns how many hold a content that is to be read.
 
         A content already done or refused needs no second reading, under whatever name. One that was quarantined and
         is there again was put back by somebody: it gets fresh attempts.
         """
-        new = 0
+        new, self._codes = 0, None
         with self._transaction():
             for one in arrivals:
                 name, key = os.fsencode(one.name), result_key(one.sha256, self.bundle)
@@ -126,10 +125,9 @@ class Journal:
                 ).rowcount
                 new += revived + inserted
                 self._db.execute(
-                    "INSERT INTO paths VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET "
-                    "bytes = excluded.bytes, mtime_ns = excluded.mtime_ns, inode = excluded.inode, "
-                    "sha256 = excluded.sha256",
-                    (name, one.stat.bytes, one.stat.mtime_ns, one.stat.inode, one.sha256),
+                    "INSERT OR REPLACE INTO paths (name, bytes, mtime_ns, inode, ctime_ns, sha256) "
+                    "VALUES (?, ?, ?, ?, ?, ?)",
+                    (name, one.stat.bytes, one.stat.mtime_ns, one.stat.inode, one.stat.ctime_ns, one.sha256),
                 )
         return new
 
@@ -173,12 +171,42 @@ class Journal:
         gone : iterable of str
             Paths that were moved away; what comes to be there is looked at anew.
         """
+        self._codes = None
         with self._transaction():
             for key, status, code in outcomes:
                 if status not in FINAL:
                     raise ValueError(f"{status!r} is not a final status")
                 self._db.execute("UPDATE items SET status = ?, code = ? WHERE key = ?", (status, code, key))
             self._db.executemany("DELETE FROM paths WHERE name = ?", [(os.fsencode(name),) for name in gone])
+
+    def restore(self, finished: Iterable[Finished]) -> int:
+        """Record what results say that an earlier ledger knew, in one commit; returns how many."""
+        count, self._codes = 0, None
+        with self._transaction():
+            for one in finished:
+                taken = self._value("SELECT 1 FROM items WHERE sequence = ?", one.sequence)
+                count += self._db.execute(
+                    "INSERT OR IGNORE INTO items (sequence, key, sha256, bundle, name, bytes, status, code) "
+                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (None if taken else one.sequence, *one[1:4], os.fsencode(one.name), *one[5:]),
+                ).rowcount
+        return count
+
+    def left_in_inbox(self) -> list[tuple[str, str, str]]:
+        """Files that could not be read and not be moved into quarantine either: name, key, SHA-256 of the content."""
+        with self._translate():
+            rows = self._db.execute(
+                "SELECT paths.name, key, paths.sha256 FROM paths JOIN items ON items.sha256 = paths.sha256 "
+                "AND items.bundle = ? AND items.status = 'quarantined' ORDER BY sequence",
+                (self.bundle,),
+            ).fetchall()
+        return [(os.fsdecode(name), str(key), str(sha256)) for name, key, sha256 in rows]
+
+    def unknown_statuses(self) -> int:
+        """Items whose status is none: SQLite's checks look at a page's form, not at what is written in it."""
+        with self._translate():
+            statuses = ("received", "claimed", *FINAL)
+            return int(self._value(f"SELECT count(*) FROM items WHERE status NOT IN {statuses} OR length(key) != 64"))
 
     def names(self, sha256: str) -> list[str]:
         """Paths that held this content when they were last looked at."""
@@ -203,7 +231,7 @@ class Journal:
     def count_finished(self) -> int:
         """How many keys `finished` gives."""
         with self._translate():
-            return int(self._one(f"SELECT count(*) FROM items WHERE status IN {FINAL}"))
+            return int(self._value(f"SELECT count(*) FROM items WHERE status IN {FINAL}"))
 
     def counts(self) -> dict[str, int]:
         """Items of all bundles by status; all statuses are present."""
@@ -212,13 +240,18 @@ class Journal:
         return {status: int(found.get(status, 0)) for status in ("received", "claimed", *FINAL)}
 
     def codes(self) -> dict[str, int]:
-        """Results of all bundles, by status and reason code: ``"done "``, ``"refused MODALITY"`` ..."""
-        with self._translate():
-            rows = self._db.execute(
-                "SELECT status, coalesce(code, ''), count(*) FROM items "
-                f"WHERE status IN {FINAL} GROUP BY 1, 2 ORDER BY 1, 2"
-            ).fetchall()
-        return {f"{status} {code}": int(count) for status, code, count in rows}
+        """Results of all bundles, by status and reason code: ``"done "``, ``"refused MODALITY"`` ...
+
+        Counted when they changed: the work loop asks all the time, and there may be a million.
+        """
+        if self._codes is None:
+            with self._translate():
+                rows = self._db.execute(
+                    "SELECT status, coalesce(code, ''), count(*) FROM items "
+                    f"WHERE status IN {FINAL} GROUP BY 1, 2 ORDER BY 1, 2"
+                ).fetchall()
+            self._codes = {f"{status} {code}": int(count) for status, code, count in rows}
+        return dict(self._codes)
 
     def answers(self) -> Iterator[tuple[str, str, str, str | None]]:
         """Key, content hash, status and reason code of every result, of all bundles."""
@@ -233,17 +266,10 @@ class Journal:
 
     def forget(self, keys: Iterable[str], names: Iterable[str]) -> None:
         """Drop results and paths, as if they had never been: a content that comes again is read anew."""
+        self._codes = None
         with self._transaction():
             self._db.executemany(f"DELETE FROM items WHERE key = ? AND status IN {FINAL}", [(key,) for key in keys])
             self._db.executemany("DELETE FROM paths WHERE name = ?", [(os.fsencode(name),) for name in names])
-
-    def check(self) -> str:
-        """SQLite's own verdict on the file: ``ok``, or what is wrong."""
-        with self._translate():
-            return str(self._one("PRAGMA integrity_check"))
-
-    def _one(self, statement: str) -> Any:
-        return self._db.execute(statement).fetchone()[0]
 
     def _items(self, where: str, *arguments: str) -> Iterator[Item]:
         rows = self._db.execute(
@@ -255,29 +281,3 @@ class Journal:
     def _update(self, change: str, keys: Collection[str], only: str = "") -> None:
         with self._transaction():
             self._db.executemany(f"UPDATE items SET {change} WHERE key = ? {only}", [(key,) for key in keys])
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._translate():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")  # fails on a full disk, and SQLite may or may not have rolled back itself
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _translate(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise StorageError(
-                f"ledger {self.path}: {error}", next_step="check that its disk is local, writable and not full"
-            ) from error
-        except sqlite3.Error as error:
-            raise StorageError(
-                f"ledger {self.path} is damaged: {error}",
-                next_step="move it away and start again: what is in the inbox is read anew, results are overwritten",
-            ) from error

@@ -1,4 +1,4 @@
-"""Results on disk: one JSON per content, a table for humans, a folder for what could not be read. All durable."""
+"""Results on disk: one JSON per content, and a table for humans. All durable."""
 
 from __future__ import annotations
 
@@ -6,40 +6,50 @@ import contextlib
 import csv
 import errno
 import io
+import logging
 import os
-import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from edgedx.core.errors import InputOutputError
-from edgedx.core.files import (
-    atomic_write,
-    read_json,
-    safe_name,
-    storage_error,
-    sync_folder,
-    write_text,
-    write_together,
-)
+from edgedx.core.files import atomic_write, read_json, storage_error, sync_folder, write_together
 from edgedx.core.result import Result
 from edgedx.core.table import plain_cell
 
+from .out_folder import MARK
+
+log = logging.getLogger("edgedx.scan")
+
 _COLUMNS = ("sequence", "file", "status", "label", "probability", "reason", "created", "model", "result")
-REASON = ".reason.json"
+_MOST_EDITED = 20  # tables that others wrote to and that are kept
+
+_Version = tuple[int, int, int]
+"""Inode, size and time of modification of a table."""
 
 
 class Publisher:
-    """Writes below one output folder: ``results/``, ``quarantine/`` and ``results.csv``."""
+    """Writes below one output folder: ``results/`` and ``results.csv``.
+
+    Attributes
+    ----------
+    table_trouble : str, optional
+        Why the table cannot be written now; results go on, and it is written anew from the ledger when it can be.
+    """
 
     def __init__(self, out: Path) -> None:
         self.out = out
         self._csv = out / "results.csv"
+        self._finished: Callable[[], Iterable[str]] = list
+        self._version: _Version | None = None
+        self.table_trouble: str | None = None
         try:
-            for folder in (out / "results", out / "quarantine"):
-                folder.mkdir(parents=True, exist_ok=True)
-                for left in folder.glob(".*.tmp"):  # by a process that was killed while writing
-                    left.unlink()
-            for left in out.glob(".results.csv.*.tmp"):
+            folder = out / "results"
+            folder.mkdir(parents=True, exist_ok=True)
+            for left in [
+                *folder.glob(".*.tmp"),
+                *out.glob(".results.csv.*.tmp"),
+                *out.glob(f".{MARK}.*.tmp"),
+            ]:  # by a process that was killed
                 left.unlink()
             sync_folder(out)
         except OSError as error:
@@ -51,7 +61,7 @@ class Publisher:
 
     def write(self, results: Iterable[Result]) -> None:
         """Write results durably; the same key overwrites."""
-        texts = {self.path_of(one.key).name: one.model_dump_json(indent=2) + "\n" for one in results}
+        texts = {self.path_of(one.key).name: result_text(one) for one in results}
         write_together(self.out / "results", {name: text.encode() for name, text in texts.items()})
 
     def read(self, key: str) -> Result:
@@ -68,109 +78,161 @@ class Publisher:
         except ValueError as error:
             raise InputOutputError(f"{path} is not a result of this version") from error
 
-    def quarantine(self, source: Path, key: str) -> bool:
-        """Move a file out of the inbox and put its result beside it as the reason; bytes are never lost.
+    def text_of(self, key: str) -> str:
+        """The JSON of a result as it lies there; raises OSError."""
+        return self.path_of(key).read_text(encoding="utf-8")
 
-        Returns
-        -------
-        bool
-            False where the inbox cannot be written: then the file was copied, and is still there, too.
-
-        Raises
-        ------
-        StorageError, InputOutputError
-            The file is still where it was.
-        """
-        target = self.out / "quarantine" / f"{key[:12]}-{safe_name(source.name)}"
-        try:
-            self._explain(target, key)
-            try:
-                os.replace(source, target)
-            except FileNotFoundError:
-                return True  # somebody took it
-            except OSError:  # another file system, or one that is read-only: copy durably first, then remove
-                with source.open("rb") as stream, atomic_write(target) as copy:
-                    shutil.copyfileobj(stream, copy, 1 << 20)
-                try:
-                    source.unlink()
-                except OSError:
-                    return False
-            sync_folder(target.parent)
-            sync_folder(source.parent)
-        except OSError as error:
-            raise storage_error(target, error) from error
-        return True
-
-    def explain(self, key: str) -> None:
-        """Put the reason beside what was quarantined under a key, in case a crash came in between."""
-        for target in (self.out / "quarantine").glob(f"{key[:12]}-*"):
-            if not target.name.endswith(REASON):
-                self._explain(target, key)
-
-    def _explain(self, target: Path, key: str) -> None:
-        write_text(target.with_name(target.name + REASON), self.path_of(key).read_text(encoding="utf-8"))
-
-    def begin_table(self, keys: Iterable[str], count: int) -> None:
-        """Make ``results.csv`` hold one whole line for each of `count` results; a crash may have left fewer.
+    def begin_table(self, finished: Callable[[], Iterable[str]]) -> None:
+        """Make ``results.csv`` hold one whole line for each result; a crash may have left fewer, or a person others.
 
         Parameters
         ----------
-        keys : iterable of str
-            Of all results, in order; taken only where the table must be written anew.
+        finished : callable
+            Gives the keys of all results, in order.
         """
-        if self._lines() == count + 1:
-            return
-        with atomic_write(self._csv, "w", encoding="utf-8", newline="") as stream:
-            stream.write(_line(_COLUMNS))
-            for key in keys:
-                with contextlib.suppress(InputOutputError):  # one damaged result must not stop the others
-                    stream.write(self._row(self.read(key)))
+        self._finished = finished
+        self._version = _version(self._csv)
+        if not self._holds(finished()):
+            self._version = None
+        self.keep_table(superseded=True)
 
     def extend_table(self, results: Sequence[Result]) -> None:
-        """Append lines durably: rewriting the whole table for each image would wear out an SD card."""
-        data = "".join(self._row(result) for result in results).encode()
-        try:
-            handle = os.open(self._csv, os.O_WRONLY | os.O_APPEND)
-            try:
-                size = os.fstat(handle).st_size
-                try:
-                    if os.write(handle, data) != len(data):
-                        raise OSError(errno.ENOSPC, "no space left")  # a short write is how a full disk begins
-                    os.fsync(handle)
-                except OSError:
-                    os.ftruncate(handle, size)  # no half line
-                    raise
-            finally:
-                os.close(handle)
-        except OSError as error:
-            raise storage_error(self._csv, error) from error
+        """Append lines durably: rewriting the whole table for each image would wear out an SD card.
 
-    def _lines(self) -> int:
-        """Lines of the table, or -1 where there is none or its last one is cut."""
-        count, last = 0, b""
+        Call it when the ledger has the results: a table that was removed, replaced or written to by others is begun
+        anew from the ledger. It never raises: the table is for people, and no result waits for it.
+        """
+        self.keep_table(results)
+
+    def keep_table(self, results: Sequence[Result] = (), *, superseded: bool = False) -> None:
+        """Write the table anew where it is not as it was left; else append lines.
+
+        Parameters
+        ----------
+        superseded : bool
+            Lines of a known result that are not as they would be written now are of an earlier reading, not edited.
+        """
         try:
-            with self._csv.open("rb") as stream:
-                while block := stream.read(1 << 20):
-                    count, last = count + block.count(b"\n"), block[-1:]
-        except OSError:
-            return -1
-        return count if last == b"\n" else -1
+            if self._version is None or _version(self._csv) != self._version:
+                self._write_anew(superseded)
+            elif results:
+                self._append("".join(self._row(result) for result in results).encode())
+            self.table_trouble = None
+        except (OSError, InputOutputError) as error:
+            self._version = None
+            cause = error if isinstance(error, OSError) else error.__cause__
+            why = cause.strerror if isinstance(cause, OSError) and cause.strerror else type(error).__name__
+            if self.table_trouble is None:
+                log.error("results.csv cannot be written: %s", why)
+            self.table_trouble = f"results.csv cannot be written: {why}"
+
+    def _append(self, data: bytes) -> None:
+        handle = os.open(self._csv, os.O_WRONLY | os.O_APPEND)
+        try:
+            size = os.fstat(handle).st_size
+            try:
+                if os.write(handle, data) != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # a short write is how a full disk begins
+                os.fsync(handle)
+            except OSError:
+                os.ftruncate(handle, size)  # no half line
+                raise
+        finally:
+            os.close(handle)
+        self._version = _version(self._csv)
+
+    def _write_anew(self, superseded: bool) -> None:
+        places = {self._place(key) for key in self._finished()} if superseded else set()
+        old = _Lines(self._csv, places)
+        with atomic_write(self._csv, "w", make_parent=False, encoding="utf-8", newline="") as stream:
+            for line in self._lines():
+                stream.write(line)
+                old.discard(line)
+            if old.lines:
+                self._keep_edited()
+        self._version = _version(self._csv)
+
+    def _keep_edited(self) -> None:
+        """Lines of the table are not ours: somebody edited it, and may want what they wrote."""
+        number = 1
+        while number < _MOST_EDITED and (self.out / f"results.edited-{number}.csv").exists():
+            number += 1
+        aside = self.out / f"results.edited-{number}.csv"
+        aside.unlink(missing_ok=True)
+        os.link(self._csv, aside)
+        log.warning("results.csv was edited: it is kept as %s, and written anew", aside.name)
+
+    def _lines(self) -> Iterable[str]:
+        yield _line(_COLUMNS)
+        for key in self._finished():
+            with contextlib.suppress(InputOutputError):  # one damaged result must not stop the others
+                yield self._row(self.read(key))
+
+    def _holds(self, keys: Iterable[str]) -> bool:
+        """Whether the table has its header and one line for each key, the last one whole."""
+        expected = {self._place(key) for key in keys}
+        count, last = 0, "\n"
+        try:
+            with self._csv.open(encoding="utf-8", newline="") as stream:
+                if next(stream, "") != _line(_COLUMNS):
+                    return False
+                for last in stream:
+                    count += 1
+                    expected.discard(last.rstrip("\n").rpartition(",")[2])
+                    if not last.endswith("\n"):
+                        return False
+                return not expected and count == sum(1 for _ in self._finished())
+        except (OSError, ValueError):
+            return False
+
+    def _place(self, key: str) -> str:
+        return f"results/{self.path_of(key).name}"
 
     def _row(self, result: Result) -> str:
-        label = chance = ""
+        label = probability = ""
         if result.prediction is not None:
             label = result.prediction.label
-            chances = result.prediction.probabilities
-            chance = f"{chances.get(label, max(chances.values())):.4f}"
+            probabilities = result.prediction.probabilities
+            probability = f"{probabilities.get(label, max(probabilities.values())):.4f}"
         reason = "" if result.reason is None else result.reason.code
-        place = f"results/{self.path_of(result.key).name}"
+        place = self._place(result.key)
         name = plain_cell(result.source.name)
         return _line(
-            (result.sequence, name, result.status, label, chance, reason, result.created, result.runtime.model, place)
+            (result.sequence, name, result.status, label, probability, reason)
+            + (result.created, result.runtime.model, place)
         )
+
+
+def result_text(result: Result) -> str:
+    """A result as JSON."""
+    return result.model_dump_json(indent=2) + "\n"
 
 
 def _line(cells: Sequence[object]) -> str:
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerow(cells)
     return stream.getvalue()
+
+
+def _version(path: Path) -> _Version | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+class _Lines:
+    """What a table holds beyond the lines that are taken from it, by hash: there may be a million."""
+
+    def __init__(self, path: Path, places: set[str]) -> None:
+        self.lines: set[int] = set()
+        with contextlib.suppress(OSError), path.open("rb") as stream:
+            for line in stream:  # one without an end was cut off
+                place = line.rstrip(b"\n").rpartition(b",")[2].decode("ascii", "replace")
+                if line.endswith(b"\n") and place not in places:
+                    self.lines.add(hash(line))
+
+    def discard(self, line: str) -> None:
+        """Take one line away."""
+        self.lines.discard(hash(line.encode()))

@@ -10,12 +10,13 @@ from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import TypeVar
 
+from edgedx.core.bundle.manifest import Manifest
 from edgedx.core.result import Result
 from edgedx.device.decode.decoder import Decoder
 
 from .examine import Examiner, Opened, Retry
 from .facts import Item
-from .sinks import Finding
+from .sinks import Reading
 
 T = TypeVar("T")
 
@@ -28,8 +29,13 @@ def default_count() -> int:
     return max(1, min(MOST, len(os.sched_getaffinity(0))))
 
 
+def decoders_for(manifest: Manifest, count: int) -> list[Decoder]:
+    """Decoders that do what a bundle asks for; 0: `default_count` of them."""
+    return [Decoder(manifest.preprocess, frames=manifest.accept.multi_frame) for _ in range(count or default_count())]
+
+
 @dataclass
-class Reading:
+class Batch:
     """A batch that was claimed and is being decoded.
 
     Attributes
@@ -38,13 +44,13 @@ class Reading:
         Items, and the name below which each is in the inbox.
     outcomes : list of Future
         Of each of them.
-    findings : list of Finding
+    readings : list of Reading
         Results that need no decoding.
     """
 
     held: list[tuple[Item, str]] = field(default_factory=list)
     outcomes: list[Future[Opened | Result | Retry]] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
 
     @property
     def keys(self) -> list[str]:
@@ -54,7 +60,7 @@ class Reading:
     @property
     def all_keys(self) -> list[str]:
         """With those that needed no claim."""
-        return self.keys + [finding.result.key for finding in self.findings]
+        return self.keys + [reading.result.key for reading in self.readings]
 
     def wait(self) -> None:
         """Until nothing of it is being decoded; what had not begun will not begin."""
@@ -91,7 +97,7 @@ class Readers:
 
         Raises
         ------
-        MissingError
+        DecoderNotStarting
             It does not start.
         """
         try:

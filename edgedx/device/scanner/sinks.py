@@ -19,8 +19,8 @@ log = logging.getLogger("edgedx.scan")
 
 
 @dataclass(frozen=True)
-class Finding:
-    """A result with what was in memory when it was found.
+class Reading:
+    """A result with what was in memory when the image was read.
 
     Attributes
     ----------
@@ -35,6 +35,9 @@ class Finding:
     shown: Shown | None = None
 
 
+Finding = Reading  # the former name, for `device.operation`
+
+
 class Sink(Protocol):
     """Takes each result after its JSON is durable and before the ledger's final word.
 
@@ -45,7 +48,7 @@ class Sink(Protocol):
     def name(self) -> str:
         """For the log."""
 
-    def publish(self, finding: Finding, path: Path, source: Path | None) -> None:
+    def publish(self, reading: Reading, path: Path, source: Path | None) -> None:
         """Take one result.
 
         Parameters
@@ -78,11 +81,11 @@ class Sinks:
         self._sinks = tuple(sinks)
         self.failed: Counter[str] = Counter()
 
-    def publish(self, finding: Finding, path: Path, source: Path | None) -> None:
+    def publish(self, reading: Reading, path: Path, source: Path | None) -> None:
         """Give one result to each."""
         for sink in self._sinks:
-            with self._counting(sink, f"key={finding.result.key[:12]}"):
-                sink.publish(finding, path, source)
+            with self._counting(sink, f"key={reading.result.key[:12]}"):
+                sink.publish(reading, path, source)
 
     def flush(self) -> None:
         """Make what each was given durable."""

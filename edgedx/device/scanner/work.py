@@ -16,15 +16,16 @@ from edgedx.core.result import Result
 from edgedx.device.decode.decoder import FileChanged
 
 from .decide import ABSENT_SECONDS
-from .early import Early
+from .early import ReadAhead
 from .examine import Examiner, Opened, Retry
 from .facts import Item
 from .inbox import Inbox
 from .intake import Intake
 from .journal import Journal
-from .publish import Publisher
-from .readers import Readers, Reading
-from .sinks import Finding, Sinks
+from .publish import Publisher, result_text
+from .quarantine import COPY_AT_ONCE, Quarantine
+from .readers import Batch, Readers
+from .sinks import Reading, Sinks
 
 BATCH = 8
 AHEAD = 2
@@ -51,17 +52,18 @@ class Work:
     source: Inbox
     intake: Intake
     publisher: Publisher
+    quarantine: Quarantine
     sinks: Sinks
     examiner: Examiner
     readers: Readers
-    early: Early
+    early: ReadAhead
     clock: Callable[[], float]
     interval: float
     on_results: Callable[[list[Result]], None]
     absent: set[str] = field(default_factory=set)
     suspects: set[str] = field(default_factory=set)
     _not_before: dict[str, float] = field(default_factory=dict)
-    _ahead: deque[Reading] = field(default_factory=deque)
+    _ahead: deque[Batch] = field(default_factory=deque)
 
     def __post_init__(self) -> None:
         self.suspects |= {item.key for item in self.journal.items("claimed")}
@@ -84,13 +86,13 @@ class Work:
                 left = not drain and not self.journal.pending(1, self._not_before.keys() | self._begun())
                 if left or not self._ahead:
                     break
-                reading = self._ahead.popleft()
+                batch = self._ahead.popleft()
                 try:
-                    opened = self._opened(reading)
-                    self._fill(reading)  # so that decoding goes on while these are answered
-                    finished += self._end(reading, opened)
+                    opened = self._opened(batch)
+                    self._fill(batch)  # so that decoding goes on while these are answered
+                    finished += self._end(batch, opened)
                 except EdgedxError:  # the disk's fault, or the decoder's that does not start: not the files'
-                    self._give_back(reading)
+                    self._give_back(batch)
                     raise
         finally:
             if not left:
@@ -108,14 +110,14 @@ class Work:
         self.absent -= back
         self._not_before = {key: when for key, when in self._not_before.items() if key not in back}
 
-    def _begun(self, *others: Reading) -> set[str]:
-        return {key for reading in (*self._ahead, *others) for key in reading.all_keys}
+    def _begun(self, *others: Batch) -> set[str]:
+        return {key for batch in (*self._ahead, *others) for key in batch.all_keys}
 
-    def _fill(self, *others: Reading) -> None:
-        while len(self._ahead) < AHEAD and (reading := self._begin(self._begun(*others))) is not None:
-            self._ahead.append(reading)
+    def _fill(self, *others: Batch) -> None:
+        while len(self._ahead) < AHEAD and (batch := self._begin(self._begun(*others))) is not None:
+            self._ahead.append(batch)
 
-    def _begin(self, begun: set[str]) -> Reading | None:
+    def _begin(self, begun: set[str]) -> Batch | None:
         """Claim what is due and not in `begun`, durably, and have it decoded."""
         now = self.clock()
         self._not_before = {key: when for key, when in self._not_before.items() if when > now}
@@ -125,39 +127,39 @@ class Work:
             suspects = [item for item in due if item.key in self.suspects]
             if suspects and begun:
                 return None
-            reading = self._held(suspects[:1] or due)
-            if reading.all_keys:
+            batch = self._held(suspects[:1] or due)
+            if batch.all_keys:
                 self.readers.warm()
-                self.journal.claim(reading.keys)
-                reading.outcomes += [self._read(item, name) for item, name in reading.held]
-                return reading
+                self.journal.claim(batch.keys)
+                batch.outcomes += [self._read(item, name) for item, name in batch.held]
+                return batch
             # All of them are absent now: those after them are not to starve.
         return None
 
     def _read(self, item: Item, name: str) -> Future[Opened | Result | Retry]:
         suspect = item.key in self.suspects
-        found = None if suspect else self.early.take(item.sha256)
-        if found is None:
+        decoded = None if suspect else self.early.take(item.sha256)
+        if decoded is None:
             return self.readers.read(item, self.source.path(name), name, suspect=suspect)
         outcome: Future[Opened | Result | Retry] = Future()
-        outcome.set_result(self.examiner.admit(item, name, found))
+        outcome.set_result(self.examiner.admit(item, name, decoded))
         return outcome
 
-    def _held(self, items: Sequence[Item]) -> Reading:
-        reading = Reading()
+    def _held(self, items: Sequence[Item]) -> Batch:
+        batch = Batch()
         for item in items:
             name = self._present(item)
             if name is not None:
                 self.absent.discard(item.key)
-                reading.held.append((item, name))
+                batch.held.append((item, name))
             elif (result := self._left_behind(item)) is not None:
-                reading.findings.append(Finding(result))
-        return reading
+                batch.readings.append(Reading(result))
+        return batch
 
-    def _opened(self, reading: Reading) -> list[Opened]:
+    def _opened(self, batch: Batch) -> list[Opened]:
         """Wait for a batch: what the model is to answer. Results and retries are noted."""
         opened = []
-        for (item, name), outcome in zip(reading.held, reading.outcomes, strict=True):
+        for (item, name), outcome in zip(batch.held, batch.outcomes, strict=True):
             try:
                 one = outcome.result()
             except FileChanged:
@@ -166,50 +168,68 @@ class Work:
                 one = Retry(self.interval)
             if isinstance(one, Retry):
                 self._not_before[item.key] = self.clock() + one.seconds
+                if not one.counts:
+                    self.journal.acquit([item.key])
             elif isinstance(one, Result):
-                reading.findings.append(Finding(one))
+                batch.readings.append(Reading(one))
             else:
                 opened.append(one)
         return opened
 
-    def _end(self, reading: Reading, opened: list[Opened]) -> int:
-        findings = reading.findings + self.examiner.answer(opened)
-        if suspects := self.suspects & {finding.result.key for finding in findings}:
+    def _end(self, batch: Batch, opened: list[Opened]) -> int:
+        readings = batch.readings + self.examiner.answer(opened)
+        if suspects := self.suspects & {reading.result.key for reading in readings}:
             self.journal.acquit(suspects)  # or a kill while their results are written would count against them
-        self._publish(findings)
-        self.suspects.difference_update(reading.keys)
-        return len(findings)
+        self._publish(readings)
+        self.suspects.difference_update(batch.keys)
+        return len(readings)
 
-    def _give_back(self, reading: Reading, *, at_once: bool = False) -> None:
+    def _give_back(self, batch: Batch, *, at_once: bool = False) -> None:
         """Release claims uncounted, for a later time."""
-        reading.wait()
+        batch.wait()
         if not at_once:
-            self._not_before |= dict.fromkeys(reading.keys, self.clock() + self.interval)
-        self.journal.release(reading.keys)
+            self._not_before |= dict.fromkeys(batch.keys, self.clock() + self.interval)
+        self.journal.release(batch.keys)
 
-    def _publish(self, findings: list[Finding]) -> None:
+    def _publish(self, readings: list[Reading]) -> None:
         """Durable outputs first, the ledger's final word after them."""
-        if not findings:
+        if not readings:
             return
-        findings.sort(key=lambda finding: finding.result.sequence)
-        results = [finding.result for finding in findings]
+        readings.sort(key=lambda reading: reading.result.sequence)
+        results = [reading.result for reading in readings]
         moved: list[str] = []
         self.publisher.write(results)
-        for finding in findings:
-            result = finding.result
-            self.sinks.publish(finding, self.publisher.path_of(result.key), self._source_of(result))
+        for reading in readings:
+            result = reading.result
+            self.sinks.publish(reading, self.publisher.path_of(result.key), self._source_of(result))
             if result.status == "quarantined":
-                for name in self.journal.names(result.source.sha256):
-                    # Another content may have come to be there by now, and that is another input.
-                    if not self.source.holds(name, result.source.sha256) or self.publisher.quarantine(
-                        self.source.path(name), result.key
-                    ):
-                        moved.append(name)
+                moved += self._put_aside(result)
         self.sinks.flush()
         codes = [(one.key, one.status, one.reason.code if one.reason else None) for one in results]
         self.journal.finish(codes, gone=moved)
+        self.intake.moved_away(moved)
         self.publisher.extend_table(results)
         self.on_results(results)
+
+    def _put_aside(self, result: Result) -> list[str]:
+        """Move the files of a content into quarantine; returns names that hold it no more.
+
+        What is left, for want of space or because somebody writes to it, is `QuarantineCare`'s.
+        """
+        names = []
+        for name in self.journal.names(result.source.sha256):
+            # Another content may have come to be there by now, and that is another input.
+            facts = self.source.stat(name)
+            same = facts is not None and self.journal.recall(name, facts) == result.source.sha256
+            if (
+                not same
+                or self.quarantine.put(
+                    self.source.path(name), result.key, result_text(result), largest_copy=COPY_AT_ONCE
+                )
+                == "moved"
+            ):
+                names.append(name)
+        return names
 
     def _source_of(self, result: Result) -> Path | None:
         name = result.source.name
@@ -236,5 +256,5 @@ class Work:
             self.absent.add(item.key)
             self._not_before[item.key] = self.clock() + ABSENT_SECONDS
             return None
-        self.publisher.explain(item.key)
+        self.quarantine.explain(item.key, result_text(result))
         return result

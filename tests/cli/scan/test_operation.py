@@ -91,3 +91,23 @@ def test_what_is_older_than_keep_days_is_removed_and_status_says_so(tmp_path: Pa
     said = edgedx(tmp_path, "scan", "status", "out").stdout
     assert "removed   1 results" in said and "over the limit, and kept: 1 in the inbox" in said
     assert edgedx(tmp_path, "scan", "inbox", *SCAN, "--keep-gb", "-1").returncode == 2
+
+
+NAMES = ["\x1b]0;owned\x07.txt", "\x9b2J\x9b31m.txt", "a\rdone.txt", "\u202etxt.exe", "b\nscanner   all is well.txt"]
+
+
+def test_names_that_are_escape_sequences_move_no_cursor(tmp_path: Path) -> None:
+    write_tiny(tmp_path / "tiny.edgedx")
+    (tmp_path / "inbox").mkdir()
+    for number, name in enumerate(NAMES):
+        (tmp_path / "inbox" / name).write_text(f"Dear colleague {number}")
+    assert edgedx(tmp_path, "scan", "inbox", *SCAN).returncode == 0
+    listed = edgedx(tmp_path, "scan", "retry", "out")
+    said = [listed, edgedx(tmp_path, "scan", "retry", "out", "--json"), edgedx(tmp_path, "scan", "status", "out")]
+    said += [edgedx(tmp_path, "scan", f"in\x1b[2J{NAMES[0]}", *SCAN), edgedx(tmp_path, "recipes", "show", NAMES[1])]
+    for done in said:
+        assert all(line.isprintable() for line in (done.stdout + done.stderr).split("\n")), done
+    assert "\\x1b]0;owned\\x07.txt" in listed.stdout and "\\u202etxt.exe" in listed.stdout
+    assert len([line for line in listed.stdout.splitlines() if "UNKNOWN_FORMAT" in line]) == len(NAMES)
+    moved = edgedx(tmp_path, "scan", "retry", "out", "--all", "--json")
+    assert len(json.loads(moved.stdout)["moved"]) == len(NAMES)

@@ -41,6 +41,11 @@ def test_systemd_finds_it_safe(tmp_path: Path, network: str, gpu: bool) -> None:
     assert exposure and float(exposure[1]) <= 3.0
 
 
+def test_nothing_starts_while_a_disk_is_not_mounted() -> None:
+    text = unit_text(COMMAND, writable=WRITABLE, readable=[Path("/srv/my keys/ca.pem")])
+    assert 'RequiresMountsFor=/srv/inbox /srv/results /srv/device "/srv/my keys/ca.pem"' in text.splitlines()
+
+
 @analyze
 def test_systemd_understands_every_line(tmp_path: Path) -> None:
     command = ["/bin/true", "scan", "/srv/in box", "100%", "$HOME"]  # a program that is there

@@ -8,7 +8,7 @@ import pytest
 
 from edgedx.core.errors import StorageError
 from edgedx.device.pacs import outbox as module
-from edgedx.device.pacs.outbox import MAX_ATTEMPTS, Outbox, counts_of, pause, verdict
+from edgedx.device.pacs.outbox import MAX_ATTEMPTS, Outbox, counts_of, outcome_of, pause
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def test_what_was_sent_long_ago_is_forgotten(path: Path, monkeypatch: pytest.Mon
     box = Outbox(path)
     for number in range(5):
         box.add(f"1.{number}", f"{number}", 1)
-    for parcel in box.next(5)[:4]:
-        box.settle(parcel, "sent", "0x0000")
+    for queued in box.next(5)[:4]:
+        box.settle(queued, "sent", "0x0000")
     box.forget()
     assert [box.knows(f"1.{number}") for number in range(5)] == [False, False, False, True, True]
     assert box.counts()["queued"] == 1
@@ -82,7 +82,7 @@ def test_a_damaged_outbox_says_which_file(path: Path) -> None:
     ],
 )
 def test_what_an_answer_means(status: int | None, attempts: int, expected: tuple[str, str]) -> None:
-    assert verdict(status, attempts) == expected
+    assert outcome_of(status, attempts) == expected
 
 
 def test_pauses_double_to_five_minutes_and_differ_between_devices() -> None:

@@ -76,7 +76,7 @@ def test_the_file_is_durable_before_its_name_the_name_before_the_receipt_and_tha
     monkeypatch.setattr(Receipts, "add", lambda self, *row: (steps.append("receipt"), add(self, *row)))
     assert sent.to(desk) == Status.TAKEN
     assert steps == ["sync file", "rename", "sync folder", "receipt"]
-    assert desk.receipts._db.execute("PRAGMA journal_mode").fetchone()[0] == "delete"
+    assert desk.receipts._db.execute("PRAGMA journal_mode").fetchone()[0] == "truncate"
     assert desk.receipts._db.execute("PRAGMA synchronous").fetchone()[0] == 2, "FULL"
 
 

@@ -13,6 +13,7 @@ from places import SETTLE, Place
 
 from edgedx.core.files import sha256_file
 from edgedx.device.scanner.early import MARK
+from edgedx.device.scanner.inbox import Inbox
 from edgedx.device.scanner.intake import AHEAD, PORTION
 
 PATIENCE = 30.0  # seconds; only a failure takes so long
@@ -42,7 +43,7 @@ def _fill(place: Place, count: int) -> list[str]:
 
 
 def test_each_file_is_read_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgedx.device.scanner.inbox.sha256_file", lambda path: pytest.fail("read by the scanner"))
+    monkeypatch.setattr(Inbox, "hash", lambda self, name: pytest.fail("read by the scanner"))
     names = _fill(place, PORTION + 1)
     watched = Watched(place.decoder)
     assert place.scan(decoder=watched)["done"] == len(names)

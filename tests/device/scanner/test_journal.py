@@ -147,7 +147,7 @@ def test_what_is_no_ledger_is_told_with_a_next_step(tmp_path: Path) -> None:
     (tmp_path / "journal.sqlite").write_bytes(b"not a database, and long enough to be one" * 100)
     with pytest.raises(StorageError, match="damaged") as caught:
         Journal(tmp_path / "journal.sqlite", BUNDLE)
-    assert caught.value.next_step and "move it away" in caught.value.next_step
+    assert caught.value.next_step and "puts the file aside" in caught.value.next_step
 
 
 def test_a_ledger_of_a_later_version_is_not_touched(tmp_path: Path) -> None:

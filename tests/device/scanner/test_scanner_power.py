@@ -84,7 +84,7 @@ def _forget_the_end(place: Place, file: Path) -> None:
     ledger = sqlite3.connect(place.out / "journal.sqlite")
     with ledger:
         ledger.execute("UPDATE items SET status = 'claimed', attempts = 1")
-        ledger.execute("INSERT INTO paths VALUES (?, ?, ?, ?, ?)", row)
+        ledger.execute("INSERT INTO paths (name, bytes, mtime_ns, inode, sha256) VALUES (?, ?, ?, ?, ?)", row)
     ledger.close()
 
 

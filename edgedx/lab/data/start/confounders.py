@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedx.core.stats.resample import area, draw
+from edgedx.core.stats.resample import draw
 from edgedx.lab.data.split import Case
 
 LEAST_TOLD = 0.6
@@ -155,5 +155,5 @@ def _judge(
             return None
         tree = DecisionTreeClassifier(max_depth=_DEPTH, min_samples_leaf=_LEAF, random_state=seed)
         scores[test] = tree.fit(column[train, None], positive[train]).predict_proba(column[test, None])[:, 1]
-    interval = draw({"auc": area(positive, scores)}, units, resamples=_RESAMPLES, seed=seed)["auc"].interval()
+    interval = draw({"auc": Ranked(positive, scores).auc}, units, resamples=_RESAMPLES, seed=seed)["auc"].interval()
     return Confounder(name, label, *(round(float(value), 4) for value in (interval.value, interval.low, interval.high)))
