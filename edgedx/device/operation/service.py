@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from json import dumps
 from pathlib import Path
+from typing import Literal
 
 from edgedx.core.errors import DependencyMissing, UsageError
 from edgedx.core.progress import progress
@@ -82,7 +83,7 @@ class ScanJob:
     keep_days: float | None = None
     keep_gb: float | None = None
     patience: float = 240.0
-    rescan: str = "background"
+    rescan: Literal["background", "never"] = "background"
 
     @property
     def floor_bytes(self) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedx.core.stats.resample import draw
+from edgedx.core.stats.weighted import Ranked
 from edgedx.lab.data.split import Case
 
 LEAST_TOLD = 0.6
