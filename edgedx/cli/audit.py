@@ -31,7 +31,7 @@ def verify(
 
     Lines removed from the end, or a log written anew from its first line, are found only with a --head that was noted
     elsewhere: note the one that is printed now. A log whose end was not ours was put aside, and is named here. Exits
-    with 1 where the chain is broken, or such a log still lies in OUT: keep it elsewhere as evidence.
+    with 1 where the chain is broken, or a log was put aside.
     """
     from dataclasses import asdict
 
@@ -53,8 +53,6 @@ def verify(
         typer.echo(f"          the {found.lines} lines before it are as they were written")
     if not json:
         for one in found.aside:
-            typer.echo(
-                f"aside     {out / one.file} {one.problem or 'is as it was when it was put aside'}: {one.sha256}"
-            )
+            typer.echo(f"aside     {out / one.file}: {one.problem or 'as it was when it was put aside'}")
     if not found.intact:
         raise typer.Exit(1)
