@@ -96,6 +96,9 @@ class RetentionAudit:
         self._file.close()
 
 
+TAKEN_AWAY = "was taken away; this is its SHA-256"
+
+
 @dataclass(frozen=True)
 class SetAside:
     """A log that was put aside, as the log that followed it names it.
@@ -138,8 +141,8 @@ class Verified:
 
     @property
     def intact(self) -> bool:
-        """Whether no line and no log is missing or changed that can be missed; a log put aside is no longer whole."""
-        return self.broken_line is None and not self.aside
+        """Whether the chain is whole, and no log that was put aside waits for a person to take it away."""
+        return self.broken_line is None and all(one.problem == TAKEN_AWAY for one in self.aside)
 
 
 def verify(path: Path, expected: str | None = None) -> Verified:
@@ -179,7 +182,7 @@ def verify(path: Path, expected: str | None = None) -> Verified:
 def _look(folder: Path, name: str, sha256: str) -> SetAside:
     path = folder / Path(name).name
     if not path.is_file():
-        return SetAside(name, sha256, "is gone")
+        return SetAside(name, sha256, TAKEN_AWAY)
     return SetAside(name, sha256, "" if sha256_file(path) == sha256 else "was changed after it was put aside")
 
 
