@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgedx.cli.common import RUNS, check_choice, print_recipe
+from edgedx.cli.common import RUNS, print_recipe
 from edgedx.cli.options import AsJson, Set
 
 from . import show
@@ -42,7 +42,6 @@ def tune(
     from edgedx.core.errors import UsageError
     from edgedx.core.settings.recipe import load_recipe
 
-    check_choice("--sampler", sampler, ("tpe", "grid"))
     overrides = list(set_ or [])
     overrides += [f"tune.trials={trials}"] if trials else []
     overrides += [f"tune.sampler={sampler}"] if sampler else []
