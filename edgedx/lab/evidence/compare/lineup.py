@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgedx.core.errors import DataError, InputOutputError, UsageError
 from edgedx.core.stats.cases import Answers, Cases, answers_of_logits
+from edgedx.core.stats.patients import known_patients
 from edgedx.core.table import plain_cell
 from edgedx.device.install.active import installed_at
 from edgedx.lab.judge.evaluation import ask_given, ask_split
@@ -177,8 +178,8 @@ def _patients(told: list[Told], rows: list[NDArray[np.int64]]) -> list[str]:
     """Of each image the first patient that a subject names; an image without one is its own."""
     found = [told[0].cases.patients[row] for row in rows[0]]
     for one, picked in zip(told[1:], rows[1:], strict=True):
-        found = [one.cases.patients[row] if own.startswith("\x00") else own
-                 for own, row in zip(found, picked, strict=True)]  # fmt: skip
+        found = [own if there else one.cases.patients[row]
+                 for own, there, row in zip(found, known_patients(found), picked, strict=True)]  # fmt: skip
     return found
 
 
