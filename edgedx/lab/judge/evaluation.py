@@ -18,6 +18,7 @@ from edgedx.core.progress import progress
 from edgedx.core.settings.columns import encode_rows, gather
 from edgedx.core.stats.cases import Answers, Cases, answers_of_logits
 from edgedx.core.stats.conformal import coverage
+from edgedx.core.stats.patients import patient_keys
 from edgedx.core.stats.resample import RESAMPLES
 from edgedx.core.table import null_for_nan
 from edgedx.lab.data.dataset import EXCLUDED, MANIFEST, Dataset, load_dataset
@@ -256,7 +257,7 @@ def ask_given(subject: Subject, source: Path) -> Asked:
         return again.canvas
 
     labels = labels_array(chosen, subject.task)
-    patients = [given.patient or f"\x00{digest}" for given, digest in zip(chosen, digests, strict=True)]
+    patients = patient_keys([given.patient for given in chosen], digests)
     warnings = _known_images(subject, digests) + _small(labels, subject)
     nameless = sum(not given.patient for given in chosen)
     if 0 < nameless < len(chosen):

@@ -8,6 +8,7 @@ import numpy as np
 
 from edgedx.core.files import write_json, write_text
 from edgedx.core.stats.cases import Answers, Cases
+from edgedx.core.stats.patients import patient_text
 from edgedx.core.table import csv_text, plain_cell
 
 from .evaluation import Evaluation
@@ -34,7 +35,7 @@ def predictions_csv(cases: Cases, answers: Answers) -> str:
         rows.append(
             [
                 plain_cell(name),
-                "" if patient.startswith("\x00") else plain_cell(patient),
+                plain_cell(patient_text(patient)),
                 truth,
                 *(repr(float(value)) for value in answers.chances[index]),
                 answers.decisions[index],

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgedx.core.errors import DataError, InputOutputError, UsageError
 from edgedx.core.stats.cases import Answers, Cases, answers_of_logits
+from edgedx.core.stats.patients import known_patients
 from edgedx.core.table import plain_cell
 from edgedx.device.install.active import installed_at
 from edgedx.lab.judge.evaluation import ask_given, ask_split
@@ -178,8 +179,8 @@ def _patients(subjects: list[SubjectPredictions], rows: list[NDArray[np.int64]])
     """Of each image the first patient that a subject names; an image without one is its own."""
     matches = [subjects[0].cases.patients[row] for row in rows[0]]
     for one, picked in zip(subjects[1:], rows[1:], strict=True):
-        matches = [one.cases.patients[row] if other.startswith("\x00") else other
-                 for other, row in zip(matches, picked, strict=True)]  # fmt: skip
+        matches = [patient if is_known else one.cases.patients[row]
+                   for patient, is_known, row in zip(matches, known_patients(matches), picked, strict=True)]  # fmt: skip
     return matches
 
 

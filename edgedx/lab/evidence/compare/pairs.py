@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgedx.core.stats.metrics import Interval
+from edgedx.core.stats.patients import known_patients
 from edgedx.core.table import null_for_nan
 
 from .folds import FoldTests
@@ -109,7 +110,7 @@ class ModelComparison:
     def notes(self) -> list[str]:
         """What a reader must know before he believes a p-value."""
         entries = list(self.lineup.warnings)
-        if 0 < sum(patient.startswith("\x00") for patient in self.lineup.cases.patients) == self.patients:
+        if 0 < int((~known_patients(self.lineup.cases.patients)).sum()) == self.patients:
             entries.append("no patients are named: tests and intervals take images for independent")
         if 0 < self.folds < 6:
             entries.append(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgedx.core.errors import DataError, UsageError
 from edgedx.core.stats.cases import Answers, Cases
+from edgedx.core.stats.patients import patient_keys
 from edgedx.core.table import read_table
 from edgedx.device.clinic.samples import DECISION, IMAGE, LABEL, PATIENT, read_predictions
 
@@ -73,7 +74,7 @@ def read_subject(path: Path, like: Cases | None = None) -> SubjectPredictions:
     task = like.task if like is not None else _task_of(path, cells, classes, truth)
     cases = Cases(
         names=[cell[IMAGE] for cell in cells],
-        patients=[cell.get(PATIENT) or f"\x00{cell[IMAGE]}" for cell in cells],
+        patients=patient_keys([cell.get(PATIENT, "") for cell in cells], [cell[IMAGE] for cell in cells]),
         labels=_labels(path, cells, classes, truth, task),
         subgroups=[{} for _ in cells],
         task=task,

@@ -11,6 +11,7 @@ from edgedx.core.errors import DataError, UsageError
 from edgedx.core.files import storage_error
 from edgedx.core.preprocess import Canvas
 from edgedx.core.stats.cases import Cases
+from edgedx.core.stats.patients import patient_keys
 from edgedx.core.table import read_table
 from edgedx.lab.data.dataset import load_dataset
 from edgedx.lab.data.given_images import IMAGE, PATIENT, SKIPPED, Given, Read, read_batches
@@ -86,8 +87,8 @@ def of_files(subject: Subject, source: Path, count: int, seed: int) -> Chosen:
             f"{source}: none of {len(listed)} images can be explained: {left_out[0][1]}",
             next_step="are these images of the kind that the model was made for?",
         )
-    patients = [given.patient or f"\x00{position}" for position, given in enumerate(kept)]
     names = [given.name for given in kept]
+    patients = patient_keys([given.patient for given in kept], names)
     return Chosen(names, patients, np.stack(canvases), [""] * len(kept), "given images", left_out)
 
 

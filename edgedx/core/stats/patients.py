@@ -1,0 +1,29 @@
+"""Which patients are known. An image of an unknown one is a patient of its own, under a key that no table can hold.
+
+Resampling, clustered tests and counts group images by these keys as they stand; who asks whether a patient is known, or
+writes one to a file, does so by the functions here. Files hold an empty cell for an unknown patient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+_UNKNOWN = "\x00"  # before the key: tables hold no NUL, see `core.table.DAMAGED`
+
+
+def patient_keys(patients: Iterable[str], images: Iterable[str]) -> list[str]:
+    """A key for the patient of each image: `patients`, or where that is empty one of the image (a name or digest)."""
+    return [patient or f"{_UNKNOWN}{image}" for patient, image in zip(patients, images, strict=True)]
+
+
+def known_patients(keys: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether the patient of each image is known, of shape (N,)."""
+    return np.array([not key.startswith(_UNKNOWN) for key in keys], bool)
+
+
+def patient_text(key: str) -> str:
+    """The patient as a file holds it: empty where none is known."""
+    return "" if key.startswith(_UNKNOWN) else key
