@@ -179,8 +179,8 @@ def _patients(subjects: list[SubjectPredictions], rows: list[NDArray[np.int64]])
     """Of each image the first patient that a subject names; an image without one is its own."""
     matches = [subjects[0].cases.patients[row] for row in rows[0]]
     for one, picked in zip(subjects[1:], rows[1:], strict=True):
-        matches = [patient if is_known else one.cases.patients[row]
-                   for patient, is_known, row in zip(matches, known_patients(matches), picked, strict=True)]  # fmt: skip
+        matches = [patient if known else one.cases.patients[row]
+                   for patient, known, row in zip(matches, known_patients(matches), picked, strict=True)]  # fmt: skip
     return matches
 
 
