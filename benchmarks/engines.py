@@ -26,7 +26,8 @@ from edgedx.core.bundle.engine_part import pack_engine
 from edgedx.core.errors import UnsupportedModel
 from edgedx.core.files import write_json
 from edgedx.core.preprocess import PreprocessSpec
-from edgedx.core.settings.recipe import Student, Task, parse_recipe
+from edgedx.core.settings.recipe import parse_recipe
+from edgedx.core.settings.recipe_sections import Student, Task
 from edgedx.device.runtime.tensorrt_library import load_library
 from edgedx.lab.compress.prune import prune
 from edgedx.lab.data.dataset import Dataset

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from .api.model import Model, open_model
-    from .api.prediction import ImagePrediction
-    from .api.stages import compress, deploy, finetune, gate
+    from edgedx.api.model import Model, open_model
+    from edgedx.api.prediction import ImagePrediction
+    from edgedx.api.stages import compress, deploy, finetune, gate
 
 __all__ = ["ImagePrediction", "Model", "__version__", "compress", "deploy", "finetune", "gate", "open_model"]
 

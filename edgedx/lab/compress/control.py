@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgedx.core.files import write_json
-from edgedx.core.settings.recipe import Task
+from edgedx.core.settings.recipe_sections import Task
 from edgedx.core.stats.resample import draw
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.run.model_folder import ModelFolder

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from edgedx.core.errors import UnsupportedModel
 from edgedx.core.preprocess import PreprocessSpec
-from edgedx.core.settings.recipe import Student
+from edgedx.core.settings.recipe_sections import Student
 from edgedx.lab.train.column_head import image_part
 from edgedx.lab.train.network import classifier
 from edgedx.lab.train.pruned import _OTHER_WAY, _loose_parameters, count_macs

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from edgedx.core.files import read_json, write_json
-from edgedx.core.settings.recipe import Task
+from edgedx.core.settings.recipe_sections import Task
 from edgedx.lab.train.short_figures import auc_of_logits
 from edgedx.lab.train.tasks import Classify, targets_of
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgedx.core.settings.recipe import Data, Recipe
+from edgedx.core.settings.recipe import Recipe
 from edgedx.core.settings.recipe_data import Reading
+from edgedx.core.settings.recipe_sections import Data
 from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import Stage
 

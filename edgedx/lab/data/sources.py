@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from edgedx.core.errors import DataError
 from edgedx.core.files import canonical_json, sha256_bytes, sha256_file
 from edgedx.core.image import Image
-from edgedx.core.settings.recipe import Recipe, Task
+from edgedx.core.settings.recipe import Recipe
+from edgedx.core.settings.recipe_sections import Task
 from edgedx.lab.data.reading.folders import open_folders
 from edgedx.lab.data.reading.labels import label_of_text
 from edgedx.lab.data.reading.patients import settle_patients

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgedx.core.errors import DataError
 from edgedx.core.files import sha256_bytes
-from edgedx.core.settings.recipe import Data, Task
+from edgedx.core.settings.recipe_sections import Data, Task
 from edgedx.lab.data.layouts.listing import DEVELOPMENT
 from edgedx.lab.data.reading.rows import SPLITS, Row
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from edgedx.core.errors import CheckpointError
-from edgedx.core.settings.recipe import Recipe, Task
+from edgedx.core.settings.recipe import Recipe
+from edgedx.core.settings.recipe_sections import Task
 from edgedx.core.stats.cases import Answers, Cases, answers_of_logits
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.run.run import Run

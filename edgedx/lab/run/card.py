@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from edgedx.core.preprocess import PreprocessSpec
 from edgedx.core.settings.columns import FittedColumn
-from edgedx.core.settings.recipe import Task
+from edgedx.core.settings.recipe_sections import Task
 from edgedx.core.stats.points import OperatingPoint
 
 WEIGHTS, CARD = "model.safetensors", "model.json"

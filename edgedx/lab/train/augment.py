@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedx.core.preprocess import Canvas
-from edgedx.core.settings.recipe import Augment
+from edgedx.core.settings.recipe_sections import Augment
 
 
 def augment(canvas: Canvas, options: Augment, rng: np.random.Generator) -> NDArray[np.float32]:

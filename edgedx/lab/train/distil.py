@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgedx.core.settings.recipe import Student
-from edgedx.core.settings.recipe import Task as TaskSpec
+from edgedx.core.settings.recipe_sections import Student
+from edgedx.core.settings.recipe_sections import Task as TaskSpec
 
 from .contrast import Contrast
 from .network import classifier

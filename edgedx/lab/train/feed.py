@@ -12,7 +12,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from edgedx.core.preprocess import PreprocessSpec, normalise
 from edgedx.core.settings.columns import make_absent
-from edgedx.core.settings.recipe import Augment, Task
+from edgedx.core.settings.recipe_sections import Augment, Task
 from edgedx.lab.data.dataset import Dataset
 
 from .augment import augment

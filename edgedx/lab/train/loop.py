@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from edgedx.core.errors import RecipeError
 from edgedx.core.progress import progress
-from edgedx.core.settings.recipe import Train
+from edgedx.core.settings.recipe_sections import Train
 from edgedx.core.stats.metrics import log_loss
 
 from .checkpoint import load_state, pack_optimizer, save_state, unpack_optimizer

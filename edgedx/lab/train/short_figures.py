@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from edgedx.core.settings.recipe import Recipe, Task
+from edgedx.core.settings.recipe import Recipe
+from edgedx.core.settings.recipe_sections import Task
 from edgedx.core.stats.cases import probabilities, ranking_scores
 from edgedx.core.stats.metrics import (
     area_statistics,

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgedx.core.settings.recipe import Task as TaskSpec
+from edgedx.core.settings.recipe_sections import Task as TaskSpec
 from edgedx.lab.data.dataset import Dataset
 
 

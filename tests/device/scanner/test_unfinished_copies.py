@@ -19,7 +19,13 @@ from bundles import dicom, picture, png, png_bytes
 from places import OPTIONS, SETTLE, Place
 
 from edgedx.core.files import sha256_bytes
-from edgedx.device.machine.writers import HOLE_SECONDS, OPEN_SECONDS, ZERO_SECONDS, is_open_for_writing, seconds_to_wait
+from edgedx.device.machine.writers import (
+    HOLE_SECONDS,
+    OPEN_SECONDS,
+    ZERO_SECONDS,
+    is_open_for_writing,
+    seconds_to_wait,
+)
 from edgedx.device.scanner.decide import INCOMPLETE_SECONDS
 from edgedx.device.scanner.scanner import Scanner
 from edgedx.dicom.writing.make import write_dicom

@@ -12,7 +12,7 @@ import tiny
 import torch
 
 from edgedx.core.errors import AlreadyExists, UsageError
-from edgedx.core.settings.recipe import Task
+from edgedx.core.settings.recipe_sections import Task
 from edgedx.lab.compress.committee import Committee, open_teachers
 from edgedx.lab.compress.student import make_student
 from edgedx.lab.data.prepare import open_data

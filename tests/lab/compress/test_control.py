@@ -10,7 +10,7 @@ import tiny
 
 from edgedx.core.files import write_json
 from edgedx.core.preprocess import PreprocessSpec
-from edgedx.core.settings.recipe import Task
+from edgedx.core.settings.recipe_sections import Task
 from edgedx.core.stats.metrics import roc_auc
 from edgedx.lab.compress.control import gains, paired_gain, sentence
 from edgedx.lab.data.dataset import Dataset

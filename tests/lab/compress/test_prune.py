@@ -11,7 +11,7 @@ from torch import Tensor
 
 from edgedx.core.errors import UnsupportedModel
 from edgedx.core.preprocess import PreprocessSpec
-from edgedx.core.settings.recipe import Student, Task
+from edgedx.core.settings.recipe_sections import Student, Task
 from edgedx.lab.compress.prune import prune
 from edgedx.lab.train.network import TESTED, build_model
 from edgedx.lab.train.pruned import count_macs, replay

@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from edgedx.core.settings.recipe import Task
+from edgedx.core.settings.recipe_sections import Task
 from edgedx.lab.compress.trials import best, negative_log_likelihood, try_temperatures
 
 TASK = Task(kind="binary", classes=["a", "b"], positive="b")

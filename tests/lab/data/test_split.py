@@ -9,7 +9,7 @@ import pytest
 import tiny
 
 from edgedx.core.errors import DataError
-from edgedx.core.settings.recipe import Task
+from edgedx.core.settings.recipe_sections import Task
 from edgedx.lab.data.layouts.listing import DEVELOPMENT
 from edgedx.lab.data.sources import Row
 from edgedx.lab.data.split import Case, assign, assign_fold, check_classes, shared_contents, shared_patients

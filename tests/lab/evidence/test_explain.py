@@ -16,7 +16,7 @@ from toy import QUADRANT, SPEC, Box, Net, of_torch, planted, spotted, subject
 
 from edgedx.core.errors import DependencyMissing, UsageError
 from edgedx.core.preprocess import PreprocessSpec, normalise
-from edgedx.core.settings.recipe import Student, Task
+from edgedx.core.settings.recipe_sections import Student, Task
 from edgedx.core.stats.metrics import Interval
 from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.compress.prune import prune

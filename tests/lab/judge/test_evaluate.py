@@ -11,7 +11,7 @@ import tiny
 from sklearn.metrics import accuracy_score, recall_score, roc_auc_score
 
 from edgedx.core.errors import RecipeError
-from edgedx.core.settings.recipe import Task
+from edgedx.core.settings.recipe_sections import Task
 from edgedx.core.stats.points import OperatingPoint
 from edgedx.lab.train.short_figures import auc_of_logits, operating_points, summary
 

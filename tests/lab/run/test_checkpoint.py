@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from edgedx.core.errors import CheckpointError, InputOutputError
 from edgedx.core.preprocess import PreprocessSpec
-from edgedx.core.settings.recipe import Student, Task
+from edgedx.core.settings.recipe_sections import Student, Task
 from edgedx.core.stats.points import OperatingPoint
 from edgedx.lab.compress.prune import prune
 from edgedx.lab.run.card import ModelCard

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgedx.core.settings.recipe import Augment
+from edgedx.core.settings.recipe_sections import Augment
 from edgedx.lab.train.augment import augment
 
 OFF: dict[str, Any] = {"rotation": 0, "zoom": 0, "shift": 0, "intensity": 0}

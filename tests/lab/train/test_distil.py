@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgedx.core.preprocess import PreprocessSpec
-from edgedx.core.settings.recipe import Student, Task
+from edgedx.core.settings.recipe_sections import Student, Task
 from edgedx.lab.train.contrast import SHARPNESS, Contrast
 from edgedx.lab.train.distil import Distil, contrast_for, decoupled, method_for, with_pooled
 from edgedx.lab.train.network import TESTED, build_model, classifier

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from edgedx.core.preprocess import PreprocessSpec
-from edgedx.core.settings.recipe import Augment, Task
+from edgedx.core.settings.recipe_sections import Augment, Task
 from edgedx.lab.train.feed import Feed, Views, mix
 
 BINARY = Task(**tiny.RECIPE["task"])

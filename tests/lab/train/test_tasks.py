@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 
-from edgedx.core.settings.recipe import Task
+from edgedx.core.settings.recipe_sections import Task
 from edgedx.lab.train.tasks import Classify, class_weights, targets_of
 
 THREE = Task(**tiny.THREE)

@@ -17,7 +17,7 @@ from edgedx.core.errors import DataError, DependencyMissing, ImageError
 from edgedx.core.files import sha256_bytes, storage_error
 from edgedx.core.image import Image
 from edgedx.core.progress import track
-from edgedx.core.settings.recipe import Data
+from edgedx.core.settings.recipe_sections import Data
 
 from .listing import Found, Listing
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
-from edgedx.core.settings.recipe import Data
+from edgedx.core.settings.recipe_sections import Data
 
 from .listing import ABSENT, DEVELOPMENT, Found, Listing, apart, table
 

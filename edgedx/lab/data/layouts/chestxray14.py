@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgedx.core.errors import DataError
-from edgedx.core.settings.recipe import Data
+from edgedx.core.settings.recipe_sections import Data
 
 from .listing import ABSENT, DEVELOPMENT, Found, Listing, first_of, images_below, table, words
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from edgedx.core.errors import DataError, ImageError
 from edgedx.core.files import sha256_bytes, storage_error
 from edgedx.core.image import Image
-from edgedx.core.settings.recipe import Data
+from edgedx.core.settings.recipe_sections import Data
 
 from .listing import Found, Listing, first_of
 from .metaimage import Volume, read_header

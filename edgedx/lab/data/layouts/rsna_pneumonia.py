@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edgedx.core.errors import DataError
 from edgedx.core.files import storage_error
-from edgedx.core.settings.recipe import Data
+from edgedx.core.settings.recipe_sections import Data
 
 from .listing import ABSENT, Found, Listing, images_below, table
 

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 from edgedx.core.errors import DataError
-from edgedx.core.settings.recipe import Data
+from edgedx.core.settings.recipe_sections import Data
 
 from .listing import Found, Listing
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgedx.core.errors import DataError
-from edgedx.core.settings.recipe import Data
+from edgedx.core.settings.recipe_sections import Data
 
 from .rows import Row
 

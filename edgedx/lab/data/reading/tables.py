@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from edgedx.core.errors import DataError
-from edgedx.core.settings.recipe import Data, Recipe
+from edgedx.core.settings.recipe import Recipe
+from edgedx.core.settings.recipe_sections import Data
 from edgedx.core.table import read_table
 
 from .labels import label_of_findings, label_of_text

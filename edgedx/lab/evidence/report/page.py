@@ -14,13 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from edgedx.core.stats.metrics import Interval
-from edgedx.lab.judge.curve_plots import (
-    calibration_figure,
-    confusion_figure,
-    pr_figure,
-    roc_figure,
-    subgroup_figure,
-)
+from edgedx.lab.judge.curve_plots import calibration_figure, confusion_figure, pr_figure, roc_figure, subgroup_figure
 from edgedx.lab.run.plots import history_figure
 
 from . import words
