@@ -1,4 +1,4 @@
-"""edgedx init."""
+"""``edgedx init``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from edgedx.cli.common import print_json
+from edgedx.cli.options import AsJson, Overwrite
+
+from . import show
 
 
 def init(
@@ -15,20 +17,17 @@ def init(
     out: Annotated[Path | None, typer.Option(help="Recipe to write; NAME.yaml here unless given.")] = None,
     label: Annotated[str | None, typer.Option(help="The column with the class; guessed unless given.")] = None,
     patient: Annotated[str | None, typer.Option(help="The column with the patient; guessed unless given.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the recipe that is there.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    overwrite: Overwrite = False,
+    json: AsJson = False,
 ) -> None:
     """Look at your images and write a short recipe for them, with what was guessed and why as comments.
 
-    Examples:
+    Example: edgedx init lungs/
 
-    edgedx init lungs/                    one folder a class, optionally below train, val and test
+    Example: edgedx init study/labels.csv --label diagnosis --patient case_no
 
-    edgedx init study/labels.csv          a table, CSV or TSV, of PNG, JPEG, TIFF or DICOM files
-
-    edgedx init study/ --label diagnosis --patient case_no
-
-    Nothing is copied or changed. Then: edgedx data check RECIPE, and edgedx finetune RECIPE.
+    It takes a folder for each class, optionally below train, val and test; a table (CSV or TSV) of PNG, JPEG, TIFF or
+    DICOM files; or a tree of DICOM files. Nothing is copied or changed. Then: edgedx data check RECIPE, and edgedx finetune RECIPE.
     """
     from edgedx.core.errors import AlreadyExists
     from edgedx.core.files import write_text
@@ -43,12 +42,4 @@ def init(
     text = recipe_text(guess)
     write_text(path, text)
     load_recipe(str(path))  # what is written can be read
-    if json:
-        print_json({**guess.to_dict(), "recipe": str(path)})
-        return
-    typer.echo(text, nl=False)
-    typer.echo("")
-    for notice in guess.notices:
-        typer.echo(f"look at   {notice}")
-    typer.echo(f"written   {path}")
-    typer.echo(f"next      edgedx data check {path}")
+    show.started(guess, text, path, json=json)

@@ -14,6 +14,20 @@ if TYPE_CHECKING:
     from edgedx.core.settings.recipe import Recipe
     from edgedx.core.stats.gate import Verdict
     from edgedx.device.clinic.promise import ClinicEvaluation
+    from edgedx.lab.data.start.guess import Guess
+
+
+def started(guess: Guess, text: str, path: Path, *, json: bool) -> None:
+    """The recipe that was written, and what to look at before it is used."""
+    if json:
+        print_json({**guess.to_dict(), "recipe": str(path)})
+        return
+    typer.echo(printable(text), nl=False)
+    typer.echo("")
+    for notice in guess.notices:
+        line("look at", notice)
+    line("written", path)
+    line("next", f"edgedx data check {path}")
 
 
 def finetuned(record: dict[str, Any], run: Path, recipe: Recipe, *, json: bool) -> None:

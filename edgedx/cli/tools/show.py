@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from edgedx.core.settings.profile import DeviceProfile
     from edgedx.core.settings.recipe import Recipe
+    from edgedx.lab.data.start.check import DataCheck
 
 _JETPACK = {
     "native": "edgedx runs on it as it is",
@@ -24,6 +25,7 @@ _JETPACK = {
     "container": "its Python is too old: edgedx runs there in a container with Python 3.10 or newer",
     "unsupported": "edgedx does not run on it",
 }
+_MOST_REASONS = 8  # of exclusions that are listed; the table has all
 _SHADES = {"ok": "green", "warning": "yellow", "missing": "red"}
 
 
@@ -237,3 +239,39 @@ def demonstrated(report: dict[str, Any], out: Path, recipe: Recipe, *, json: boo
     typer.echo(NOT_A_MEDICAL_DEVICE)
     again = f"edgedx scan {report['inbox']} --bundle {report['installed']} --out results --once"
     typer.echo(f"done in {report['seconds']} s; next: {again}")
+
+
+def data_check(found: DataCheck, recipe: str, *, json: bool) -> None:
+    """What was found in a data set: problems, counts, exclusions, duplicates, warnings."""
+    if json:
+        print_json(found.to_dict())
+        return
+    for problem in found.problems:
+        line("problem", problem.message)
+        if problem.next_step:
+            line("", problem.next_step)
+    if found.images:
+        line("data", f"{found.patients}; {found.listed - found.images} of {found.listed} left out")
+        width = max(map(len, found.classes))
+        for name, counts in found.classes.items():
+            by_split = ", ".join(f"{split} {count}" for split, count in counts.items())
+            line("", f"{name:<{width}} {sum(counts.values()):>6}  {by_split}")
+        sizes = list(found.sizes.items())
+        more = f" and {len(sizes) - 3} other sizes" if len(sizes) > 3 else ""
+        line("sizes", ", ".join(f"{size}: {count}" for size, count in sizes[:3]) + more)
+    for number, (reason, count) in enumerate(found.excluded.items()):
+        line("left out" if not number else "", f"{count:>6}  {reason}")
+        if number == _MOST_REASONS and len(found.excluded) > _MOST_REASONS + 1:
+            line("", f"and {len(found.excluded) - number - 1} further reasons: excluded.csv")
+            break
+    if found.near_duplicates.get("groups"):
+        near = found.near_duplicates
+        line("alike", f"{near['images']} images in {near['groups']} groups of near-duplicates, kept on one side")
+    for warning in found.warnings:
+        line("warning", warning)
+    sheets = sum(path.suffix == ".png" for path in found.files)
+    names = [path.name for path in found.files if path.suffix != ".png"]
+    folder = found.files[0].parent if found.files else None
+    line("written", f"{folder}: {', '.join(names)}, {sheets} contact sheets" if folder else "nothing")
+    after = f"; next: edgedx finetune {recipe}" if found.good else ""
+    line("good" if found.good else "not good", f"in {found.seconds:.0f} s{after}")
