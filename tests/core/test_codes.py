@@ -29,4 +29,4 @@ def test_no_module_gives_a_reason_that_the_table_lacks(zone: str) -> None:
     said = {(name, code) for name, code in said if name not in ("deidentify.py", "deidentified_copies.py")}
     assert {(name, code) for name, code in said if code not in Code.__members__} == set()
     if zone == "device":
-        assert ("decode.py", "DECODER_CRASH") in said, "the pattern finds what it is for"
+        assert ("decoder.py", "DECODER_CRASH") in said, "the pattern finds what it is for"
