@@ -2,8 +2,8 @@
 
 ::
 
-    OUT/.edgedx-out.json      the mark: a number drawn when OUT was begun
-    INBOX/.edgedx-outs.json   mount points of the disks that results of this inbox went to, by output folder
+    OUT/.edgedx-out      the mark: a number drawn when OUT was begun
+    INBOX/.edgedx-outs   mount points of the disks that results of this inbox went to, by output folder
 
 A folder below a mount point on which nothing is mounted looks like a new one. Results there would fill the wrong disk,
 and every file would be read again.
@@ -21,7 +21,7 @@ from edgedx.core.errors import InputOutputError, StorageError
 from edgedx.core.files import read_json, storage_error, sync_folder, write_json
 from edgedx.device.machine.mounts import missing_mount
 
-MARK, RECORD = ".edgedx-out.json", ".edgedx-outs.json"
+MARK, RECORD = ".edgedx-out", ".edgedx-outs"
 
 
 class OutGone(StorageError):
