@@ -105,6 +105,7 @@ pixels:
 | JPEG Lossless | 1.00 | 1.00 | 1.00 | 0.06 to 0.13 |
 | JPEG-LS | 1.00 | 1.00 | 1.00 | 0.93 |
 | JPEG 2000 | 1.00 | 0.65 | 1.00 | 0.00 |
+| HTJ2K | 1.00 | 0.78 | 1.00 | 0.08 |
 | uncompressed (DICOM, TIFF, BMP) | 0 | 0 | 0 | 0 |
 
 What disks and transport do, lose blocks, is seen wherever there is a code to break. A single bit in JPEG or JPEG 2000

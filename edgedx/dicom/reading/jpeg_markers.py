@@ -151,10 +151,10 @@ class _Walk:
                 raise IndexError
             if marker == _SOS:
                 self._scan(body)
-                seen_scan, found = True, _NEXT.search(data, position)
-                if found is None:
+                seen_scan, following = True, _NEXT.search(data, position)
+                if following is None:
                     raise IndexError
-                position = found.start()
+                position = following.start()
                 continue
             self._segment(marker, body, position)
             if not seen_scan:

@@ -41,7 +41,7 @@ RasterFormat = Literal["png", "jpeg", "tiff", "bmp", "webp"]
 
 _ORIENTATION = 0x0112  # EXIF and TIFF 6.0 tag
 _APP1, _EXIF = 0xE1, b"Exif\0\0"
-_HOLE = 128  # bytes of zeros that the arithmetic coder of lossy WebP does not make
+_HOLE = 512  # bytes of zeros that the arithmetic coder of lossy WebP does not make, as that of JPEG 2000
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _bmp(data: bytes, max_bytes: int) -> _Pixels:
 def _webp(data: bytes, max_bytes: int) -> _Pixels:
     if struct.unpack_from("<I", data, 4)[0] + 8 > len(data):
         raise refuse(Code.TRUNCATED, "the webp ends early", next_step="copy the file again")
-    if b"VP8 " in data[12:64] and longest_zero_run(data) > _HOLE:
+    if b"VP8 " in data[12:64] and longest_zero_run(data) >= _HOLE:
         raise refuse(Code.DECODE_FAILED, "the webp has a hole", next_step="copy the file again")
     return _pillow(data, "WEBP", max_bytes)
 

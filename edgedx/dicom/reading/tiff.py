@@ -38,8 +38,8 @@ def decode_page(data: bytes, page: TiffPage) -> tuple[NDArray[Any], int]:
     each = len(page.segments) // (page.samples if page.planar else 1)
     pixels = np.empty((page.rows, page.columns, page.samples), np.uint16 if page.bits > 8 else np.uint8)
     for index, (offset, length) in enumerate(page.segments):
-        plane, place = divmod(index, each)
-        top, left = place // across * height, place % across * width
+        plane, number = divmod(index, each)
+        top, left = number // across * height, number % across * width
         rows = height if page.tiled else min(height, page.rows - top)
         block = _segment(data[offset : offset + length], page, rows, width)
         area = pixels[top : top + rows, left : left + width, plane : plane + 1 if page.planar else page.samples]

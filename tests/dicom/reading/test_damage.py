@@ -15,7 +15,7 @@ import imagecodecs
 import numpy as np
 import pydicom
 import pytest
-from damaged import flip, hole, lost_end, outcomes
+from damaged import flip, hole, lost_end, outcomes, pixels_of
 from PIL import Image as Picture
 from pydicom import uid
 from pydicom.encaps import encapsulate
@@ -64,6 +64,8 @@ def coded(kind: str) -> tuple[str, bytes]:
         return uid.JPEGExtended12Bit, imagecodecs.jpeg8_encode(grey, level=90, bitspersample=12)
     if kind == "jpeg-ls":
         return uid.JPEGLSLossless, imagecodecs.jpegls_encode(grey)
+    if kind == "htj2k":
+        return uid.HTJ2KLossless, imagecodecs.htj2k_encode(grey)
     frame = imagecodecs.jpeg2k_encode(
         grey, level=0, codecformat="j2k", reversible=True, bitspersample=12, resolutions=6
     )
@@ -99,11 +101,11 @@ def damage_to(kind: str, folder: Path) -> tuple[bytes, int, int]:
     syntax, frame = coded(kind)
     data = dicom(syntax, frame, folder)
     begin = data.index(frame[:64])
-    start_of_data = {"jpeg-ls": b"\xff\xda", "jpeg-2000": b"\xff\x93"}.get(kind, b"\xff\xda")
+    start_of_data = {"htj2k": b"\xff\x93", "jpeg-2000": b"\xff\x93"}.get(kind, b"\xff\xda")
     return data, begin + frame.index(start_of_data) + 20, begin + len(frame) - 2
 
 
-KINDS = [*RASTERS, "lossless", "lossless-6", "12-bit", "jpeg-ls", "jpeg-2000"]
+KINDS = [*RASTERS, "lossless", "lossless-6", "12-bit", "jpeg-ls", "jpeg-2000", "htj2k"]
 # A flip that changes a magnitude and no code is another image, and a sound file: no decoder can know.
 FLIPS_SEEN = {"png": 1.0, "tiff-deflate": 1.0, "jpeg-ls": 0.85}
 
@@ -125,3 +127,28 @@ def test_where_a_format_has_checksums_one_flipped_bit_is_seen(kind: str, share: 
     data, begin, end = damage_to(kind, tmp_path)
     counts = outcomes(data, flip, begin, end, 60)
     assert counts["wrong"] <= (1 - share) * 60, counts
+
+
+@pytest.mark.parametrize("period", [4, 8, 16, 32])
+def test_a_checkerboard_without_noise_is_no_hole(period: int, tmp_path: Path) -> None:
+    """Its code has up to 509 zeros in a row: damage is what is longer."""
+    y, x = np.mgrid[:1024, :1024]
+    for depth in (1000, 2048, 4095):
+        pixels = (((x // period + y // period) % 2) * depth).astype(np.uint16)
+        write_dicom(tmp_path / "c.dcm", pixels, bits_stored=12)
+        for syntax, frame in (
+            (
+                uid.JPEG2000Lossless,
+                imagecodecs.jpeg2k_encode(
+                    pixels, level=0, codecformat="j2k", reversible=True, bitspersample=12, resolutions=6
+                ),
+            ),
+            (uid.HTJ2KLossless, imagecodecs.htj2k_encode(pixels)),
+        ):
+            ds = pydicom.dcmread(tmp_path / "c.dcm")
+            ds.file_meta.TransferSyntaxUID = syntax
+            ds.PixelData = encapsulate([frame])
+            ds["PixelData"].VR, ds["PixelData"].is_undefined_length = "OB", True
+            found = pixels_of(saved(ds))
+            assert found is not None
+            np.testing.assert_array_equal(found, pixels)
