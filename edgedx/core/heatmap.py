@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,8 @@ BURNED_IN = "AI - not for diagnosis"
 _SIDE = 512  # least height and width of the picture, pixels: a network's own view is too small to read
 OPACITY = 0.45  # what lies below must stay readable
 _LINE = 22
+LEAST_PLACES = 4
+"""Rows and columns that a map must have to be drawn smooth: of fewer the squares are shown that it consists of."""
 
 
 def evidence(cam: NDArray[np.float32], index: int, task: str) -> NDArray[np.float32]:
@@ -45,7 +49,7 @@ def overlay(canvas: Canvas, cam: NDArray[np.float32], *, caption: str = "") -> N
         As `preprocess.canvas` makes it; enlarged to at least 512 pixels a side, its shape kept.
     cam : ndarray of shape (h, w)
         From `evidence`. The strongest place of the picture is full colour, zero and below are left as they are; a map
-        says where and never how sure.
+        says where and never how sure. Fewer than 4 x 4 places are shown as squares, and the line says how many.
     caption : str
         ASCII, put before "AI - not for diagnosis".
 
@@ -65,14 +69,21 @@ def overlay(canvas: Canvas, cam: NDArray[np.float32], *, caption: str = "") -> N
     colour = cv2.applyColorMap(np.rint(255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1] / np.float32(255)
     share = OPACITY * heat[..., None]
     mixed = np.rint(255 * (picture * (1 - share) + colour * share)).clip(0, 255).astype(np.uint8)
-    return np.vstack([mixed, _line(size[0], f"{caption}  {BURNED_IN}".strip())])
+    places = f"  {cam.shape[0]} x {cam.shape[1]} places" if is_coarse(cam.shape) else ""
+    return np.vstack([mixed, _line(size[0], f"{caption}{places}  {BURNED_IN}".strip())])
 
 
 def heat_of(cam: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
     """A map as heat of `shape` (H, W), 0 to 1: the strongest place is 1, nothing for or against is 0."""
     heat = np.clip(cam / max(float(cam.max()), 1e-9), 0.0, 1.0).astype(np.float32)
     # Linear: a cubic curve swings over, and would draw faint spots where the map says nothing.
-    return np.asarray(cv2.resize(heat, shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32).clip(0.0, 1.0)
+    how = cv2.INTER_NEAREST if is_coarse(cam.shape) else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(heat, shape[::-1], interpolation=how), np.float32).clip(0.0, 1.0)
+
+
+def is_coarse(shape: Sequence[int]) -> bool:
+    """Whether a map of so many rows and columns is shown as squares: smoothed, 2 x 2 places look like a finding."""
+    return min(shape) < LEAST_PLACES
 
 
 def _line(width: int, text: str) -> NDArray[np.uint8]:

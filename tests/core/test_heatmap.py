@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgedx.core.heatmap import evidence, overlay, png
+from edgedx.core.heatmap import evidence, heat_of, overlay, png
 
 
 def corner() -> np.ndarray:
@@ -35,6 +35,17 @@ def test_what_lies_below_the_strongest_colour_can_still_be_seen() -> None:
 def test_without_evidence_the_picture_stays_grey(cam: np.ndarray) -> None:
     canvas = np.random.default_rng(0).integers(0, 255, (600, 512), dtype=np.uint8)
     assert np.array_equal(overlay(canvas, cam)[:600], np.repeat(canvas[..., None], 3, axis=2))
+
+
+def test_a_map_of_few_places_is_shown_as_the_squares_that_it_is() -> None:
+    """Of a network that sees 64 pixels it has 2 x 2 places; drawn smooth it looked like a finding in between."""
+    cam = np.array([[1.0, 0.0], [0.5, 0.0]], np.float32)
+    heat = heat_of(cam, (64, 64))
+    assert sorted(set(heat.ravel().tolist())) == [0.0, 0.5, 1.0] and (heat[:32, :32] == 1).all()
+    assert len(np.unique(heat_of(np.eye(4, dtype=np.float32), (64, 64)))) > 10
+    canvas = np.full((64, 64), 128, np.uint8)
+    few, many = overlay(canvas, cam), overlay(canvas, np.zeros((4, 4), np.float32))
+    assert not np.array_equal(few[512:], many[512:]), "the line tells how many places there are"
 
 
 def test_the_line_below_says_what_it_is_and_never_loses_its_end() -> None:

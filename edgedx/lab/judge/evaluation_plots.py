@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgedx.core.heatmap import evidence, heat_of
+from edgedx.core.heatmap import evidence, heat_of, is_coarse
 from edgedx.core.preprocess import Canvas
 
 from .curve_plots import calibration_figure, confusion_figure, pr_figure, roc_figure, save, subgroup_figure
@@ -16,8 +16,6 @@ from .gallery import Overlay, gallery
 if TYPE_CHECKING:
     from .evaluation import Evaluation
 
-LEAST_PLACES = 4
-"""Places a side that a heat map must have to be laid over an image: fewer are blobs."""
 NAMES = ("roc.png", "pr.png", "calibration.png", "confusion.png", "subgroups.png", "misclassified.png")
 
 
@@ -60,7 +58,7 @@ def _maps(evaluation: Evaluation, first: int) -> tuple[Overlay | None, str]:
     if example is None:
         return None, ""
     height, width = example.shape[2:]
-    if min(height, width) < LEAST_PLACES:
+    if is_coarse((height, width)):
         return None, f"No heat maps: the network's have {height} x {width} places, too coarse to point at anything."
 
     def heat(row: int, canvas: Canvas) -> np.ndarray:

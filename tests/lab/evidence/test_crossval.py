@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import select
+import signal
+import subprocess
+import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
+from death import run_until_killed
 
 from edgedx.core.errors import InputOutputError, RecipeError
 from edgedx.lab.data.sources import Row
 from edgedx.lab.data.split import Case, assign_fold
+from edgedx.lab.evidence.compare import crossval as module
 from edgedx.lab.evidence.compare.crossval import LOG, CrossValidation, crossval
 from edgedx.lab.evidence.report.sections import find_evidence
 
@@ -94,6 +103,54 @@ def test_what_is_finished_is_not_repeated(done: tuple[CrossValidation, dict]) ->
     again = crossval(plan, resamples=100)
     assert before and before == {path: path.stat().st_mtime_ns for path in plan.out.rglob("model.safetensors")}
     assert again["subjects"] == report["subjects"] == json.loads((plan.out / "crossval.json").read_text())["subjects"]
+
+
+def test_a_fold_does_not_outlive_the_command_that_is_killed(tmp_path: Path) -> None:
+    """Left alone, it would write into the run that the repeated command goes on with."""
+    fold = "import signal, os; print(os.getpid(), flush=True); signal.pause()"
+    parent = f"""
+import os, signal, sys
+from pathlib import Path
+from edgedx.lab.evidence.compare import crossval
+class Plan:
+    def run(self, fold): return Path({str(tmp_path)!r})
+child = crossval._start(Plan(), 0, [sys.executable, "-c", {fold!r}], dict(os.environ))
+print(child.pid, flush=True)
+signal.pause()
+"""
+    started = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True)
+    assert started.stdout is not None
+    child = os.pidfd_open(int(started.stdout.readline()))
+    assert not select.select([child], [], [], 0)[0]
+    started.kill()
+    started.wait()
+    assert select.select([child], [], [], 30)[0], "it goes on"
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_it_goes_on_with_the_fold_that_was_begun(
+    done: tuple[CrossValidation, dict],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,  # type: ignore[type-arg]
+) -> None:
+    plan, report = done
+    again = replace(plan, out=tmp_path / "out", jobs=1)
+    real = module._start
+
+    def start(plan: CrossValidation, fold: int, *more: Any, **named: Any) -> Any:
+        process = real(plan, fold, *more, **named)
+        if fold == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return process
+
+    monkeypatch.setattr(module, "_start", start)
+    assert run_until_killed(lambda: crossval(again, resamples=100)) == (True, 0)
+    monkeypatch.undo()
+    first = again.run(0) / "teacher" / "model.safetensors"
+    before = first.stat().st_mtime_ns
+    assert not (again.run(1) / "teacher" / "stage.json").exists()
+    assert crossval(again, resamples=100)["subjects"] == report["subjects"]
+    assert first.stat().st_mtime_ns == before
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import edgedx
 from edgedx.core.errors import AlreadyExists, EdgedxError, InputOutputError, MissingError, ProfileError, UsageError
 from edgedx.core.settings.profile import load_profile
 from edgedx.lab.remote.own_wheel import own_wheel, repack
@@ -183,6 +184,14 @@ def test_the_libc_that_is_needed_is_that_of_the_wheels(tags: list[str], needed: 
 def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """edgedx as a wheel, built once."""
     return own_wheel(tmp_path_factory.mktemp("own"))
+
+
+def test_the_wheel_holds_the_templates_of_the_report(own: Path) -> None:
+    with zipfile.ZipFile(own) as archive:
+        inside = set(archive.namelist())
+    templates = Path(edgedx.__file__).parent / "lab" / "evidence" / "report" / "templates"
+    names = [f"edgedx/lab/evidence/report/templates/{path.name}" for path in templates.iterdir()]
+    assert len(names) >= 3 and inside.issuperset(names)
 
 
 @pytest.fixture

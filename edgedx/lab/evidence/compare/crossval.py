@@ -3,7 +3,9 @@ saw its patient."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -32,6 +34,8 @@ FOLDS, REPORT, LOG = "folds", "crossval.json", "log.txt"
 SHOWN = ("auc_roc", "accuracy", "balanced_accuracy", "macro_sensitivity", "macro_specificity", "macro_f1", "ece")
 """Figures whose mean and spread over folds are told."""
 _BLINK = 0.2
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_LIBC = ctypes.CDLL(None)  # loaded here: after a fork nothing is
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,15 @@ def _start(plan: CrossValidation, fold: int, command: list[str], env: dict[str, 
     folder = plan.run(fold)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOG).open("wb" if new else "ab") as log:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, preexec_fn=_die_with_parent
+        )
+
+
+def _die_with_parent() -> None:
+    """In the child: end when the parent is killed. A fold that went on alone would write into the same run as the fold
+    of the repeated command."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _surroundings(slot: int, jobs: int, gpus: list[str]) -> dict[str, str]:

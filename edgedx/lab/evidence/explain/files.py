@@ -35,6 +35,7 @@ import numpy as np
 
 from edgedx._version import __version__
 from edgedx.core.files import write_json, write_text
+from edgedx.core.heatmap import is_coarse
 from edgedx.core.stats.metrics import Interval
 from edgedx.core.table import csv_text, number_cell, plain_cell
 from edgedx.lab.run.stage import machine, versions
@@ -42,7 +43,7 @@ from edgedx.lab.run.stage import machine, versions
 from .curves import FRACTIONS
 from .explain import CONTROL, MOST_CURVES, MOST_SANITY, Explanation, Key
 from .fidelity import CHANCE
-from .methods import METHODS, is_coarse
+from .methods import METHODS
 from .pictures import draw, is_empty
 from .sanity import LIMIT
 

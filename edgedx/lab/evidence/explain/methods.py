@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from edgedx.core.errors import DependencyMissing
-from edgedx.core.heatmap import evidence
+from edgedx.core.heatmap import evidence, is_coarse
 from edgedx.core.preprocess import Canvas
 
 from .models import Explainable
@@ -29,9 +29,6 @@ IG_STEPS = 32
 LIME_SAMPLES, LIME_SEGMENTS, LIME_WIDTH = 200, 40, 0.25
 BLUR = 1 / 8
 """Standard deviation of the Gaussian that stands for absence, in shorter sides of the image."""
-COARSE = 4
-"""Places a side below which a map is drawn as the squares that it consists of: smoothed, it would show a spot where the
-network has no place."""
 _BATCH = 16
 _LINEAR = 1e-3  # of the margins' own size: how exactly the places' answers must add up to the image's
 
@@ -143,11 +140,6 @@ def places_of(model: Explainable, method: str, canvases: Canvas) -> tuple[int, i
         return (int(model.cut.places[0]), int(model.cut.places[1]))
     maps = model.subject.infer(canvases[:1], cam=True).cam
     return None if maps is None else (maps.shape[2], maps.shape[3])
-
-
-def is_coarse(shape: Sequence[int]) -> bool:
-    """Whether a map of so many rows and columns is too coarse to be drawn smooth."""
-    return min(shape) < COARSE
 
 
 def absent(canvases: Canvas) -> np.ndarray:

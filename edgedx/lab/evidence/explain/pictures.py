@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgedx.core.heatmap import OPACITY
+from edgedx.core.heatmap import OPACITY, is_coarse
 from edgedx.core.stats.points import label_at
 from edgedx.lab.run.plots import COLOURS, GRID, INK, new_figure, save_figure
 
 from .curves import FRACTIONS
 from .fidelity import CHANCE
-from .methods import METHODS, is_coarse
+from .methods import METHODS
 
 if TYPE_CHECKING:
     from .explain import Explanation, Key
