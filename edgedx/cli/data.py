@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .common import print_json
+from edgedx.cli.common import print_json
 
 if TYPE_CHECKING:
     from edgedx.lab.data.start.check import DataCheck

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .common import print_json
+from edgedx.cli.common import print_json
 
 
 def init(

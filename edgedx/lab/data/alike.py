@@ -83,9 +83,9 @@ def bind(cases: Sequence[Case], found: Alike) -> list[Case]:
 
 def leaves_train(found: Alike, splits: Sequence[str]) -> list[int]:
     """Positions of train whose near-duplicate stands in val or test: of a split that the source gives."""
-    places = {one for pair in found.pairs.tolist() for one, other in (pair, pair[::-1])
+    positions = {one for pair in found.pairs.tolist() for one, other in (pair, pair[::-1])
               if splits[one] == "train" and splits[other] != "train"}  # fmt: skip
-    return sorted(places)
+    return sorted(positions)
 
 
 def counts(found: Alike, cases: Sequence[Case], left: int) -> dict[str, int]:

@@ -60,7 +60,7 @@ def thumbnails(canvases: Canvas, rows: Sequence[int] | NDArray[np.int64]) -> tup
     """
     whole = np.empty((len(rows), _SIDE * _SIDE), np.float32)
     detail = np.empty_like(whole)
-    for place, row in enumerate(rows):
+    for position, row in enumerate(rows):
         picture = np.asarray(canvases[row])
         grey = picture.mean(axis=2, dtype=np.float32) if picture.ndim == 3 else picture.astype(np.float32)
         if canvases.dtype == np.uint16:
@@ -68,7 +68,7 @@ def thumbnails(canvases: Canvas, rows: Sequence[int] | NDArray[np.int64]) -> tup
         middle = cv2.resize(grey, (_READ_SIDE, _READ_SIDE), interpolation=cv2.INTER_AREA)
         fine = middle - cv2.GaussianBlur(middle, (0, 0), _SIGMA)
         for store, one in ((whole, middle), (detail, fine)):
-            store[place] = cv2.resize(one, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).ravel()
+            store[position] = cv2.resize(one, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).ravel()
     flat = whole.std(axis=1) < _FLAT
     details = _unit(detail, flat)
     if len(rows) >= _A_SET:

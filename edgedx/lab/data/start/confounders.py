@@ -127,7 +127,7 @@ def _encoded(values: Sequence[str | float]) -> NDArray[np.float64]:
     names, counts = np.unique([str(value) for value in values], return_counts=True)
     if len(names) > len(values) // 2:
         return np.zeros(len(values))  # names and free text are no facts
-    order = {str(name): place for place, name in enumerate(names[np.argsort(-counts, kind="stable")])}
+    order = {str(name): rank for rank, name in enumerate(names[np.argsort(-counts, kind="stable")])}
     return np.array([order[str(value)] for value in values], np.float64)
 
 
