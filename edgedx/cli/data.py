@@ -33,11 +33,9 @@ def check(
 ) -> None:
     """Everything that training would complain about, at once: labels, patients, duplicates, leaks, sizes, confounders.
 
-    Examples:
+    Example: edgedx data check lungs.yaml
 
-    edgedx data check lungs.yaml
-
-    edgedx data check lungs.yaml --set data.near_duplicates=list --json
+    With an override: edgedx data check lungs.yaml --set data.near_duplicates=list --json
 
     Exits with 5 where training would not begin. The folder holds pictures of patients: keep it as you keep them.
     """

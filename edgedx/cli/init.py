@@ -20,13 +20,10 @@ def init(
 ) -> None:
     """Look at your images and write a short recipe for them, with what was guessed and why as comments.
 
-    Examples:
+    Example: edgedx init lungs/
 
-    edgedx init lungs/                    one folder a class, optionally below train, val and test
-
-    edgedx init study/labels.csv          a table, CSV or TSV, of PNG, JPEG, TIFF or DICOM files
-
-    edgedx init study/ --label diagnosis --patient case_no
+    Reads folders (one a class, optionally below train, val and test) and tables (CSV or TSV) of PNG, JPEG, TIFF or
+    DICOM files: edgedx init study/labels.csv --label diagnosis --patient case_no
 
     Nothing is copied or changed. Then: edgedx data check RECIPE, and edgedx finetune RECIPE.
     """
