@@ -28,6 +28,7 @@ _IN_INDEX = 0.75  # share of all details that the components of the index must h
 _BLOCK = 1 << 24  # correlations held at once
 _FLAT = 2.0  # grey levels of 255: the details of an image with less spread are noise of its encoding
 _ROUNDING = 1e-4
+_SMALL = 6000  # images
 _A_SET = 20  # images: what fewer have in common may be the picture itself
 
 Floats = NDArray[np.float32]
@@ -103,7 +104,9 @@ def _similar(vectors: Floats, least: float) -> Iterator[NDArray[np.int64]]:
 
 
 def _index(vectors: Floats) -> Floats:
-    """Principal components of each vector, and as last number the length of what they leave of it."""
+    """Principal components of each vector, and as last number the length of what they leave of it; or all of it."""
+    if len(vectors) <= _SMALL:  # the product in full costs less than finding the components
+        return vectors
     variances, axes = np.linalg.eigh((vectors.T @ vectors).astype(np.float64))  # in rising order
     held = np.cumsum(variances[::-1]) / max(float(variances.sum()), 1e-12)
     width = min(int(np.searchsorted(held, _IN_INDEX)) + 1, len(held))
