@@ -23,7 +23,8 @@ def audit(
 
     Each line holds the hash of the line before it. Lines removed from the end, or a log written anew from its first
     line, are found only with a --head that was noted elsewhere: note the one that is printed now. A log whose end was
-    not ours was put aside, and is named here. Exits with 1 where the chain is broken, or a log was put aside.
+    not ours was put aside, and is named here. Exits with 1 where the chain is broken, or such a log still lies in OUT:
+    keep it elsewhere as evidence.
     """
     from edgedx.device.operation.audit import verify
     from edgedx.device.operation.audit_file import AUDIT

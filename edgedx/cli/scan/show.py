@@ -108,6 +108,7 @@ def audit(found: Any, log: Path, *, noted: bool, json: bool) -> None:
         return
     for one in found.aside:
         line("aside", f"{log.parent / one.file}: {one.problem or 'as it was when it was put aside'}")
+        line("", f"its SHA-256: {one.sha256}")
     if found.broken_line is None:
         line("intact", f"{found.lines} events in {log}")
         line("head", found.head)

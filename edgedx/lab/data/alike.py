@@ -82,10 +82,9 @@ def bind(cases: Sequence[Case], found: Alike) -> list[Case]:
 
 
 def leaves_train(found: Alike, splits: Sequence[str]) -> list[int]:
-    """Positions of train whose near-duplicate stands in val or test: of a split that the source gives."""
-    places = {one for pair in found.pairs.tolist() for one, other in (pair, pair[::-1])
-              if splits[one] == "train" and splits[other] != "train"}  # fmt: skip
-    return sorted(places)
+    """Positions of train in whose group there is an image of val or test: of a split that the source gives."""
+    judged = {int(found.group[position]) for position, split in enumerate(splits) if split != "train"}
+    return [position for position, split in enumerate(splits) if split == "train" and found.group[position] in judged]
 
 
 def counts(found: Alike, cases: Sequence[Case], left: int) -> dict[str, int]:

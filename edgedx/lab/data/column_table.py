@@ -30,12 +30,12 @@ def column_summary(
     """
     if not columns:
         return {}
-    own = np.array(splits)
-    fitted = fit_columns(columns, [one for one, split in zip(values, splits, strict=True) if split == "train"])
+    split_of = np.array(splits)
+    fitted = fit_columns(columns, [row for row, split in zip(values, splits, strict=True) if split == "train"])
     there = present(fitted, encode_rows(fitted, values))
     counts = {
-        column.name: {split: int(there[own == split, place].sum()) for split in ("train", "val", "test")}
-        for place, column in enumerate(fitted)
+        column.name: {split: int(there[split_of == split, position].sum()) for split in ("train", "val", "test")}
+        for position, column in enumerate(fitted)
     }
     return {"columns": [column.model_dump(mode="json") for column in fitted], "columns_present": counts}
 

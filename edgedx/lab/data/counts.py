@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 _Z = 1.959964
 _EXAMPLE = 0.9
 _WIDE = 0.10
+_MOST_REASONS = 12
 
 
 def images_and_patients(summary: Mapping[str, Any]) -> str:
@@ -21,6 +23,15 @@ def images_and_patients(summary: Mapping[str, Any]) -> str:
         return f"{images} images, patients not known"
     patients = summary["patients"] - unnamed
     return f"{images} images, {images - unnamed} of them of {patients} patients, {unnamed} of unknown ones"
+
+
+def count_reasons(excluded: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """Images left out by reason, the most frequent first; many rare reasons (another label in each row) are one."""
+    counted = Counter(reason for _, reason in excluded).most_common()
+    shown = counted if len(counted) <= _MOST_REASONS else counted[: _MOST_REASONS - 1]
+    rest = counted[len(shown) :]
+    further = {f"{len(rest)} further reasons, see excluded.csv": sum(count for _, count in rest)} if rest else {}
+    return dict(shown) | further
 
 
 def meaning_of_count(count: int, what: str) -> str:

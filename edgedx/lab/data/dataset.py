@@ -26,6 +26,7 @@ from edgedx.lab.data.reading.rows import Source
 
 from .alike import LEAVES_TRAIN, bind, counts, find_alike, leaves_train
 from .column_table import column_summary, fitted_columns, headings, read_columns
+from .counts import count_reasons
 from .decode import decode_rows
 from .leaks import drop_duplicates, settle_leaks, without
 from .sources import open_source
@@ -50,7 +51,7 @@ class Dataset:
     rows : ndarray of shape (N,), int64
     subgroups : list of dict
     columns : ndarray of shape (N, T), float32, optional
-        What the model is told beside each image (see `core.columns`); None where the data set has no columns.
+        Further inputs of the model beside each image (see `core.columns`); None where the data set has no columns.
     fitted : tuple of FittedColumn
         How they were encoded; fitted on train.
     """
@@ -71,7 +72,7 @@ class Dataset:
 
     def subset(self, split: str) -> Dataset:
         """The images of one split."""
-        return self.take([index for index, own in enumerate(self.splits) if own == split])
+        return self.take([index for index, its_split in enumerate(self.splits) if its_split == split])
 
     def take(self, chosen: Sequence[int] | NDArray[np.int64]) -> Dataset:
         """The images at the given positions."""
@@ -156,7 +157,7 @@ def _build(recipe: Recipe, source: Source, folder: Path) -> dict[str, Any]:
         "images_without_patient": sum(not case.row.patient for case in cases),
         "splits": {split: splits.count(split) for split in ("train", "val", "test")},
         "classes": class_counts(recipe, cases, splits),
-        "excluded": dict(Counter(reason for _, reason in excluded).most_common()),
+        "excluded": count_reasons(excluded),
         **({} if divided.counts is None else {"near_duplicates": divided.counts}),
         "warnings": warnings,
         "digest": sha256_bytes(

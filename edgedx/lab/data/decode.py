@@ -30,7 +30,7 @@ def decode_rows(
     shape = (len(rows), *spec.size) if spec.channels == 1 else (len(rows), *spec.size, 3)
     store = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8 if spec.bits == 8 else np.uint16, shape=shape)
 
-    def one(item: tuple[int, Row]) -> Case | str:
+    def decode(item: tuple[int, Row]) -> Case | str:
         index, row = item
         try:
             image, digest = source.read(row)
@@ -44,14 +44,14 @@ def decode_rows(
             return "blank"
         store[index] = canvas(image, spec)
         groups = {name: image.meta.get(field, "") for name, field in HEADER_GROUPS.items()}
-        told = gather(recipe.columns.use, row.columns, image.meta)
-        row = replace(row, subgroups={**groups, **row.subgroups}, columns=told)
+        beside = gather(recipe.columns.use, row.columns, image.meta)
+        row = replace(row, subgroups={**groups, **row.subgroups}, columns=beside)
         return Case(row, digest, height, width, index)
 
     cases = []
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # decoders release the interpreter lock
-        found = pool.map(one, enumerate(rows), chunksize=16)
-        for row, outcome in zip(rows, track(found, "reading images", len(rows)), strict=True):
+        outcomes = pool.map(decode, enumerate(rows), chunksize=16)
+        for row, outcome in zip(rows, track(outcomes, "reading images", len(rows)), strict=True):
             if isinstance(outcome, Case):
                 cases.append(outcome)
             else:

@@ -28,6 +28,7 @@ _IN_INDEX = 0.75  # share of all details that the components of the index must h
 _BLOCK = 1 << 24  # correlations held at once
 _FLAT = 2.0  # grey levels of 255: the details of an image with less spread are noise of its encoding
 _ROUNDING = 1e-4
+_SMALL = 6000  # images
 _A_SET = 20  # images: what fewer have in common may be the picture itself
 
 Floats = NDArray[np.float32]
@@ -60,7 +61,7 @@ def thumbnails(canvases: Canvas, rows: Sequence[int] | NDArray[np.int64]) -> tup
     """
     whole = np.empty((len(rows), _SIDE * _SIDE), np.float32)
     detail = np.empty_like(whole)
-    for place, row in enumerate(rows):
+    for position, row in enumerate(rows):
         picture = np.asarray(canvases[row])
         grey = picture.mean(axis=2, dtype=np.float32) if picture.ndim == 3 else picture.astype(np.float32)
         if canvases.dtype == np.uint16:
@@ -68,7 +69,7 @@ def thumbnails(canvases: Canvas, rows: Sequence[int] | NDArray[np.int64]) -> tup
         middle = cv2.resize(grey, (_READ_SIDE, _READ_SIDE), interpolation=cv2.INTER_AREA)
         fine = middle - cv2.GaussianBlur(middle, (0, 0), _SIGMA)
         for store, one in ((whole, middle), (detail, fine)):
-            store[place] = cv2.resize(one, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).ravel()
+            store[position] = cv2.resize(one, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).ravel()
     flat = whole.std(axis=1) < _FLAT
     details = _unit(detail, flat)
     if len(rows) >= _A_SET:
@@ -103,7 +104,9 @@ def _similar(vectors: Floats, least: float) -> Iterator[NDArray[np.int64]]:
 
 
 def _index(vectors: Floats) -> Floats:
-    """Principal components of each vector, and as last number the length of what they leave of it."""
+    """Principal components of each vector, and as last number the length of what they leave of it; or all of it."""
+    if len(vectors) <= _SMALL:  # the product in full costs less than finding the components
+        return vectors
     variances, axes = np.linalg.eigh((vectors.T @ vectors).astype(np.float64))  # in rising order
     held = np.cumsum(variances[::-1]) / max(float(variances.sum()), 1e-12)
     width = min(int(np.searchsorted(held, _IN_INDEX)) + 1, len(held))

@@ -56,7 +56,7 @@ def fingerprint(recipe: Recipe) -> str:
     """
     if recipe.data.source == "phantom":
         return ""
-    with _told_where_to_get(recipe):
+    with _say_where_to_get(recipe):
         root = locate(str(recipe.data.path))
     if root.is_file():
         return sha256_file(root)
@@ -82,7 +82,7 @@ def reading_settings(recipe: Recipe) -> dict[str, Any]:
 
 def _public(recipe: Recipe) -> Source:
     """A public data set in its own layout; what is missing is told with where to get it and under which licence."""
-    with _told_where_to_get(recipe):
+    with _say_where_to_get(recipe):
         root = locate(str(recipe.data.path))
         listing = LAYOUTS[recipe.data.source](root, recipe.data)
     rows = [_found_row(recipe, found) for found in listing.found]
@@ -93,7 +93,7 @@ def _public(recipe: Recipe) -> Source:
 
 
 @contextmanager
-def _told_where_to_get(recipe: Recipe) -> Iterator[None]:
+def _say_where_to_get(recipe: Recipe) -> Iterator[None]:
     """Where a public data set lacks something: the page that has it, its licence, and what belongs where."""
     try:
         yield
@@ -101,11 +101,11 @@ def _told_where_to_get(recipe: Recipe) -> Iterator[None]:
         about, licence = recipe.origin, recipe.licences.get("data")
         if not about.page:
             raise
-        told = f"get it from {about.page}"
-        told += f" ({licence})" if licence else ""
-        told += f", so that {recipe.data.path} holds {about.unpack}" if about.unpack else ""
-        told += f"; {error.next_step}" if error.next_step else ""
-        raise DataError(error.message, next_step=told) from error
+        next_step = f"get it from {about.page}"
+        next_step += f" ({licence})" if licence else ""
+        next_step += f", so that {recipe.data.path} holds {about.unpack}" if about.unpack else ""
+        next_step += f"; {error.next_step}" if error.next_step else ""
+        raise DataError(error.message, next_step=next_step) from error
 
 
 def _found_row(recipe: Recipe, found: Found) -> Row:
@@ -113,8 +113,8 @@ def _found_row(recipe: Recipe, found: Found) -> Row:
     if found.problem:
         label, problem = (), found.problem
     patient = found.patient if recipe.data.patient_column else ""
-    told = {column.name: found.groups.get(column.name, "") for column in recipe.columns.use}
-    return Row(found.image, label, patient, found.split, found.groups, problem, found.fold, told)
+    beside = {column.name: found.groups.get(column.name, "") for column in recipe.columns.use}
+    return Row(found.image, label, patient, found.split, found.groups, problem, found.fold, beside)
 
 
 def _medmnist(recipe: Recipe) -> Source:

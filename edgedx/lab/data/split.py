@@ -51,7 +51,7 @@ class Case:
         """Labels to balance splits by. Of several findings each by itself: most combinations of them stand once."""
         if len(self.row.label) == 1:
             return [self.label_key]
-        return [(float(place),) for place, value in enumerate(self.row.label) if value == 1] or [()]
+        return [(float(finding),) for finding, value in enumerate(self.row.label) if value == 1] or [()]
 
 
 def assign_splits(cases: Sequence[Case], data: Data) -> list[str]:
@@ -87,15 +87,15 @@ def assign_fold(
     The folds are the same for every `fold`: each case stands in test once. They are the publisher's own where it has
     as many.
     """
-    own = sorted({case.row.fold for case in cases})
-    if all(own) and len(own) == folds:
-        places = [own.index(case.row.fold) for case in cases]
+    published = sorted({case.row.fold for case in cases})
+    if all(published) and len(published) == folds:
+        fold_of = [published.index(case.row.fold) for case in cases]
     else:
         drawn = _draw(cases, np.arange(1, folds) / folds, str(seed))
-        places = [drawn[case.unit] for case in cases]
-    others = [case for case, place in zip(cases, places, strict=True) if place != fold]
+        fold_of = [drawn[case.unit] for case in cases]
+    others = [case for case, its_fold in zip(cases, fold_of, strict=True) if its_fold != fold]
     rest = _draw_train_val(others, fractions, f"val:{seed}")
-    return ["test" if place == fold else rest[case.unit] for case, place in zip(cases, places, strict=True)]
+    return ["test" if its_fold == fold else rest[case.unit] for case, its_fold in zip(cases, fold_of, strict=True)]
 
 
 def _draw_train_val(cases: Sequence[Case], fractions: tuple[float, float, float], salt: str) -> dict[str, str]:
@@ -111,8 +111,8 @@ def _draw(cases: Sequence[Case], limits: NDArray[np.float64], salt: str) -> dict
     for case in cases:
         patients[case.unit].append(case)
     strata: dict[tuple[float, ...], list[str]] = defaultdict(list)
-    for patient, own in patients.items():
-        labels = {label for case in own for label in case.strata}
+    for patient, of_patient in patients.items():
+        labels = {label for case in of_patient for label in case.strata}
         strata[min(labels, key=lambda label: (common[label], label))].append(patient)
     chosen: dict[str, int] = {}
     for members in strata.values():
@@ -136,7 +136,9 @@ def shared_contents(cases: Sequence[Case], splits: Sequence[str]) -> dict[str, l
     seen: dict[str, list[int]] = defaultdict(list)
     for position, case in enumerate(cases):
         seen[case.sha256].append(position)
-    return {digest: own for digest, own in seen.items() if len({splits[position] for position in own}) > 1}
+    return {
+        digest: positions for digest, positions in seen.items() if len({splits[position] for position in positions}) > 1
+    }
 
 
 def check_classes(cases: Sequence[Case], splits: Sequence[str], task: Task) -> list[str]:

@@ -52,7 +52,8 @@ def test_a_changed_copy_is_a_near_duplicate_and_another_picture_is_not(change: o
     assert found.tolist() == [[index, index + 12] for index in range(12)]
 
 
-def test_no_pair_is_lost_to_the_index() -> None:
+def test_no_pair_is_lost_to_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgedx.lab.data.near_duplicates._SMALL", 0)
     rng = np.random.default_rng(5)
     pictures = np.stack([_anatomy(seed % 40) for seed in range(120)]).astype(np.float32)
     noisy = (pictures + rng.normal(0, 1, pictures.shape) * rng.uniform(0, 60, (120, 1, 1))).clip(0, 255)

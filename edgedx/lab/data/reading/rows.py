@@ -38,7 +38,7 @@ class Row:
     fold : str
         The publisher's own fold for cross-validation, or empty.
     columns : dict of str
-        Texts of what the model is told beside the image, by column, as far as the source has them.
+        Texts of further inputs beside the image, by column, as far as the source has them.
     """
 
     name: str

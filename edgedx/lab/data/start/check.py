@@ -18,7 +18,7 @@ from edgedx.core.files import write_json, write_text
 from edgedx.core.settings.recipe import Recipe
 from edgedx.core.table import csv_text, plain_cell
 from edgedx.lab.data.column_table import column_summary
-from edgedx.lab.data.counts import images_and_patients
+from edgedx.lab.data.counts import count_reasons, images_and_patients
 from edgedx.lab.data.dataset import CANVASES, EXCLUDED, NEAR_DUPLICATES, class_counts, divide
 from edgedx.lab.data.decode import decode_rows
 from edgedx.lab.data.reading.rows import Source, locate
@@ -178,10 +178,10 @@ def _examine(recipe: Recipe, source: Source, scratch: Path, folder: Path, found:
     found.sizes = dict(Counter(f"{case.width} x {case.height}" for case in cases).most_common())
     _judge_facts(recipe, cases, found)
     for index, name in enumerate(recipe.task.classes):
-        own = [case.index for case in cases if _shows(recipe, case, index)]
-        if own:
+        positions = [case.index for case in cases if _shows(recipe, case, index)]
+        if positions:
             plain = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or str(index)
-            found.files.append(write_sheet(canvases, own, folder / f"contact-{plain}.png"))
+            found.files.append(write_sheet(canvases, positions, folder / f"contact-{plain}.png"))
     _write_excluded(folder, excluded, found)
 
 
@@ -205,7 +205,7 @@ def _judge_facts(recipe: Recipe, cases: list[Case], found: DataCheck) -> None:
 
 
 def _write_excluded(folder: Path, excluded: list[tuple[str, str]], found: DataCheck) -> None:
-    found.excluded = dict(Counter(reason for _, reason in excluded).most_common())
+    found.excluded = count_reasons(excluded)
     rows = [[plain_cell(name), reason] for name, reason in excluded]
     write_text(folder / EXCLUDED, csv_text(["image", "reason"], rows))
     found.files.append(folder / EXCLUDED)

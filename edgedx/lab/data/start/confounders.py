@@ -99,22 +99,22 @@ def find_confounders(
     units : sequence of str, length N
         Patients: those of the tree's training are not those that it is judged on.
     """
+    names = sorted({name for one in facts for name in one})
+    encoded = {name: _encoded([one.get(name, "(empty)") for one in facts]) for name in names}
+    columns = {name: column for name, column in encoded.items() if len(np.unique(column)) > 1}
     found = []
-    for name in sorted({name for one in facts for name in one}):
-        column = _encoded([one.get(name, "(empty)") for one in facts])
-        if len(np.unique(column)) < 2:
+    for index, label in enumerate(classes):
+        if len(classes) == 2 and labels.ndim == 1 and index == 0:
+            continue  # the other class says the same
+        known = np.ones(len(labels), bool) if labels.ndim == 1 else ~np.isnan(labels[:, index])
+        rows = np.flatnonzero(known)
+        positive = (labels == index if labels.ndim == 1 else labels[:, index] == 1)[rows]
+        of_rows = [units[row] for row in rows]
+        folds = _folds(positive, of_rows, seed)
+        if not folds:
             continue
-        for index, label in enumerate(classes):
-            if len(classes) == 2 and labels.ndim == 1 and index == 0:
-                continue  # the other class says the same
-            known = np.ones(len(labels), bool) if labels.ndim == 1 else ~np.isnan(labels[:, index])
-            positive = labels == index if labels.ndim == 1 else labels[:, index] == 1
-            rows = np.flatnonzero(known)
-            if min(positive[rows].sum(), (~positive[rows]).sum()) < _FEWEST:
-                continue
-            one = _judge(name, label, column[rows], positive[rows], [units[row] for row in rows], seed)
-            if one is not None and one.low >= LEAST_TOLD:
-                found.append(one)
+        judged = [_judge(name, label, column[rows], positive, of_rows, folds, seed) for name, column in columns.items()]
+        found += [one for one in judged if one.low >= LEAST_TOLD]
     return sorted(found, key=lambda one: -one.auc)
 
 
@@ -128,7 +128,7 @@ def _encoded(values: Sequence[str | float]) -> NDArray[np.float64]:
     names, counts = np.unique([str(value) for value in values], return_counts=True)
     if len(names) > len(values) // 2:
         return np.zeros(len(values))  # names and free text are no facts
-    order = {str(name): place for place, name in enumerate(names[np.argsort(-counts, kind="stable")])}
+    order = {str(name): rank for rank, name in enumerate(names[np.argsort(-counts, kind="stable")])}
     return np.array([order[str(value)] for value in values], np.float64)
 
 
@@ -139,21 +139,37 @@ def _number(value: str | float) -> float | None:
         return None
 
 
-def _judge(
-    name: str, label: str, column: NDArray[np.float64], positive: NDArray[np.bool_], units: list[str], seed: int
-) -> Confounder | None:
+_Folds = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
+
+
+def _folds(positive: NDArray[np.bool_], units: Sequence[str], seed: int) -> _Folds:
+    """Rows to train and to judge a tree on, no patient in both; none where a class has too few images or patients."""
     from sklearn.model_selection import StratifiedGroupKFold
+
+    if min(positive.sum(), (~positive).sum()) < _FEWEST:
+        return []
+    _, groups = np.unique(units, return_inverse=True)
+    count = min(_FOLDS, len(np.unique(groups[positive])), len(np.unique(groups[~positive])))
+    if count < 2:
+        return []
+    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    folds = list(splitter.split(positive[:, None], positive, groups))
+    return folds if all(len(np.unique(positive[train])) == 2 for train, _ in folds) else []
+
+
+def _judge(
+    name: str,
+    label: str,
+    column: NDArray[np.float64],
+    positive: NDArray[np.bool_],
+    units: Sequence[str],
+    folds: _Folds,
+    seed: int,
+) -> Confounder:
     from sklearn.tree import DecisionTreeClassifier
 
-    _, groups = np.unique(units, return_inverse=True)
-    folds = min(_FOLDS, len(np.unique(groups[positive])), len(np.unique(groups[~positive])))
-    if folds < 2:
-        return None
     scores = np.zeros(len(column))
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    for train, test in splitter.split(column[:, None], positive, groups):
-        if len(np.unique(positive[train])) < 2:
-            return None
+    for train, test in folds:
         tree = DecisionTreeClassifier(max_depth=_DEPTH, min_samples_leaf=_LEAF, random_state=seed)
         scores[test] = tree.fit(column[train, None], positive[train]).predict_proba(column[test, None])[:, 1]
     interval = draw({"auc": Ranked(positive, scores).auc}, units, resamples=_RESAMPLES, seed=seed)["auc"].interval()

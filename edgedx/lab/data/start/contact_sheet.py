@@ -19,7 +19,7 @@ _SIDE, _GAP, _COLUMNS = 128, 4, 10  # pixels, pixels, images
 
 def contact_sheet(canvases: Canvas, rows: Sequence[int]) -> np.ndarray:
     """At most `MOST` canvases, spread over `rows`, as one picture of shape (H, W, 3), uint8, blue first."""
-    chosen = [rows[int(place)] for place in np.linspace(0, len(rows) - 1, min(MOST, len(rows)))]
+    chosen = [rows[int(position)] for position in np.linspace(0, len(rows) - 1, min(MOST, len(rows)))]
     columns = min(_COLUMNS, len(chosen))
     lines = math.ceil(len(chosen) / columns)
     sheet = np.full((lines * (_SIDE + _GAP) + _GAP, columns * (_SIDE + _GAP) + _GAP, 3), 40, np.uint8)

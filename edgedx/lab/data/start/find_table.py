@@ -93,8 +93,8 @@ class Files:
 def _common_end(path: PurePosixPath, parts: Sequence[str]) -> int:
     """How many names `path` and `parts` share from the end; the last may lack its suffix."""
     count = 0
-    for own, other in zip(reversed(path.parts), reversed(parts), strict=False):
-        if own != other and not (count == 0 and path.stem == other):
+    for name, other in zip(reversed(path.parts), reversed(parts), strict=False):
+        if name != other and not (count == 0 and path.stem == other):
             break
         count += 1
     return count

@@ -126,15 +126,15 @@ def _with_columns(table: FoundTable, label: str | None, patient: str | None) -> 
 def _of_table(root: Path, table: FoundTable, images: Sequence[Path]) -> Guess:
     data: dict[str, Any] = {"source": "csv", "path": str(root), "csv": table.path.relative_to(root).as_posix()}
     notices = []
-    told = [f"{len(table.rows)} rows"]
+    remark = [f"{len(table.rows)} rows"]
     if table.encoding:
         data["encoding"] = table.encoding
-        told.append(f"taken for {table.encoding}, as it is no UTF-8")
+        remark.append(f"taken for {table.encoding}, as it is no UTF-8")
     if not table.header:
         data["column_names"] = table.columns
-        told.append("no header row")
+        remark.append("no header row")
     if table.delimiter != ",":
-        told.append(f"delimiter {'tab' if table.delimiter == chr(9) else table.delimiter}")
+        remark.append(f"delimiter {'tab' if table.delimiter == chr(9) else table.delimiter}")
     data["image_column"] = table.image
     if table.prefix:
         data["image_prefix"] = table.prefix
@@ -144,9 +144,9 @@ def _of_table(root: Path, table: FoundTable, images: Sequence[Path]) -> Guess:
         notices.append(f"{1 - table.resolved:.0%} of the table's rows name no file that is there: they are left out")
     if (unlisted := len(images) - len(table.rows)) > 0:
         notices.append(f"{unlisted} image files are not in the table")
-    task, classes, more, labels_told = _task_of_table(table)
+    task, classes, more, more_notices = _task_of_table(table)
     data |= more
-    notices += labels_told
+    notices += more_notices
     data["patient_column"] = table.patient
     if table.patient and (groups := spellings(table.values(table.patient))):
         notices.append(f"{spelling_sentence(groups)}: taken for {len(groups)} patients")
@@ -154,7 +154,7 @@ def _of_table(root: Path, table: FoundTable, images: Sequence[Path]) -> Guess:
         data["split_column"] = table.split
     if table.subgroups:
         data["subgroup_columns"] = table.subgroups
-    return Guess({"task": task, "data": data}, {"data": ", ".join(told)}, notices, classes)
+    return Guess({"task": task, "data": data}, {"data": ", ".join(remark)}, notices, classes)
 
 
 def _task_of_table(table: FoundTable) -> tuple[dict[str, Any], dict[str, int], dict[str, Any], list[str]]:
@@ -223,8 +223,8 @@ def _of_folders(root: Path, images: Sequence[Path]) -> Guess:
         data["label_names"] = names
     if left := len(images) - len(placed):
         notices.append(f"{left} image files lie in no folder of a class")
-    told = f"{len(cells)} folders" + (" in each split" if by_split else "")
-    return Guess({"task": task, "data": data}, {"data": told}, notices, classes)
+    remark = f"{len(cells)} folders" + (" in each split" if by_split else "")
+    return Guess({"task": task, "data": data}, {"data": remark}, notices, classes)
 
 
 def _complete(guess: Guess, root: Path, images: Sequence[Path], name: str) -> Guess:
