@@ -31,7 +31,7 @@ from edgedx.core.stats.metrics import roc_auc
 from edgedx.device.decode.decoder import Decoder
 from edgedx.device.runtime.predict import Predictor
 from edgedx.device.runtime.run_onnx import OnnxRunner
-from edgedx.dicom.writing.make import Subject, write_dicom
+from edgedx.dicom.writing.make import PatientFacts, write_dicom
 from edgedx.dicom.writing.phantom import LABELS, draw_phantom
 from edgedx.lab.compress.compress import compress
 from edgedx.lab.data.dataset import Dataset
@@ -66,7 +66,7 @@ def write_set(folder: Path, patients: int, seed: int) -> None:
         age = int(rng.integers(20, 96))
         label = LABELS[int(rng.random() < 1 / (1 + np.exp(-(age - EVEN_AT) / YEARS)))]
         sex, told = "FM"[int(rng.integers(2))], rng.random() > 1 / 3
-        subject = Subject(f"C{seed}-{number}", "PHANTOM", sex, age if told else None)
+        subject = PatientFacts(f"C{seed}-{number}", "PHANTOM", sex, age if told else None)
         name = f"{number:05d}.dcm"
         write_dicom(folder / name, draw_phantom(label, rng), subject=subject, bits_stored=12, view="PA")
         rows.append((name, label, subject.patient_id))

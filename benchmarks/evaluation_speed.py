@@ -20,7 +20,7 @@ import numpy as np
 
 from edgedx.core.files import write_json
 from edgedx.core.settings.recipe import load_recipe
-from edgedx.core.stats.cases import Cases, answers_of_logits
+from edgedx.core.stats.cases import Cases, predictions_of_logits
 from edgedx.core.stats.points import OperatingPoint
 from edgedx.lab.judge.figures import figures_with_intervals
 from edgedx.lab.run.stage import machine
@@ -43,7 +43,7 @@ def seconds_of(task: str, images: int, resamples: int, seed: int) -> float:
     names = [str(number) for number in range(images)]
     cases = Cases(names, patients, labels, [{}] * images, task, classes, classes[1] if task == "binary" else None)
     begun = time.perf_counter()
-    figures_with_intervals(cases, answers_of_logits(cases, logits, 1.0, point), resamples=resamples)
+    figures_with_intervals(cases, predictions_of_logits(cases, logits, 1.0, point), resamples=resamples)
     return time.perf_counter() - begun
 
 

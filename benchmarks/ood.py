@@ -27,7 +27,7 @@ from edgedx.core.files import write_json
 from edgedx.core.image import Image
 from edgedx.core.preprocess import canvas, normalise
 from edgedx.core.settings.recipe import Recipe, load_recipe
-from edgedx.core.stats.cases import probabilities
+from edgedx.core.stats.cases import calibrated_probabilities
 from edgedx.core.stats.conformal import coverage
 from edgedx.core.stats.metrics import roc_auc
 from edgedx.core.stats.ood import energy, fit_space, limit_for, unpack_space
@@ -181,9 +181,9 @@ def judge(recipe: Recipe, run: Path, near: Dataset, variant: str | None) -> dict
     }
     if (sets := bundle.manifest.doubt.sets.get(name)) is not None:
         test = data.subset("test")
-        chances = probabilities(own["test"].logits, recipe.task.kind, bundle.manifest.temperature)
-        covered = coverage(sets, recipe.task.classes, test.labels, chances)
-        sizes = (chances >= np.array([sets.least[one] for one in recipe.task.classes])).sum(axis=1)
+        probabilities = calibrated_probabilities(own["test"].logits, recipe.task.kind, bundle.manifest.temperature)
+        covered = coverage(sets, recipe.task.classes, test.labels, probabilities)
+        sizes = (probabilities >= np.array([sets.least[one] for one in recipe.task.classes])).sum(axis=1)
         found["sets"] = {
             "promised": 1 - sets.alpha,
             "covered_on_test": covered,

@@ -20,7 +20,7 @@ from typing import Any
 
 from edgedx.core.files import write_json, write_text
 from edgedx.core.settings.recipe import Recipe, load_recipe
-from edgedx.core.stats.cases import Answers, Cases
+from edgedx.core.stats.cases import Cases, Predictions
 from edgedx.core.stats.metrics import Interval
 from edgedx.lab.evidence.compare.baselines import FOLDER, baselines
 from edgedx.lab.evidence.compare.compare import compare
@@ -48,7 +48,7 @@ FINDING = {
 }  # fmt: skip
 
 
-def row_of(cases: Cases, answers: Answers) -> dict[str, Interval]:
+def row_of(cases: Cases, answers: Predictions) -> dict[str, Interval]:
     """Every figure of one subject, by the name it has in the table."""
     found: Figures = figures_with_intervals(cases, answers, resamples=RESAMPLES)
     finding = found.classes[str(cases.positive)]

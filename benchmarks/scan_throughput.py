@@ -37,7 +37,7 @@ from edgedx.device.runtime.open_runner import open_runner
 from edgedx.device.runtime.predict import Predictor
 from edgedx.device.scanner.readers import default_count
 from edgedx.device.scanner.work import BATCH
-from edgedx.dicom.writing.make import Subject, write_dicom
+from edgedx.dicom.writing.make import PatientFacts, write_dicom
 from edgedx.dicom.writing.phantom import BITS_STORED, LABELS, draw_phantom
 from edgedx.lab.run.stage import machine
 
@@ -56,7 +56,7 @@ def drawings(folder: Path, syntax: str, side: int) -> list[pydicom.Dataset]:
         large = cv2.resize(small, (side, side), interpolation=cv2.INTER_CUBIC) + rng.normal(0, 6, (side, side))
         pixels = np.clip(np.rint(large), 0, 2**BITS_STORED - 1).astype(np.uint16)
         path = folder / "drawing"
-        write_dicom(path, pixels, kind="CR", bits_stored=BITS_STORED, subject=Subject(age_years=50), view="PA")
+        write_dicom(path, pixels, kind="CR", bits_stored=BITS_STORED, subject=PatientFacts(age_years=50), view="PA")
         dataset = pydicom.dcmread(path)
         if syntax == "jpeg2000":
             frame = encode_array(pixels, bits_stored=BITS_STORED)  # a codestream, lossless

@@ -18,7 +18,7 @@ from edgedx.core.image import Image
 from edgedx.core.preprocess import Canvas, canvas
 from edgedx.core.settings.accept import Accept
 from edgedx.core.settings.columns import encode_rows, gather
-from edgedx.core.stats.cases import probabilities
+from edgedx.core.stats.cases import calibrated_probabilities
 from edgedx.core.stats.points import label_at
 from edgedx.device.decode.accept import acceptable, facts_of
 from edgedx.device.install.active import open_any
@@ -279,7 +279,7 @@ class _OfSubject:
         if subject.columns:
             columns = encode_rows(subject.columns, [gather(subject.columns, {}, image.facts) for image in images])
         output = subject.infer(np.stack([image.canvas for image in images]), columns, cam=True)
-        values = probabilities(output.logits, subject.task, subject.temperature)
+        values = calibrated_probabilities(output.logits, subject.task, subject.temperature)
         if not np.isfinite(values).all():
             raise UsageError("the model returned a value that is not a number", next_step="compress or train it again")
         made = []

@@ -21,7 +21,7 @@ class Reason(BaseModel):
     message: str = Field(description="One sentence; holds no patient data.")
 
 
-class Source(BaseModel):
+class SourceFile(BaseModel):
     """Where the image came from and how it was decoded."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,7 +74,7 @@ class Unlikeness(BaseModel):
     pass_rate: float = Field(description="Share of images such as those of the val split that each limit lets pass.")
 
 
-class Told(BaseModel):
+class ColumnsUsed(BaseModel):
     """What the model was told beside the image (`core.columns`): names alone, never a value."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -127,11 +127,11 @@ class Result(BaseModel):
     schema_version: int = Field(SCHEMA_VERSION, description="Of this layout.")
     key: str = Field(description="Identity of the result: SHA-256 over file content and bundle digest.")
     status: Literal["done", "refused", "quarantined"] = Field(description="What became of the image.")
-    source: Source = Field(description="The file.")
+    source: SourceFile = Field(description="The file.")
     prediction: Prediction | None = Field(None, description="Of what is done, and of nothing else.")
     prediction_set: PredictionSet | None = Field(None, description="Where the bundle has thresholds for it.")
     unlikeness: Unlikeness | None = Field(None, description="Where the model was asked and has statistics for it.")
-    columns: Told | None = Field(None, description="Where the model was asked and takes more than the image.")
+    columns: ColumnsUsed | None = Field(None, description="Where the model was asked and takes more than the image.")
     header: HeaderChecks | None = Field(
         None, description="Where a rule for the header could not be checked, or a field not read."
     )

@@ -15,7 +15,7 @@ from pydicom.uid import JPEGBaseline8Bit
 from edgedx.core.errors import ImageError
 from edgedx.dicom.pseudonyms import Pseudonyms
 from edgedx.dicom.reading.read import read_dicom
-from edgedx.dicom.writing.make import Subject, write_dicom
+from edgedx.dicom.writing.make import PatientFacts, write_dicom
 
 pytest.importorskip("dicomanonymizer", reason="dicom-anonymizer is not installed")
 
@@ -55,7 +55,7 @@ HIDDEN = ("PRIVATEPFLAUME", "OVERLAYQUITTE", "PREAMBLEBIRNE", "AETITLEHIMBEER", 
 
 
 def _planted(path: Path, **changes: str) -> pydicom.FileDataset:
-    write_dicom(path, PIXELS, kind="DX", bits_stored=12, subject=Subject(name="X", patient_id="X"))
+    write_dicom(path, PIXELS, kind="DX", bits_stored=12, subject=PatientFacts(name="X", patient_id="X"))
     dataset = pydicom.dcmread(path)
     for keyword, value in {**PLANTED, **changes}.items():
         setattr(dataset, keyword, value)

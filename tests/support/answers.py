@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edgedx.core.result import Prediction, PredictionSet, Reason, Result, Runtime, Source, Unlikeness, result_key
+from edgedx.core.result import Prediction, PredictionSet, Reason, Result, Runtime, SourceFile, Unlikeness, result_key
 
 needs_validator = pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="Debian package dicom3tools is absent")
 
@@ -21,7 +21,7 @@ def answered(content: str = "b" * 64, **changes: Any) -> Result:
     fields: dict[str, Any] = {
         "key": result_key(content, BUNDLE),
         "status": "done",
-        "source": Source(name="a.dcm", sha256=content, bytes=1, format="dicom"),
+        "source": SourceFile(name="a.dcm", sha256=content, bytes=1, format="dicom"),
         "prediction": Prediction(
             label="pneumonia",
             probabilities={"normal": 0.13, "pneumonia": 0.87},

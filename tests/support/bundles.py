@@ -22,7 +22,7 @@ from edgedx.core.stats.points import OperatingPoint
 from edgedx.device.decode.decoder import DecodedCanvas, Decoder
 from edgedx.device.runtime.predict import Predictor
 from edgedx.device.runtime.run_onnx import OnnxRunner
-from edgedx.dicom.writing.make import Kind, Subject, write_dicom
+from edgedx.dicom.writing.make import Kind, PatientFacts, write_dicom
 
 SPEC = PreprocessSpec(size=(16, 16), window="none", bits=8)
 MODEL, GOLDEN = "models/fp32.onnx", "golden.npz"
@@ -200,5 +200,5 @@ def png_bytes(pixels: NDArray[np.uint8]) -> bytes:
 def dicom(path: Path, seed: int = 0, *, kind: Kind = "CR", name: str = "ANONYMOUS") -> Path:
     """Write a DICOM file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_dicom(path, picture(seed), kind=kind, subject=Subject(name=name))
+    write_dicom(path, picture(seed), kind=kind, subject=PatientFacts(name=name))
     return path

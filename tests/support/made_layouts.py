@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import tiny
 
-from edgedx.dicom.writing.make import Subject, write_dicom
+from edgedx.dicom.writing.make import PatientFacts, write_dicom
 
 FINDINGS = (
     *("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion", "Emphysema", "Fibrosis", "Hernia"),
@@ -146,7 +146,7 @@ def _abnormality(
     if not whole.exists():
         pixels = tiny.picture(patient * 10 + len(view), side=32).astype(np.uint16) * 200
         whole.parent.mkdir(parents=True)
-        write_dicom(whole, pixels, bits_stored=16, subject=Subject(f"P_{patient:05d}"), body_part="BREAST")
+        write_dicom(whole, pixels, bits_stored=16, subject=PatientFacts(f"P_{patient:05d}"), body_part="BREAST")
     crop_file = base / f"{name}_{number}" / "07-20-2016-DDSM-NA-1" / "1.000000-cropped images-9" / "1-1.dcm"
     crop_file.parent.mkdir(parents=True, exist_ok=True)
     crop_file.write_bytes(b"no image: it must not be opened")
@@ -202,7 +202,7 @@ def rsna_pneumonia(root: Path, patients: int = 20) -> None:
     for patient in range(1, patients + 1):
         for shot in range(2):
             name, sick = f"{patient:04d}{shot}-aaaa-bbbb", patient % 2
-            subject = Subject(name, sex="FM"[patient % 2])
+            subject = PatientFacts(name, sex="FM"[patient % 2])
             pixels = tiny.picture(patient * 10 + shot, bright=bool(sick))
             path = root / f"stage_2_train_images/{name}.dcm"
             path.parent.mkdir(parents=True, exist_ok=True)

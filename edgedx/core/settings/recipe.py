@@ -18,7 +18,7 @@ from .accept import Accept
 from .columns import Columns, refuse_labels
 from .recipe_data import Foreign, Origin
 from .recipe_data import Section as _Section
-from .recipe_sections import Augment, Bench, Data, Gate, Model, Quantize, Search, Student, Task, Train
+from .recipe_sections import Augment, Bench, Data, Gate, NetworkSettings, Quantize, Search, Student, Task, Train
 from .recipe_tune import Tune, fit_space
 from .shipped import shipped_folder
 from .validation import explain
@@ -43,7 +43,7 @@ class Recipe(_Section):
     columns: Columns = Columns()
     preprocess: PreprocessSpec = PreprocessSpec()
     augment: Augment = Augment()
-    model: Model
+    model: NetworkSettings
     train: Train = Train()
     student: Student = Student()
     search: Search = Search()

@@ -140,7 +140,7 @@ class Augment(_Section):
         return self
 
 
-class Model(_Section):
+class NetworkSettings(_Section):
     """The full model."""
 
     backbone: str = Field(description="A timm model name.")

@@ -62,52 +62,52 @@ class Cases:
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What one model said.
+class Predictions:
+    """What one model predicts for the cases.
 
     Attributes
     ----------
-    chances : ndarray of shape (N, K)
+    probabilities : ndarray of shape (N, K)
         Calibrated probabilities.
     decisions : sequence of str
-        At the model's own operating point, as a result tells them.
-    ranks : ndarray of shape (N, K)
+        At the model's operating point.
+    scores : ndarray of shape (N, K)
         Order of the images by class, for the AUC: see `ranking_scores`.
     """
 
-    chances: Floats
+    probabilities: Floats
     decisions: Sequence[str]
-    ranks: Floats
+    scores: Floats
     point: str = ""
     thresholds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def broken(self) -> int:
-        """Images whose answer is not a number."""
-        return int((~(np.isfinite(self.chances) & np.isfinite(self.ranks)).all(axis=1)).sum())
+        """Images whose prediction is not a number."""
+        return int((~(np.isfinite(self.probabilities) & np.isfinite(self.scores)).all(axis=1)).sum())
 
 
-def answers_of(
+def predictions_of(
     cases: Cases,
-    chances: NDArray[Any],
+    probabilities: NDArray[Any],
     thresholds: Mapping[str, float],
     *,
-    ranks: NDArray[Any] | None = None,
+    scores: NDArray[Any] | None = None,
     point: str = "",
     decisions: Sequence[str] | None = None,
-) -> Answers:
-    """Probabilities of shape (N, K) to answers, decided at `thresholds` unless `decisions` are given."""
-    values = np.asarray(chances, np.float64)
-    order = ranking_scores(values, cases.task) if ranks is None else np.asarray(ranks, np.float64)
+) -> Predictions:
+    """Probabilities of shape (N, K) to predictions, decided at `thresholds` unless `decisions` are given."""
+    values = np.asarray(probabilities, np.float64)
+    order = ranking_scores(values, cases.task) if scores is None else np.asarray(scores, np.float64)
     if decisions is None:
         decisions = [
             label_at(cases.task, cases.classes, cases.positive, thresholds, row)
             if np.isfinite(row).all() else NOT_A_NUMBER for row in values
         ]  # fmt: skip
-    return Answers(values, list(decisions), order, point, dict(thresholds))
+    return Predictions(values, list(decisions), order, point, dict(thresholds))
 
 
-def probabilities(logits: NDArray[np.floating], task: str, temperature: float) -> NDArray[np.float64]:
+def calibrated_probabilities(logits: NDArray[np.floating], task: str, temperature: float) -> NDArray[np.float64]:
     """Calibrated probabilities of shape (..., classes): softmax, or sigmoid for multilabel tasks."""
     scaled = np.asarray(logits, np.float64) / temperature
     if task == "multilabel":
@@ -116,7 +116,7 @@ def probabilities(logits: NDArray[np.floating], task: str, temperature: float) -
     return np.asarray(scaled / scaled.sum(axis=-1, keepdims=True))
 
 
-def ranking_scores(chances: NDArray[Any], task: str) -> Floats:
+def ranking_scores(probabilities: NDArray[Any], task: str) -> Floats:
     """Scores of shape (N, K) that order the images by class, from probabilities of shape (N, K) and nothing else.
 
     A table of predictions holds probabilities in full, so whoever reads it computes the same order, the same ties and
@@ -124,14 +124,16 @@ def ranking_scores(chances: NDArray[Any], task: str) -> Floats:
     1, the other still tells images apart. Rounded to 40 bits, a million times finer than a network's own float32: what
     differs less is the rounding noise of a processor, and another one would order it otherwise.
     """
-    values = np.asarray(chances, np.float64)
+    values = np.asarray(probabilities, np.float64)
     with np.errstate(invalid="ignore"):
         odds = values / np.maximum(values[:, ::-1] if task == "binary" else 1.0 - values, _LEAST)
         mantissa, exponent = np.frexp(odds)
         return np.asarray(np.ldexp(np.round(mantissa * _GRAIN) / _GRAIN, exponent))
 
 
-def answers_of_logits(cases: Cases, logits: NDArray[np.floating], temperature: float, point: OperatingPoint) -> Answers:
+def predictions_of_logits(
+    cases: Cases, logits: NDArray[np.floating], temperature: float, point: OperatingPoint
+) -> Predictions:
     """Logits of shape (N, K) to calibrated probabilities and decisions at an operating point."""
-    chances = probabilities(logits, cases.task, temperature)
-    return answers_of(cases, chances, point.threshold, point=point.name)
+    probabilities = calibrated_probabilities(logits, cases.task, temperature)
+    return predictions_of(cases, probabilities, point.threshold, point=point.name)

@@ -33,12 +33,12 @@ def cases_needed(alpha: float) -> int:
     return math.ceil(1.0 / alpha - 1e-9) - 1
 
 
-def least_probability(chances: ArrayLike, alpha: float = ALPHA) -> float:
+def least_probability(probabilities: ArrayLike, alpha: float = ALPHA) -> float:
     """The probability that a new image's true class reaches with probability 1 - alpha at least.
 
     Parameters
     ----------
-    chances : array of shape (N,)
+    probabilities : array of shape (N,)
         Probability that calibration images of one class got for that class. With nonconformity 1 - p this is one minus
         its empirical quantile of rank ceil((N + 1)(1 - alpha)).
 
@@ -47,21 +47,23 @@ def least_probability(chances: ArrayLike, alpha: float = ALPHA) -> float:
     ValueError
         Fewer than `cases_needed`.
     """
-    ordered = np.sort(np.asarray(chances, np.float64))
+    ordered = np.sort(np.asarray(probabilities, np.float64))
     place = math.floor((ordered.size + 1) * alpha + 1e-9)
     if place < 1:
         raise ValueError(f"{ordered.size} cases; {cases_needed(alpha)} are needed for alpha {alpha:g}")
     return float(ordered[place - 1])
 
 
-def calibrate(classes: Sequence[str], labels: ArrayLike, chances: ArrayLike, alpha: float = ALPHA) -> SetThresholds:
+def calibrate(
+    classes: Sequence[str], labels: ArrayLike, probabilities: ArrayLike, alpha: float = ALPHA
+) -> SetThresholds:
     """Thresholds of all classes.
 
     Parameters
     ----------
     labels : array of shape (N,) of class indices, or (N, K) of 0/1/NaN for multilabel tasks
         For these a set holds every finding that cannot be excluded: thresholds come from images that have it.
-    chances : array of shape (N, K)
+    probabilities : array of shape (N, K)
         Calibrated probabilities.
 
     Raises
@@ -69,7 +71,7 @@ def calibrate(classes: Sequence[str], labels: ArrayLike, chances: ArrayLike, alp
     ValueError
         A class has fewer cases than `cases_needed`; names it.
     """
-    values = np.asarray(chances, np.float64)
+    values = np.asarray(probabilities, np.float64)
     least, cases = {}, {}
     for index, name in enumerate(classes):
         own = values[_has(labels, index), index]
@@ -81,18 +83,18 @@ def calibrate(classes: Sequence[str], labels: ArrayLike, chances: ArrayLike, alp
 
 
 def coverage(
-    thresholds: SetThresholds, classes: Sequence[str], labels: ArrayLike, chances: ArrayLike
+    thresholds: SetThresholds, classes: Sequence[str], labels: ArrayLike, probabilities: ArrayLike
 ) -> dict[str, float]:
     """Share of each class's images whose set holds it; NaN for a class without images.
 
     Parameters
     ----------
     classes : sequence of str
-        In the order of the columns of `chances`, which a manifest's thresholds need not have.
-    labels, chances : array
+        In the order of the columns of `probabilities`, which a manifest's thresholds need not have.
+    labels, probabilities : array
         As `calibrate` takes them.
     """
-    values = np.asarray(chances, np.float64)
+    values = np.asarray(probabilities, np.float64)
     return {
         name: float(np.mean(own >= thresholds.least[name]))
         if (own := values[_has(labels, index), index]).size
@@ -101,9 +103,9 @@ def coverage(
     }
 
 
-def members(thresholds: SetThresholds, chances: Mapping[str, float]) -> list[str]:
-    """The prediction set of one image: names, in the order of `chances`."""
-    return [name for name, chance in chances.items() if chance >= thresholds.least[name]]
+def members(thresholds: SetThresholds, probabilities: Mapping[str, float]) -> list[str]:
+    """The prediction set of one image: names, in the order of `probabilities`."""
+    return [name for name, chance in probabilities.items() if chance >= thresholds.least[name]]
 
 
 def in_words(names: Sequence[str], alpha: float, *, multilabel: bool = False) -> str:

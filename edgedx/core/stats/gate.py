@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgedx.core.files import write_json, write_text
 from edgedx.core.table import csv_text, plain_cell
 
-from .cases import Answers, Cases
+from .cases import Cases, Predictions
 from .metrics import Interval
 from .paired import Comparison, GroupComparison, Paired, compare
 
@@ -36,7 +36,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Check:
+class GateCheck:
     """One question and its answer.
 
     Attributes
@@ -62,8 +62,8 @@ class Flip:
     truth: str
     teacher: str
     student: str
-    teacher_chances: tuple[float, ...]
-    student_chances: tuple[float, ...]
+    teacher_probabilities: tuple[float, ...]
+    student_probabilities: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Verdict:
     images: int
     patients: int
     limits: Limits
-    checks: tuple[Check, ...]
+    checks: tuple[GateCheck, ...]
     flips: tuple[Flip, ...]
     classes: tuple[str, ...]
     points: tuple[str, str]
@@ -126,13 +126,13 @@ class Verdict:
 
     def flips_csv(self) -> str:
         """The images on which teacher and student decide otherwise."""
-        chances = [f"{role} {name}" for role in ("teacher", "student") for name in self.classes]
+        probabilities = [f"{role} {name}" for role in ("teacher", "student") for name in self.classes]
         rows = [
             [plain_cell(flip.image), flip.truth, flip.teacher, flip.student,
-             *(f"{value:.4f}" for value in (*flip.teacher_chances, *flip.student_chances))]
+             *(f"{value:.4f}" for value in (*flip.teacher_probabilities, *flip.student_probabilities))]
             for flip in self.flips
         ]  # fmt: skip
-        return csv_text(["image", "truth", "teacher", "student", *chances], rows)
+        return csv_text(["image", "truth", "teacher", "student", *probabilities], rows)
 
 
 def write_verdict(folder: Path, verdict: Verdict) -> None:
@@ -143,8 +143,8 @@ def write_verdict(folder: Path, verdict: Verdict) -> None:
 
 def judge(
     cases: Cases,
-    teacher: Answers,
-    student: Answers,
+    teacher: Predictions,
+    student: Predictions,
     limits: Limits,
     *,
     where: str,
@@ -171,7 +171,7 @@ def judge(
         comparison = compare(cases, teacher, student, seed=seed)
         checks = tuple(_checks(cases, comparison, limits, where, subject, reference))
     elif not checks:
-        checks = (Check("numbers", False, f"there is no image in {where}: nothing can be judged"),)
+        checks = (GateCheck("numbers", False, f"there is no image in {where}: nothing can be judged"),)
     failed = [check for check in checks if not check.passed]
     told = failed or [checks[0]]
     return Verdict(
@@ -191,23 +191,27 @@ def judge(
     )
 
 
-def _flips(cases: Cases, teacher: Answers, student: Answers) -> Iterator[Flip]:
+def _flips(cases: Cases, teacher: Predictions, student: Predictions) -> Iterator[Flip]:
     for index, (one, two) in enumerate(zip(teacher.decisions, student.decisions, strict=True)):
         if one != two:
-            chances = (tuple(float(value) for value in answers.chances[index]) for answers in (teacher, student))
-            yield Flip(cases.names[index], cases.truth(index), one, two, *chances)
+            probabilities = (
+                tuple(float(value) for value in answers.probabilities[index]) for answers in (teacher, student)
+            )
+            yield Flip(cases.names[index], cases.truth(index), one, two, *probabilities)
 
 
-def _numbers(cases: Cases, teacher: Answers, student: Answers, subject: str, reference: str) -> Iterator[Check]:
+def _numbers(
+    cases: Cases, teacher: Predictions, student: Predictions, subject: str, reference: str
+) -> Iterator[GateCheck]:
     for name, answers in ((subject, student), (reference, teacher)):
         if answers.broken:
             sentence = f"{answers.broken} of {len(cases)} answers of {name} are not numbers: nothing can be judged"
-            yield Check("numbers", False, sentence)
+            yield GateCheck("numbers", False, sentence)
 
 
 def _checks(
     cases: Cases, found: Comparison, limits: Limits, where: str, subject: str, reference: str
-) -> Iterator[Check]:
+) -> Iterator[GateCheck]:
     auc, patients = found.whole.auc, len(set(cases.patients))
     number = f"{len(cases)} images" + (f" of {patients} patients" if patients < len(cases) else "")
     told = f"{subject} {_change(auc.drop)} AUC against {reference} on {where}"
@@ -217,7 +221,7 @@ def _checks(
         reached = bool(auc.student.value >= limits.least_auc)
         relation = "at least" if reached else "below"
         sentence = f"{subject} has {auc.student} AUC on {where}, {relation} gate.least_auc of {limits.least_auc:g}"
-        yield Check("least_auc", reached, sentence, _or_none(auc.student.value), limits.least_auc)
+        yield GateCheck("least_auc", reached, sentence, _or_none(auc.student.value), limits.least_auc)
     if limits.max_sensitivity_drop is not None:
         for name, rate in found.whole.sensitivity.items():
             told = f"{subject} {_change(rate.drop)} sensitivity for {name} against {reference} on {where}"
@@ -228,11 +232,11 @@ def _checks(
         passed = bool(ece <= limits.max_ece)
         verb = "within" if passed else "over"
         sentence = f"the calibration error (ECE) of {subject} is {ece:.3f} on {where}, {verb} {limits.max_ece:g}"
-        yield Check("ece", passed, sentence, _or_none(ece), limits.max_ece)
+        yield GateCheck("ece", passed, sentence, _or_none(ece), limits.max_ece)
     yield from _subgroup_checks(found, limits, reference)
 
 
-def _better_than_chance(cases: Cases, auc: Interval, where: str, subject: str, number: str) -> Check:
+def _better_than_chance(cases: Cases, auc: Interval, where: str, subject: str, number: str) -> GateCheck:
     """The floor that no rule removes: a model that may be guessing does not ship.
 
     Passed when the lower end of the 95 % interval of the AUC is above 0.5, and when there are so many patients with and
@@ -241,7 +245,7 @@ def _better_than_chance(cases: Cases, auc: Interval, where: str, subject: str, n
     luck = max(_chance_of_perfection(cases, known, present) for _, known, present in cases.findings())
     if np.isnan(auc.value) or luck >= round(1 - CONFIDENCE, 6):
         few = f"{number} are too few" if np.isfinite(luck) else f"{number}, of which some class has none, are too few"
-        return Check(
+        return GateCheck(
             "chance",
             False,
             f"not proven: {few} in {where} to show that {subject} is better than chance; 4 patients of each class are "
@@ -250,16 +254,16 @@ def _better_than_chance(cases: Cases, auc: Interval, where: str, subject: str, n
             CHANCE,
         )
     if auc.low > CHANCE:
-        return Check("chance", True, f"{subject} is better than chance: {auc} AUC on {where}", auc.low, CHANCE)
+        return GateCheck("chance", True, f"{subject} is better than chance: {auc} AUC on {where}", auc.low, CHANCE)
     if not auc.value > CHANCE:
-        return Check("chance", False, f"{subject} is not better than chance: {auc} AUC on {where}", auc.low, CHANCE)
+        return GateCheck("chance", False, f"{subject} is not better than chance: {auc} AUC on {where}", auc.low, CHANCE)
     # The width of the interval shrinks with the root of the number of images.
     needed = int(np.ceil(len(cases) * ((auc.value - auc.low) / (auc.value - CHANCE)) ** 2 / 10) * 10)
     sentence = (
         f"not proven: {subject} is not shown to be better than chance: {auc} AUC on {where} with {number}; about "
         f"{needed} images would show it, if it holds"
     )
-    return Check("chance", False, sentence, _or_none(auc.low), CHANCE)
+    return GateCheck("chance", False, sentence, _or_none(auc.low), CHANCE)
 
 
 def _chance_of_perfection(cases: Cases, known: NDArray[np.bool_], present: NDArray[np.bool_]) -> float:
@@ -276,26 +280,26 @@ def _change(drop: Interval) -> str:
     return f"gains {Interval(-drop.value, -drop.high, -drop.low)}" if drop.value < 0 else f"loses {drop}"
 
 
-def _bounded(name: str, figure: Paired, limit: float, rule: Rule, told: str, word: str, number: str) -> Check:
+def _bounded(name: str, figure: Paired, limit: float, rule: Rule, told: str, word: str, number: str) -> GateCheck:
     """A loss against its limit; comparisons are written so that NaN fails."""
     value, upper = figure.drop.value, figure.upper(CONFIDENCE)
     if np.isnan(value):
-        return Check(name, False, f"{word} is not a number: a class is missing", None, limit)
+        return GateCheck(name, False, f"{word} is not a number: a class is missing", None, limit)
     if not value <= limit:
-        return Check(name, False, f"{told}, over the budget of {limit:g}", value, limit)
+        return GateCheck(name, False, f"{told}, over the budget of {limit:g}", value, limit)
     if rule == "value":
-        return Check(name, True, f"{told}, within the budget of {limit:g} by the figures alone (gate.rule=value)",
+        return GateCheck(name, True, f"{told}, within the budget of {limit:g} by the figures alone (gate.rule=value)",
                      value, limit)  # fmt: skip
     if upper <= limit:
         bound = f"loses at most {upper:.3f}" if upper >= 0 else f"gains at least {-upper:.3f}"
         sentence = f"{told}, within the budget of {limit:g}: {bound} with 95 % confidence"
-        return Check(name, True, sentence, upper, limit)
+        return GateCheck(name, True, sentence, upper, limit)
     most = "any number" if np.isnan(upper) else f"{upper:.3f}"
-    return Check(name, False, f"not proven: {told}, but with {number} it could be up to {most}, over the budget "
+    return GateCheck(name, False, f"not proven: {told}, but with {number} it could be up to {most}, over the budget "
                  f"of {limit:g}", _or_none(upper), limit)  # fmt: skip
 
 
-def _subgroup_checks(found: Comparison, limits: Limits, reference: str) -> Iterator[Check]:
+def _subgroup_checks(found: Comparison, limits: Limits, reference: str) -> Iterator[GateCheck]:
     """A subgroup fails when its loss is proven to be over the limit: few have the images to prove the contrary.
 
     Bonferroni: among many subgroups one looks bad by chance.
@@ -309,9 +313,9 @@ def _subgroup_checks(found: Comparison, limits: Limits, reference: str) -> Itera
         for word, figure, limit, whole in worst:
             least = figure.draws.lower(level)
             if np.isnan(figure.drop.value):
-                yield Check(f"subgroup {part.name}", False, f"{part.name}: {word} is not a number", None, limit)
+                yield GateCheck(f"subgroup {part.name}", False, f"{part.name}: {word} is not a number", None, limit)
             elif not least <= limit and not np.isnan(least):
-                yield Check(
+                yield GateCheck(
                     f"subgroup {part.name}",
                     False,
                     f"{part.name} ({part.images} images) loses {figure.drop.value:.3f} {word} against {reference}, at "
@@ -321,7 +325,7 @@ def _subgroup_checks(found: Comparison, limits: Limits, reference: str) -> Itera
                 )
 
 
-def _next_step(failed: list[Check], limits: Limits) -> str:
+def _next_step(failed: list[GateCheck], limits: Limits) -> str:
     if not failed:
         return ""
     if any(check.name == "numbers" for check in failed):

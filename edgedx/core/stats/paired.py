@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgedx.core.table import null_for_nan
 
-from .cases import Answers, Cases
+from .cases import Cases, Predictions
 from .metrics import Interval, brier, expected_calibration_error
 from .resample import Draws, draw
 from .subgroups import are_groups, bands, short
@@ -114,7 +114,7 @@ class Comparison:
         return max(known, key=lambda part: part.auc.drop.value, default=None)
 
 
-def compare(cases: Cases, teacher: Answers, student: Answers, *, seed: int = 0) -> Comparison:
+def compare(cases: Cases, teacher: Predictions, student: Predictions, *, seed: int = 0) -> Comparison:
     """All figures, by one paired bootstrap over patients."""
     parts, not_judged = subgroup_rows(cases)
     members = {("", ""): np.ones(len(cases), bool), **parts}
@@ -143,7 +143,7 @@ def compare(cases: Cases, teacher: Answers, student: Answers, *, seed: int = 0) 
     return Comparison(results[0], tuple(results[1:]), tuple(not_judged), calibration)
 
 
-def figures_of(cases: Cases, answers: Answers, *, seed: int = 0) -> tuple[dict[str, Interval], dict[str, float]]:
+def figures_of(cases: Cases, answers: Predictions, *, seed: int = 0) -> tuple[dict[str, Interval], dict[str, float]]:
     """AUC of one model, of a binary task sensitivity and specificity too, with 95 % intervals; and its calibration."""
     every = np.ones(len(cases), bool)
     results = _statistics(cases, answers, every)
@@ -155,11 +155,11 @@ def figures_of(cases: Cases, answers: Answers, *, seed: int = 0) -> tuple[dict[s
     return {name: one.interval() for name, one in draws.items()}, _calibration(cases, answers)
 
 
-def _statistics(cases: Cases, answers: Answers, rows: NDArray[np.bool_]) -> dict[str, Statistic]:
+def _statistics(cases: Cases, answers: Predictions, rows: NDArray[np.bool_]) -> dict[str, Statistic]:
     results: dict[str, Statistic] = {}
     areas = []
     for index, known, present in _judged(cases, rows):
-        areas.append(Ranked(present, answers.ranks[:, index], np.flatnonzero(known)).auc)
+        areas.append(Ranked(present, answers.scores[:, index], np.flatnonzero(known)).auc)
         name = cases.classes[index]
         called = np.array([name in decision.split("|") if cases.task == "multilabel" else decision == name
                            for decision in answers.decisions], bool)  # fmt: skip
@@ -197,25 +197,25 @@ def _weight_of_one(cases: Cases, rows: NDArray[np.bool_]) -> float:
     return max((0.5 / max(count, 1) for count in fewest), default=0.5) / max(len(judged), 1)
 
 
-def _calibration(cases: Cases, answers: Answers) -> dict[str, float]:
+def _calibration(cases: Cases, answers: Predictions) -> dict[str, float]:
     """ECE and Brier score; over findings of a multilabel task the mean. NaN where an answer is not a number."""
     if answers.broken or not len(cases):
         return {"ece": float("nan"), "brier": float("nan")}
     labels = np.asarray(cases.labels)
     if cases.task == "multilabel":
         results = [
-            (expected_calibration_error(present[known], answers.chances[known, index]),
-             float(((answers.chances[known, index] - present[known]) ** 2).mean()))
+            (expected_calibration_error(present[known], answers.probabilities[known, index]),
+             float(((answers.probabilities[known, index] - present[known]) ** 2).mean()))
             for index, known, present in cases.findings() if known.any()
         ]  # fmt: skip
         return {
             "ece": float(np.mean([one for one, _ in results])),
             "brier": float(np.mean([two for _, two in results])),
         }
-    right = answers.chances.argmax(axis=1) == labels
+    right = answers.probabilities.argmax(axis=1) == labels
     return {
-        "ece": expected_calibration_error(right, answers.chances.max(axis=1)),
-        "brier": brier(labels, answers.chances),
+        "ece": expected_calibration_error(right, answers.probabilities.max(axis=1)),
+        "brier": brier(labels, answers.probabilities),
     }
 
 

@@ -70,7 +70,7 @@ def label_at(
     classes: Sequence[str],
     positive: str | None,
     thresholds: Mapping[str, float],
-    chances: ArrayLike,
+    probabilities: ArrayLike,
 ) -> str:
     """The decision on one image.
 
@@ -78,7 +78,7 @@ def label_at(
     ----------
     thresholds : mapping of class to threshold
         Of the operating point; a class is called when its probability reaches it. Empty: the likeliest class.
-    chances : array of shape (classes,)
+    probabilities : array of shape (classes,)
         Calibrated probabilities.
 
     Returns
@@ -86,7 +86,7 @@ def label_at(
     str
         A class; for multilabel tasks the findings joined by ``|``, or ``none``.
     """
-    values = np.asarray(chances, np.float64)
+    values = np.asarray(probabilities, np.float64)
     if task == "multilabel":
         found = [name for name, chance in zip(classes, values, strict=True) if chance >= thresholds.get(name, 0.5)]
         return "|".join(found) if found else "none"

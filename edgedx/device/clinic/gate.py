@@ -15,7 +15,7 @@ from edgedx.core.bundle.manifest import Bundle, Manifest
 from edgedx.core.errors import DataError, ImageError
 from edgedx.core.preprocess import Canvas, normalise
 from edgedx.core.progress import track
-from edgedx.core.stats.cases import answers_of_logits, probabilities
+from edgedx.core.stats.cases import calibrated_probabilities, predictions_of_logits
 from edgedx.core.stats.gate import Limits, Rule, Verdict, judge
 from edgedx.device.decode.accept import acceptable
 from edgedx.device.decode.decoder import DecodedCanvas, Decoder, FileChanged
@@ -83,13 +83,13 @@ def examine_samples(
             rows = (runner.infer(images, columns) if manifest.columns else runner.infer(images)).logits
             infer_ms = 1e3 * (time.perf_counter() - begun) / len(batch)
             for (sample, found), row, beside in zip(batch, rows, columns, strict=True):
-                chances = probabilities(row, manifest.task, manifest.temperature)
-                if not np.isfinite(chances).all():
+                probabilities = calibrated_probabilities(row, manifest.task, manifest.temperature)
+                if not np.isfinite(probabilities).all():
                     answers[sample.sha256] = _refusal("NOT_A_NUMBER")
                     continue
                 answers[sample.sha256] = {
                     "status": "done",
-                    "probabilities": dict(zip(manifest.classes, map(float, chances), strict=True)),
+                    "probabilities": dict(zip(manifest.classes, map(float, probabilities), strict=True)),
                     "reason": None,
                     "decode_ms": found.decode_ms,
                     "preprocess_ms": found.preprocess_ms,
@@ -162,7 +162,7 @@ def against_table(manifest: Manifest, found: Examined, table: Path, rule: Rule |
     return judge(
         cases,
         read_predictions(table, cases, point.threshold),
-        answers_of_logits(cases, found.logits, manifest.temperature, point),
+        predictions_of_logits(cases, found.logits, manifest.temperature, point),
         limits_of(manifest, rule),
         where="the labelled images",
         subject="the bundle",

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgedx.core.bundle.manifest import Manifest
 from edgedx.core.errors import DataError
-from edgedx.core.stats.cases import Answers, Cases, answers_of
+from edgedx.core.stats.cases import Cases, Predictions, predictions_of
 from edgedx.core.stats.metrics import Interval
 from edgedx.core.stats.paired import figures_of
 from edgedx.core.stats.points import OperatingPoint
@@ -86,11 +86,11 @@ def answers_of_device(
     samples: Sequence[Sample],
     answers: Mapping[str, dict[str, Any]],
     point: OperatingPoint | None = None,
-) -> Answers:
+) -> Predictions:
     """Answers to `samples`, all of which were answered, at an operating point; the manifest's first unless given."""
     chosen = point or manifest.operating_points[0]
-    chances = [[answers[one.sha256]["probabilities"][name] for name in manifest.classes] for one in samples]
-    return answers_of(cases, np.array(chances, np.float64), chosen.threshold, point=chosen.name)
+    probabilities = [[answers[one.sha256]["probabilities"][name] for name in manifest.classes] for one in samples]
+    return predictions_of(cases, np.array(probabilities, np.float64), chosen.threshold, point=chosen.name)
 
 
 def judge_answers(
@@ -128,7 +128,7 @@ def judge_answers(
     area = figures["auc"]
     accuracy = None
     if manifest.task != "multilabel":
-        accuracy = float((said.chances.argmax(axis=1) == cases.labels).mean())
+        accuracy = float((said.probabilities.argmax(axis=1) == cases.labels).mean())
     promises = manifest.metrics
     budget = float(manifest.gate.get("budget", 0.0))
     allowed = manifest.gate.get("max_sensitivity_drop")

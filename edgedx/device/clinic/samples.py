@@ -12,7 +12,7 @@ import numpy as np
 from edgedx.core.bundle.manifest import Manifest
 from edgedx.core.errors import DataError, UsageError
 from edgedx.core.files import sha256_file, storage_error
-from edgedx.core.stats.cases import Answers, Cases, answers_of
+from edgedx.core.stats.cases import Cases, Predictions, predictions_of
 from edgedx.core.table import read_table
 
 IMAGE, LABEL, PATIENT, DECISION = "image", "label", "patient_id", "decision"
@@ -138,7 +138,7 @@ def cases_of_samples(samples: Sequence[Sample], manifest: Manifest) -> Cases:
     )
 
 
-def read_predictions(path: Path, cases: Cases, thresholds: Mapping[str, float]) -> Answers:
+def read_predictions(path: Path, cases: Cases, thresholds: Mapping[str, float]) -> Predictions:
     """Answers of another model from a CSV file: ``image``, a probability for each class, and maybe ``decision``.
 
     Parameters
@@ -164,13 +164,13 @@ def read_predictions(path: Path, cases: Cases, thresholds: Mapping[str, float]) 
         name = _cell(entry, IMAGE)
         if name in found:
             raise DataError(f"{path}, line {line}: {name!r} stands twice", next_step="keep one row for each image")
-        chances = [_probability(_cell(entry, column), path, line, column) for column in cases.classes]
-        if cases.task != "multilabel" and abs(sum(chances) - 1) > _SUM_TOLERANCE:
+        probabilities = [_probability(_cell(entry, column), path, line, column) for column in cases.classes]
+        if cases.task != "multilabel" and abs(sum(probabilities) - 1) > _SUM_TOLERANCE:
             raise DataError(
-                f"{path}, line {line}: the probabilities add up to {sum(chances):g}, not to 1",
+                f"{path}, line {line}: the probabilities add up to {sum(probabilities):g}, not to 1",
                 next_step="give probabilities (softmax), not logits",
             )
-        found[name] = (chances, _cell(entry, DECISION))
+        found[name] = (probabilities, _cell(entry, DECISION))
     if absent := [name for name in cases.names if name not in found]:
         raise DataError(
             f"{path}: {len(absent)} of {len(cases)} images have no row, among them {absent[0]!r}",
@@ -179,8 +179,8 @@ def read_predictions(path: Path, cases: Cases, thresholds: Mapping[str, float]) 
     rows = [found[name] for name in cases.names]
     decisions = [decision for _, decision in rows] if all(decision for _, decision in rows) else None
     point = "the same thresholds" if decisions is None else "its own decisions"
-    table = np.array([chances for chances, _ in rows])
-    return answers_of(cases, table, thresholds, decisions=decisions, point=point)
+    table = np.array([probabilities for probabilities, _ in rows])
+    return predictions_of(cases, table, thresholds, decisions=decisions, point=point)
 
 
 def _probability(text: str, path: Path, line: int, column: str) -> float:

@@ -27,7 +27,7 @@ from edgedx.core.errors import StorageError
 from edgedx.core.files import storage_error, sync_folder, write_bytes
 from edgedx.core.preprocess import Canvas
 from edgedx.core.result import Result
-from edgedx.device.scanner.sinks import Reading, Sink
+from edgedx.device.scanner.sinks import ScannedImage, Sink
 
 from .companion import Companion
 from .outbox import folder_of
@@ -135,7 +135,7 @@ class DicomOutputs(Sink):
         for companion in companions:
             companion.start()
 
-    def publish(self, reading: Reading, path: Path, source: Path | None) -> None:
+    def publish(self, reading: ScannedImage, path: Path, source: Path | None) -> None:
         """Leave the job, durably."""
         if not applies(reading.result, self.wanted):
             return

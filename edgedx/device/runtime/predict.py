@@ -14,9 +14,9 @@ from edgedx.core.errors import UsageError
 from edgedx.core.heatmap import evidence
 from edgedx.core.image import Image
 from edgedx.core.preprocess import Canvas, canvas, normalise
-from edgedx.core.result import Prediction, PredictionSet, Told, Unlikeness
+from edgedx.core.result import ColumnsUsed, Prediction, PredictionSet, Unlikeness
 from edgedx.core.settings.columns import FittedColumn, encode_rows, gather, present
-from edgedx.core.stats.cases import probabilities
+from edgedx.core.stats.cases import calibrated_probabilities
 from edgedx.core.stats.points import OperatingPoint, label_at
 
 from .doubt import Doubts
@@ -24,7 +24,7 @@ from .runner import Runner
 
 
 @dataclass(frozen=True)
-class Answer:
+class ImageAnswer:
     """A prediction with its raw logits and times.
 
     Attributes
@@ -35,9 +35,9 @@ class Answer:
         Milliseconds; inference is the batch's time divided by its size.
     prediction_set, unlikeness : optional
         What speaks against the prediction, where the bundle has thresholds for the variant.
-    shown : Shown, optional
+    shown : ClassEvidence, optional
         Where the model looked, on request.
-    told : Told, optional
+    told : ColumnsUsed, optional
         What it was told beside the image, where it takes more.
     """
 
@@ -47,12 +47,12 @@ class Answer:
     infer_ms: float
     prediction_set: PredictionSet | None = None
     unlikeness: Unlikeness | None = None
-    shown: Shown | None = None
-    told: Told | None = None
+    shown: ClassEvidence | None = None
+    told: ColumnsUsed | None = None
 
 
 @dataclass(frozen=True)
-class Shown:
+class ClassEvidence:
     """Where in the image something speaks for a class.
 
     Attributes
@@ -108,7 +108,7 @@ class Predictor:
         self.doubts = Doubts(bundle, name)
         self.shows = show and name in bundle.manifest.doubt.cam
 
-    def predict(self, images: Sequence[Image]) -> list[Answer]:
+    def predict(self, images: Sequence[Image]) -> list[ImageAnswer]:
         """Predict a batch of images."""
         start = time.perf_counter()
         canvases = np.stack([canvas(image, self.manifest.preprocess) for image in images])
@@ -118,7 +118,7 @@ class Predictor:
             for answer in self.predict_canvases(canvases, [image.meta for image in images])
         ]
 
-    def predict_canvases(self, canvases: Canvas, facts: Sequence[Mapping[str, str]] = ()) -> list[Answer]:
+    def predict_canvases(self, canvases: Canvas, facts: Sequence[Mapping[str, str]] = ()) -> list[ImageAnswer]:
         """Predict canvases of shape (N, H, W) or (N, H, W, 3), as the decoder process returns them.
 
         Parameters
@@ -136,7 +136,7 @@ class Predictor:
         predictions = [decide(self.manifest, self.point, row) for row in output.logits]
         unlike = self.doubts.unlikeness(output)
         return [
-            Answer(
+            ImageAnswer(
                 prediction,
                 output.logits[index],
                 0.0,
@@ -155,15 +155,15 @@ def columns_of(columns: Sequence[FittedColumn], facts: Sequence[Mapping[str, str
     return encode_rows(columns, [gather(columns, {}, one) for one in facts])
 
 
-def _told(columns: Sequence[FittedColumn], encoded: NDArray[np.float32]) -> Told:
+def _told(columns: Sequence[FittedColumn], encoded: NDArray[np.float32]) -> ColumnsUsed:
     there = dict(zip([column.name for column in columns], present(columns, encoded)[0], strict=True))
-    return Told(used=[name for name in there if there[name]], absent=[name for name in there if not there[name]])
+    return ColumnsUsed(used=[name for name in there if there[name]], absent=[name for name in there if not there[name]])
 
 
-def _shown(manifest: Manifest, prediction: Prediction, cam: NDArray[np.float32]) -> Shown:
+def _shown(manifest: Manifest, prediction: Prediction, cam: NDArray[np.float32]) -> ClassEvidence:
     decided = [name for name in manifest.classes if name in prediction.label.split("|")]
     name = max(decided or manifest.classes, key=lambda one: prediction.probabilities[one])
-    return Shown(name, evidence(cam, manifest.classes.index(name), manifest.task))
+    return ClassEvidence(name, evidence(cam, manifest.classes.index(name), manifest.task))
 
 
 def choose_point(manifest: Manifest, name: str | None) -> OperatingPoint:
@@ -181,9 +181,9 @@ def choose_point(manifest: Manifest, name: str | None) -> OperatingPoint:
 
 def decide(manifest: Manifest, point: OperatingPoint, logits: NDArray[np.float32]) -> Prediction:
     """Logits of shape (classes,) to a prediction at an operating point."""
-    chances = probabilities(logits, manifest.task, manifest.temperature)
-    if not np.isfinite(chances).all():
+    probabilities = calibrated_probabilities(logits, manifest.task, manifest.temperature)
+    if not np.isfinite(probabilities).all():
         raise FloatingPointError("the model returned a value that is not a number")
-    by_class = dict(zip(manifest.classes, (float(chance) for chance in chances), strict=True))
-    label = label_at(manifest.task, manifest.classes, manifest.positive, point.threshold, chances)
+    by_class = dict(zip(manifest.classes, (float(chance) for chance in probabilities), strict=True))
+    label = label_at(manifest.task, manifest.classes, manifest.positive, point.threshold, probabilities)
     return Prediction(label=label, probabilities=by_class, operating_point=point.name, threshold=point.threshold)

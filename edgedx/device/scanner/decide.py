@@ -47,7 +47,7 @@ def ignored_entry(name: str) -> bool:
 
 
 @dataclass
-class Gate:
+class StabilityGate:
     """Lets a file through when its size, time and inode have not changed for `settle` seconds.
 
     A writer may still be at work on anything younger, and network shares announce nothing. Time is monotonic. A file

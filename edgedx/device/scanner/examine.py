@@ -15,16 +15,16 @@ import numpy as np
 from edgedx._version import __version__
 from edgedx.core.bundle.manifest import Bundle
 from edgedx.core.errors import ImageError
-from edgedx.core.result import Reason, Result, Runtime, Source
+from edgedx.core.result import Reason, Result, Runtime, SourceFile
 from edgedx.device.decode.accept import acceptable, header_checks
 from edgedx.device.decode.decoder import DecodedCanvas, Decoder
 from edgedx.device.runtime.doubt import refusal as out_of_distribution
-from edgedx.device.runtime.predict import Answer, Predictor
+from edgedx.device.runtime.predict import ImageAnswer, Predictor
 
 from .decide import INCOMPLETE_CODES, after_failure, interrupted_too_often
 from .facts import Item
 from .inbox import LARGEST
-from .sinks import Reading
+from .sinks import ScannedImage
 
 log = logging.getLogger("edgedx.scan")
 
@@ -48,7 +48,7 @@ class Retry:
 
 
 @dataclass(frozen=True)
-class Opened:
+class AdmittedImage:
     """A decoded file that the model was made for."""
 
     item: Item
@@ -78,7 +78,7 @@ class Examiner:
     patience: Callable[[], float] = lambda: 0.0
     _incomplete: dict[str, int] = field(default_factory=dict)  # attempts by key; one thread at a time has a key
 
-    def open(self, item: Item, path: Path, name: str, *, suspect: bool) -> Opened | Result | Retry:
+    def open(self, item: Item, path: Path, name: str, *, suspect: bool) -> AdmittedImage | Result | Retry:
         """Decode one file.
 
         Parameters
@@ -113,14 +113,14 @@ class Examiner:
             return record(self.bundle, self.variant, self._provider, item, name, status, reason=reason)
         return self.admit(item, name, decoded)
 
-    def admit(self, item: Item, name: str, decoded: DecodedCanvas) -> Opened | Result:
+    def admit(self, item: Item, name: str, decoded: DecodedCanvas) -> AdmittedImage | Result:
         """Ask whether the model was made for what was decoded."""
         refusal = acceptable(self.bundle.manifest.accept, decoded.meta, decoded.height, decoded.width)
         if refusal is None:
-            return Opened(item, name, decoded)
+            return AdmittedImage(item, name, decoded)
         return record(self.bundle, self.variant, self._provider, item, name, "refused", decoded=decoded, reason=refusal)
 
-    def answer(self, batch: Sequence[Opened]) -> list[Reading]:
+    def answer(self, batch: Sequence[AdmittedImage]) -> list[ScannedImage]:
         """Ask the model about a batch."""
         if not batch:
             return []
@@ -134,10 +134,10 @@ class Examiner:
             reason = Reason(code="NOT_A_NUMBER", message=str(error))
             result = record(self.bundle, self.variant, self._provider, one.item, one.name, "quarantined",
                             decoded=one.decoded, reason=reason)  # fmt: skip
-            return [Reading(result, one.decoded.canvas)]
+            return [ScannedImage(result, one.decoded.canvas)]
         return [self._judged(one, answer) for one, answer in zip(batch, answers, strict=True)]
 
-    def _judged(self, one: Opened, answer: Answer) -> Reading:
+    def _judged(self, one: AdmittedImage, answer: ImageAnswer) -> ScannedImage:
         unlikeness = answer.unlikeness
         refuses = self.bundle.manifest.accept.ood == "refuse"
         refused = refuses and unlikeness is not None and unlikeness.out_of_distribution
@@ -146,7 +146,7 @@ class Examiner:
             self.bundle, self.variant, self._provider, one.item, one.name, "refused" if refused else "done",
             decoded=one.decoded, answer=answer, reason=reason,
         )  # fmt: skip
-        return Reading(result, one.decoded.canvas, answer.shown)
+        return ScannedImage(result, one.decoded.canvas, answer.shown)
 
     @property
     def _provider(self) -> str:
@@ -162,7 +162,7 @@ def record(
     status: Status,
     *,
     decoded: DecodedCanvas | None = None,
-    answer: Answer | None = None,
+    answer: ImageAnswer | None = None,
     reason: Reason | None = None,
 ) -> Result:
     """Compose a result.
@@ -173,12 +173,12 @@ def record(
         Path relative to the inbox, as `os.fsdecode` gives it; bytes that are not UTF-8 are shown as ``\\xNN``.
     decoded : DecodedCanvas, optional
         Where the file could be decoded.
-    answer : Answer, optional
+    answer : ImageAnswer, optional
         Where the model was asked. Of what is refused all the same, the prediction is left out: nobody should use it.
     reason : Reason, optional
         Why there is no prediction.
     """
-    source = Source(name=os.fsencode(name).decode(errors="backslashreplace"), sha256=item.sha256, bytes=item.bytes)
+    source = SourceFile(name=os.fsencode(name).decode(errors="backslashreplace"), sha256=item.sha256, bytes=item.bytes)
     runtime = Runtime(
         bundle=bundle.digest,
         model=f"{bundle.manifest.name} {bundle.manifest.version}",

@@ -9,7 +9,7 @@ from edgedx.core.files import write_bytes
 from edgedx.core.heatmap import overlay, png
 from edgedx.device.runtime.predict import Predictor
 
-from .sinks import Reading, Sink
+from .sinks import ScannedImage, Sink
 
 
 def require_maps(predictor: Predictor) -> None:
@@ -33,7 +33,7 @@ class Heatmaps(Sink):
 
     name = "heatmap"
 
-    def publish(self, reading: Reading, path: Path, source: Path | None) -> None:
+    def publish(self, reading: ScannedImage, path: Path, source: Path | None) -> None:
         """Write the picture durably; the same reading gives the same bytes."""
         prediction = reading.result.prediction
         if prediction is None or reading.canvas is None or reading.shown is None:

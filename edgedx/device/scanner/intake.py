@@ -22,7 +22,7 @@ from edgedx.core.result import result_key
 from edgedx.device.decode.decoder import DecodedCanvas
 from edgedx.device.machine.writers import seconds_to_wait
 
-from .decide import UNREADABLE_SECONDS, Gate
+from .decide import UNREADABLE_SECONDS, StabilityGate
 from .early import ReadAhead
 from .facts import Arrival, Stat
 from .inbox import LARGEST, Inbox
@@ -82,7 +82,7 @@ class Intake:
     ) -> None:
         self._source, self._journal, self._early, self._clock = source, journal, early, clock
         self._rescan = rescan
-        self._gate = Gate(settle)
+        self._gate = StabilityGate(settle)
         self._unreadable: dict[str, tuple[int, float]] = {}
         self._recalled: dict[str, tuple[Stat, str | None]] = {}
         self._hashing: dict[str, _Hashing] = {}

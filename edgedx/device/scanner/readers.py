@@ -14,9 +14,9 @@ from edgedx.core.bundle.manifest import Manifest
 from edgedx.core.result import Result
 from edgedx.device.decode.decoder import Decoder
 
-from .examine import Examiner, Opened, Retry
+from .examine import AdmittedImage, Examiner, Retry
 from .facts import Item
-from .sinks import Reading
+from .sinks import ScannedImage
 
 T = TypeVar("T")
 
@@ -44,13 +44,13 @@ class Batch:
         Items, and the name below which each is in the inbox.
     outcomes : list of Future
         Of each of them.
-    readings : list of Reading
+    readings : list of ScannedImage
         Results that need no decoding.
     """
 
     held: list[tuple[Item, str]] = field(default_factory=list)
-    outcomes: list[Future[Opened | Result | Retry]] = field(default_factory=list)
-    readings: list[Reading] = field(default_factory=list)
+    outcomes: list[Future[AdmittedImage | Result | Retry]] = field(default_factory=list)
+    readings: list[ScannedImage] = field(default_factory=list)
 
     @property
     def keys(self) -> list[str]:
@@ -109,7 +109,7 @@ class Readers:
         finally:
             self._free.put(examiner)
 
-    def read(self, item: Item, path: Path, name: str, *, suspect: bool) -> Future[Opened | Result | Retry]:
+    def read(self, item: Item, path: Path, name: str, *, suspect: bool) -> Future[AdmittedImage | Result | Retry]:
         """Decode one file as soon as a decoder is free (see `Examiner.open`)."""
         return self._threads.submit(self._with, lambda free: free.open(item, path, name, suspect=suspect))
 

@@ -13,29 +13,29 @@ from typing import Protocol
 from edgedx.core.errors import StorageError
 from edgedx.core.preprocess import Canvas
 from edgedx.core.result import Result
-from edgedx.device.runtime.predict import Shown
+from edgedx.device.runtime.predict import ClassEvidence
 
 log = logging.getLogger("edgedx.scan")
 
 
 @dataclass(frozen=True)
-class Reading:
+class ScannedImage:
     """A result with what was in memory when the image was read.
 
     Attributes
     ----------
     canvas : ndarray of shape (H, W) or (H, W, 3), uint8 or uint16, optional
         The image as the model saw it; None where it could not be read.
-    shown : Shown, optional
+    shown : ClassEvidence, optional
         Where the model looked, where that was asked for.
     """
 
     result: Result
     canvas: Canvas | None = None
-    shown: Shown | None = None
+    shown: ClassEvidence | None = None
 
 
-Finding = Reading  # the former name, for `device.operation`
+Finding = ScannedImage  # the former name, for `device.operation`
 
 
 class Sink(Protocol):
@@ -48,7 +48,7 @@ class Sink(Protocol):
     def name(self) -> str:
         """For the log."""
 
-    def publish(self, reading: Reading, path: Path, source: Path | None) -> None:
+    def publish(self, reading: ScannedImage, path: Path, source: Path | None) -> None:
         """Take one result.
 
         Parameters
@@ -81,7 +81,7 @@ class Sinks:
         self._sinks = tuple(sinks)
         self.failed: Counter[str] = Counter()
 
-    def publish(self, reading: Reading, path: Path, source: Path | None) -> None:
+    def publish(self, reading: ScannedImage, path: Path, source: Path | None) -> None:
         """Give one result to each."""
         for sink in self._sinks:
             with self._counting(sink, f"key={reading.result.key[:12]}"):

@@ -17,7 +17,7 @@ from edgedx.device.decode.decoder import FileChanged
 
 from .decide import ABSENT_SECONDS
 from .early import ReadAhead
-from .examine import Examiner, Opened, Retry
+from .examine import AdmittedImage, Examiner, Retry
 from .facts import Item
 from .inbox import Inbox
 from .intake import Intake
@@ -25,7 +25,7 @@ from .journal import Journal
 from .publish import Publisher, result_text
 from .quarantine import COPY_AT_ONCE, Quarantine
 from .readers import Batch, Readers
-from .sinks import Reading, Sinks
+from .sinks import ScannedImage, Sinks
 
 BATCH = 8
 AHEAD = 2
@@ -136,12 +136,12 @@ class Work:
             # All of them are absent now: those after them are not to starve.
         return None
 
-    def _read(self, item: Item, name: str) -> Future[Opened | Result | Retry]:
+    def _read(self, item: Item, name: str) -> Future[AdmittedImage | Result | Retry]:
         suspect = item.key in self.suspects
         decoded = None if suspect else self.early.take(item.sha256)
         if decoded is None:
             return self.readers.read(item, self.source.path(name), name, suspect=suspect)
-        outcome: Future[Opened | Result | Retry] = Future()
+        outcome: Future[AdmittedImage | Result | Retry] = Future()
         outcome.set_result(self.examiner.admit(item, name, decoded))
         return outcome
 
@@ -153,10 +153,10 @@ class Work:
                 self.absent.discard(item.key)
                 batch.held.append((item, name))
             elif (result := self._left_behind(item)) is not None:
-                batch.readings.append(Reading(result))
+                batch.readings.append(ScannedImage(result))
         return batch
 
-    def _opened(self, batch: Batch) -> list[Opened]:
+    def _opened(self, batch: Batch) -> list[AdmittedImage]:
         """Wait for a batch: what the model is to answer. Results and retries are noted."""
         opened = []
         for (item, name), outcome in zip(batch.held, batch.outcomes, strict=True):
@@ -171,12 +171,12 @@ class Work:
                 if not one.counts:
                     self.journal.acquit([item.key])
             elif isinstance(one, Result):
-                batch.readings.append(Reading(one))
+                batch.readings.append(ScannedImage(one))
             else:
                 opened.append(one)
         return opened
 
-    def _end(self, batch: Batch, opened: list[Opened]) -> int:
+    def _end(self, batch: Batch, opened: list[AdmittedImage]) -> int:
         readings = batch.readings + self.examiner.answer(opened)
         if suspects := self.suspects & {reading.result.key for reading in readings}:
             self.journal.acquit(suspects)  # or a kill while their results are written would count against them
@@ -191,7 +191,7 @@ class Work:
             self._not_before |= dict.fromkeys(batch.keys, self.clock() + self.interval)
         self.journal.release(batch.keys)
 
-    def _publish(self, readings: list[Reading]) -> None:
+    def _publish(self, readings: list[ScannedImage]) -> None:
         """Durable outputs first, the ledger's final word after them."""
         if not readings:
             return

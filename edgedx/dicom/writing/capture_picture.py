@@ -73,10 +73,13 @@ def _view(canvas: Canvas, evidence: NDArray[np.float32] | None) -> _Picture:
 def _footer(result: Result, shown: str) -> _Picture:
     prediction = result.prediction
     assert prediction is not None
-    chances = sorted(prediction.probabilities.items(), key=lambda pair: -pair[1])
+    probabilities = sorted(prediction.probabilities.items(), key=lambda pair: -pair[1])
     decided = prediction.label.split("|") if prediction.label else []
-    small = [*_lines(result, shown), *([f"and {len(chances) - _ROWS} more, each less likely"] * (len(chances) > _ROWS))]
-    height = 2 * _MARGIN + 44 + _ROW * min(_ROWS, len(chances)) + 12 + 20 * len(small)
+    small = [
+        *_lines(result, shown),
+        *([f"and {len(probabilities) - _ROWS} more, each less likely"] * (len(probabilities) > _ROWS)),
+    ]
+    height = 2 * _MARGIN + 44 + _ROW * min(_ROWS, len(probabilities)) + 12 + 20 * len(small)
     footer = Pillow.new("RGB", (_SIDE, height), _BLACK)
     draw = ImageDraw.Draw(footer)
     title = (
@@ -84,7 +87,7 @@ def _footer(result: Result, shown: str) -> _Picture:
     )
     draw.text((_MARGIN, _MARGIN), _fit(title, 28, _SIDE - 2 * _MARGIN), _WHITE, _font(28))
     top = _MARGIN + 44
-    for name, chance in chances[:_ROWS]:
+    for name, chance in probabilities[:_ROWS]:
         _bar(draw, top, name, chance, prediction.threshold.get(name), name in decided)
         top += _ROW
     top += 12

@@ -35,7 +35,7 @@ _CHEST = ("51185008", "SCT", "Chest")
 
 
 @dataclass(frozen=True)
-class Subject:
+class PatientFacts:
     """Who is on the image, as written to the Patient and Patient Study modules.
 
     Attributes
@@ -59,7 +59,7 @@ def write_dicom(
     pixels: NDArray[np.uint8] | NDArray[np.uint16],
     *,
     kind: Kind = "CR",
-    subject: Subject | None = None,
+    subject: PatientFacts | None = None,
     photometric: str | None = None,
     bits_stored: int | None = None,
     window: tuple[float, float] | None = None,
@@ -76,7 +76,7 @@ def write_dicom(
     pixels : ndarray of shape (H, W), or (H, W, 3) RGB for ``SC``; uint8 or uint16
     kind : str
         ``CR`` Computed Radiography, ``DX`` Digital X-Ray for presentation, ``SC`` Secondary Capture.
-    subject : Subject, optional
+    subject : PatientFacts, optional
     photometric : str, optional
         ``MONOCHROME1`` or ``MONOCHROME2`` (the default); colour is always ``RGB``.
     bits_stored : int, optional
@@ -102,7 +102,7 @@ def write_dicom(
     StorageError
         The disk is full or cannot be written.
     """
-    subject = subject or Subject()
+    subject = subject or PatientFacts()
     colour = pixels.ndim == 3
     photometric = "RGB" if colour else photometric or "MONOCHROME2"
     bits = bits_stored or pixels.dtype.itemsize * 8
@@ -139,7 +139,7 @@ def _check(pixels: NDArray[Any], kind: Kind, photometric: str, bits: int) -> Non
         raise ValueError(f"bits_stored: {bits} does not hold the pixels")
 
 
-def _identify(ds: Dataset, pixels: NDArray[Any], subject: Subject, arguments: tuple[Any, ...]) -> None:
+def _identify(ds: Dataset, pixels: NDArray[Any], subject: PatientFacts, arguments: tuple[Any, ...]) -> None:
     """SOP Common, Patient, General Study, Series, Image and Equipment modules (PS3.3 C.12.1, C.7)."""
     digest = hashlib.sha256(repr((pixels.shape, pixels.dtype.str, subject, arguments)).encode())
     digest.update(np.ascontiguousarray(pixels).tobytes())

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgedx.core.files import write_text
 
-from .make import Subject, write_dicom
+from .make import PatientFacts, write_dicom
 
 LABELS = ("normal", "opacity")
 COLUMNS = ("image", "label", "patient_id", "sex", "age", "view")
@@ -123,7 +123,7 @@ def _write_patient(folder: Path, number: int, rng: np.random.Generator, seed: in
     patient_id = f"PH{seed:04d}-{number:05d}"
     sex = "MF"[int(rng.integers(2))]
     age = int(rng.integers(18, 91))
-    subject = Subject(patient_id, f"PHANTOM^{number:05d}", sex, age)
+    subject = PatientFacts(patient_id, f"PHANTOM^{number:05d}", sex, age)
     body = _grow(label, rng)
     rows: list[tuple[str, ...]] = []
     for instance in range(1, int(rng.integers(2, 5)) + 1):

@@ -12,7 +12,7 @@ from edgedx.core.preprocess import Canvas
 from edgedx.core.settings.recipe import Recipe
 
 from .near_duplicates import connected, near_duplicates
-from .split import Case
+from .split import PreparedImage
 
 LEAVES_TRAIN = "near-duplicate of a val or test image"
 _LARGEST_SHARE = 0.3
@@ -43,7 +43,7 @@ class Alike:
         return [part.tolist() for part in parts if len(part) > 1]
 
 
-def find_alike(recipe: Recipe, cases: Sequence[Case], canvases: Canvas) -> Alike | None:
+def find_alike(recipe: Recipe, cases: Sequence[PreparedImage], canvases: Canvas) -> Alike | None:
     """Near-duplicates of decoded cases; None where the recipe or generated images say not to look."""
     if recipe.data.near_duplicates == "ignore" or recipe.synthetic:
         return None
@@ -67,7 +67,7 @@ def find_alike(recipe: Recipe, cases: Sequence[Case], canvases: Canvas) -> Alike
     return found
 
 
-def bind(cases: Sequence[Case], found: Alike) -> list[Case]:
+def bind(cases: Sequence[PreparedImage], found: Alike) -> list[PreparedImage]:
     """Cases whose `unit` joins patients by near-duplicates, so that a split by unit divides neither.
 
     A unit has the name of its first patient in order: a patient without near-duplicates keeps his place in the split.
@@ -87,7 +87,7 @@ def leaves_train(found: Alike, splits: Sequence[str]) -> list[int]:
     return [position for position, split in enumerate(splits) if split == "train" and found.group[position] in judged]
 
 
-def counts(found: Alike, cases: Sequence[Case], left: int) -> dict[str, int]:
+def counts(found: Alike, cases: Sequence[PreparedImage], left: int) -> dict[str, int]:
     """For the summary of a data set."""
     groups = found.groups()
     return {

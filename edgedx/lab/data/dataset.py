@@ -30,7 +30,7 @@ from .counts import count_reasons
 from .decode import decode_rows
 from .leaks import drop_duplicates, settle_leaks, without
 from .sources import open_source
-from .split import Case, assign_splits, check_classes
+from .split import PreparedImage, assign_splits, check_classes
 
 CANVASES, MANIFEST, EXCLUDED, SUMMARY = "canvases.npy", "manifest.csv", "excluded.csv", "dataset.json"
 NEAR_DUPLICATES = "near-duplicates.csv"
@@ -186,14 +186,14 @@ class Divided:
         Of the same; None where near-duplicates were not looked for.
     """
 
-    cases: list[Case]
+    cases: list[PreparedImage]
     splits: list[str]
     warnings: list[str]
     alike: list[list[Any]]
     counts: dict[str, int] | None
 
 
-def divide(recipe: Recipe, cases: list[Case], canvases: Canvas, excluded: list[tuple[str, str]]) -> Divided:
+def divide(recipe: Recipe, cases: list[PreparedImage], canvases: Canvas, excluded: list[tuple[str, str]]) -> Divided:
     """Drop duplicates, find near-duplicates and divide what is left; what is dropped joins `excluded`.
 
     Raises
@@ -225,7 +225,7 @@ def divide(recipe: Recipe, cases: list[Case], canvases: Canvas, excluded: list[t
     return Divided(*without(kept, kept_splits, drop), warnings, table, counts(found, cases, len(left)))
 
 
-def class_counts(recipe: Recipe, cases: list[Case], splits: list[str]) -> dict[str, dict[str, int]]:
+def class_counts(recipe: Recipe, cases: list[PreparedImage], splits: list[str]) -> dict[str, dict[str, int]]:
     """Images by class and split; of several findings each counts where it is present."""
     counts = {name: Counter({"train": 0, "val": 0, "test": 0}) for name in recipe.task.classes}
     for case, split in zip(cases, splits, strict=True):
@@ -243,7 +243,7 @@ def label_text(recipe: Recipe, label: tuple[float, ...]) -> str:
 
 
 def _write_tables(
-    recipe: Recipe, folder: Path, cases: list[Case], splits: list[str], excluded: list[tuple[str, str]]
+    recipe: Recipe, folder: Path, cases: list[PreparedImage], splits: list[str], excluded: list[tuple[str, str]]
 ) -> None:
     columns = recipe.data.subgroup_columns
     lines = [

@@ -16,7 +16,7 @@ from edgedx.core.settings.columns import gather
 from edgedx.core.settings.recipe import Recipe
 from edgedx.lab.data.reading.rows import Row, Source
 
-from .split import Case
+from .split import PreparedImage
 
 HEADER_GROUPS = {"sex": "PatientSex", "age": "PatientAgeYears", "view": "ViewPosition"}
 """Subgroups that a DICOM header gives where the source has no such column."""
@@ -24,13 +24,13 @@ HEADER_GROUPS = {"sex": "PatientSex", "age": "PatientAgeYears", "view": "ViewPos
 
 def decode_rows(
     recipe: Recipe, source: Source, rows: list[Row], path: Path, excluded: list[tuple[str, str]]
-) -> list[Case]:
+) -> list[PreparedImage]:
     """Read `rows` into the canvases at `path`; those that cannot be used join `excluded`, each with its reason."""
     spec = recipe.preprocess
     shape = (len(rows), *spec.size) if spec.channels == 1 else (len(rows), *spec.size, 3)
     store = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8 if spec.bits == 8 else np.uint16, shape=shape)
 
-    def decode(item: tuple[int, Row]) -> Case | str:
+    def decode(item: tuple[int, Row]) -> PreparedImage | str:
         index, row = item
         try:
             image, digest = source.read(row)
@@ -46,13 +46,13 @@ def decode_rows(
         groups = {name: image.meta.get(field, "") for name, field in HEADER_GROUPS.items()}
         beside = gather(recipe.columns.use, row.columns, image.meta)
         row = replace(row, subgroups={**groups, **row.subgroups}, columns=beside)
-        return Case(row, digest, height, width, index)
+        return PreparedImage(row, digest, height, width, index)
 
     cases = []
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # decoders release the interpreter lock
         outcomes = pool.map(decode, enumerate(rows), chunksize=16)
         for row, outcome in zip(rows, track(outcomes, "reading images", len(rows)), strict=True):
-            if isinstance(outcome, Case):
+            if isinstance(outcome, PreparedImage):
                 cases.append(outcome)
             else:
                 excluded.append((row.name, outcome))

@@ -29,7 +29,7 @@ _FINDING = {"": _NAN, "-1": _NAN, "-1.0": _NAN, "0": 0.0, "0.0": 0.0, "1": 1.0, 
 
 
 @dataclass(frozen=True)
-class Given:
+class ListedImage:
     """One listed image.
 
     Attributes
@@ -49,7 +49,7 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Read:
+class ReadImage:
     """One image that was read."""
 
     canvas: Canvas
@@ -57,7 +57,7 @@ class Read:
     meta: dict[str, str] = field(default_factory=dict)
 
 
-def list_images(source: Path, task: str, classes: list[str]) -> list[Given]:
+def list_images(source: Path, task: str, classes: list[str]) -> list[ListedImage]:
     """List labelled images.
 
     A table has the columns ``image`` (relative to it) and ``label``, or, for multilabel tasks, instead of ``label`` one
@@ -84,7 +84,7 @@ def list_images(source: Path, task: str, classes: list[str]) -> list[Given]:
     return found
 
 
-def _of_folders(source: Path, classes: list[str]) -> list[Given]:
+def _of_folders(source: Path, classes: list[str]) -> list[ListedImage]:
     try:
         paths = files_below(source)
     except OSError as error:
@@ -102,11 +102,11 @@ def _of_folders(source: Path, classes: list[str]) -> list[Given]:
         else:
             problem = "its folder is no class of the model"
             problem += f": did you mean {near!r}?" if (near := nearest(name.parts[0], classes)) else ""
-        found.append(Given(name.as_posix(), path, label, problem=problem))
+        found.append(ListedImage(name.as_posix(), path, label, problem=problem))
     return found if any(not given.problem.startswith(("no image", "in no")) for given in found) else []
 
 
-def _of_table(source: Path, task: str, classes: list[str]) -> list[Given]:
+def _of_table(source: Path, task: str, classes: list[str]) -> list[ListedImage]:
     entries, columns = read_table(source)
     by_class = task == "multilabel" and LABEL not in columns
     needed = [IMAGE, *(classes if by_class else [LABEL])]
@@ -128,7 +128,7 @@ def _of_table(source: Path, task: str, classes: list[str]) -> list[Given]:
             problem = "listed twice"
         seen.add(name)
         groups = {column: cells[column] for column in more}
-        found.append(Given(name, source.parent / name, label, cells.get(PATIENT, ""), groups, problem))
+        found.append(ListedImage(name, source.parent / name, label, cells.get(PATIENT, ""), groups, problem))
     patients = one_spelling(
         [given.patient for given in found]
     )  # 0007, 7 and 7.0: intervals must not take them for three
@@ -156,7 +156,7 @@ def _label_of(cells: dict[str, str], task: str, classes: list[str], by_class: bo
     return (float(classes.index(text)),), ""
 
 
-def read_one(given: Given, spec: PreprocessSpec, accept: Accept) -> Read | str:
+def read_one(given: ListedImage, spec: PreprocessSpec, accept: Accept) -> ReadImage | str:
     """Read an image as training and the device do; or say why not, in words without anything of its header."""
     from edgedx.dicom.reading.open import open_image
 
@@ -176,14 +176,14 @@ def read_one(given: Given, spec: PreprocessSpec, accept: Accept) -> Read | str:
             return f"refused: {refused.code}"
         if image.pixels.min() == image.pixels.max():
             return "refused: BLANK"
-        return Read(canvas(image, spec), sha256_bytes(content), image.meta)
+        return ReadImage(canvas(image, spec), sha256_bytes(content), image.meta)
     except EdgedxError as error:
         return f"unreadable: {getattr(error, 'code', 'file')}"
 
 
 def read_batches(
-    listed: list[Given], spec: PreprocessSpec, accept: Accept, size: int
-) -> Iterator[list[tuple[Given, Read | str]]]:
+    listed: list[ListedImage], spec: PreprocessSpec, accept: Accept, size: int
+) -> Iterator[list[tuple[ListedImage, ReadImage | str]]]:
     """Read `size` images at a time, on all processors; memory holds one batch, however many are listed."""
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # decoders release the interpreter lock
         for start in range(0, len(listed), size):
@@ -191,7 +191,7 @@ def read_batches(
             yield list(zip(part, pool.map(lambda one: read_one(one, spec, accept), part), strict=True))
 
 
-def labels_array(kept: list[Given], task: str) -> np.ndarray:
+def labels_array(kept: list[ListedImage], task: str) -> np.ndarray:
     """Labels as `core.compare.Cases` has them."""
     if task == "multilabel":
         return np.array([one.label for one in kept], np.float64)

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from edgedx.core.errors import DataError
 from edgedx.core.settings.recipe import Recipe
 
-from .split import Case, shared_contents, shared_patients
+from .split import PreparedImage, shared_contents, shared_patients
 
 Excluded = list[tuple[str, str]]
 """Image and reason."""
 
 
-def drop_duplicates(cases: list[Case], excluded: Excluded) -> list[Case]:
+def drop_duplicates(cases: list[PreparedImage], excluded: Excluded) -> list[PreparedImage]:
     """Of identical images keep the first; where their labels disagree keep none.
 
     A val or test split that the source gives stays as published, so that figures on it can be compared.
     """
-    first: dict[tuple[str, str], Case] = {}
+    first: dict[tuple[str, str], PreparedImage] = {}
     contradicted = set()
     for case in cases:
         known = first.setdefault((case.sha256, case.row.split), case)
@@ -36,8 +36,8 @@ def drop_duplicates(cases: list[Case], excluded: Excluded) -> list[Case]:
 
 
 def settle_leaks(
-    recipe: Recipe, cases: list[Case], splits: list[str], excluded: Excluded
-) -> tuple[list[Case], list[str]]:
+    recipe: Recipe, cases: list[PreparedImage], splits: list[str], excluded: Excluded
+) -> tuple[list[PreparedImage], list[str]]:
     """Refuse patients in two splits; of images in two splits keep one, or refuse, as ``data.shared_content`` says.
 
     Raises
@@ -69,7 +69,9 @@ def settle_leaks(
     return without(cases, splits, sorted(drop))
 
 
-def without(cases: Sequence[Case], splits: Sequence[str], drop: Sequence[int]) -> tuple[list[Case], list[str]]:
+def without(
+    cases: Sequence[PreparedImage], splits: Sequence[str], drop: Sequence[int]
+) -> tuple[list[PreparedImage], list[str]]:
     """Cases and splits but those at the positions `drop`."""
     gone = set(drop)
     kept = [position for position in range(len(cases)) if position not in gone]

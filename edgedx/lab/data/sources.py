@@ -24,7 +24,7 @@ from edgedx.lab.data.reading.patients import settle_patients
 from edgedx.lab.data.reading.rows import SPLITS, Row, Source, cache_folder, from_files, locate
 from edgedx.lab.data.reading.tables import open_table
 
-from .layouts import LAYOUTS, Found
+from .layouts import LAYOUTS, ListedEntry
 
 # What numpy raises for a file that is cut, flipped, pickled, or no npz at all.
 _NPZ_ERRORS = (OSError, EOFError, ValueError, TypeError, AttributeError, KeyError, zipfile.BadZipFile, zlib.error)
@@ -108,7 +108,7 @@ def _say_where_to_get(recipe: Recipe) -> Iterator[None]:
         raise DataError(error.message, next_step=next_step) from error
 
 
-def _found_row(recipe: Recipe, found: Found) -> Row:
+def _found_row(recipe: Recipe, found: ListedEntry) -> Row:
     label, problem = label_of_text(recipe, found.label)
     if found.problem:
         label, problem = (), found.problem

@@ -19,7 +19,7 @@ from .counts import is_few, meaning_of_count
 
 
 @dataclass(frozen=True)
-class Case:
+class PreparedImage:
     """A readable row with what was learned by reading it."""
 
     row: Row
@@ -54,14 +54,14 @@ class Case:
         return [(float(finding),) for finding, value in enumerate(self.row.label) if value == 1] or [()]
 
 
-def assign_splits(cases: Sequence[Case], data: Data) -> list[str]:
+def assign_splits(cases: Sequence[PreparedImage], data: Data) -> list[str]:
     """A split for each case: by fold where the recipe asks for folds, else the source's own, else by fractions."""
     if data.folds:
         return assign_fold(cases, data.folds, data.fold, data.fractions, data.seed)
     return assign(cases, data.fractions, data.seed)
 
 
-def assign(cases: Sequence[Case], fractions: tuple[float, float, float], seed: int) -> list[str]:
+def assign(cases: Sequence[PreparedImage], fractions: tuple[float, float, float], seed: int) -> list[str]:
     """A split for each case: the source's own, else patients drawn by stratum.
 
     A part that the source sets apart from test and does not divide further is drawn into train and val.
@@ -80,7 +80,7 @@ def assign(cases: Sequence[Case], fractions: tuple[float, float, float], seed: i
 
 
 def assign_fold(
-    cases: Sequence[Case], folds: int, fold: int, fractions: tuple[float, float, float], seed: int
+    cases: Sequence[PreparedImage], folds: int, fold: int, fractions: tuple[float, float, float], seed: int
 ) -> list[str]:
     """One fold of patients to test; of the other patients, as many to val as val has of train and val in `fractions`.
 
@@ -98,16 +98,16 @@ def assign_fold(
     return ["test" if its_fold == fold else rest[case.unit] for case, its_fold in zip(cases, fold_of, strict=True)]
 
 
-def _draw_train_val(cases: Sequence[Case], fractions: tuple[float, float, float], salt: str) -> dict[str, str]:
+def _draw_train_val(cases: Sequence[PreparedImage], fractions: tuple[float, float, float], salt: str) -> dict[str, str]:
     train, val, _ = fractions
     drawn = _draw(cases, np.array([train / (train + val)]), salt)
     return {patient: SPLITS[part] for patient, part in drawn.items()}
 
 
-def _draw(cases: Sequence[Case], limits: NDArray[np.float64], salt: str) -> dict[str, int]:
+def _draw(cases: Sequence[PreparedImage], limits: NDArray[np.float64], salt: str) -> dict[str, int]:
     """Patients to the parts between `limits`, stratum by stratum; a patient's stratum is its rarest label."""
     common = Counter(label for case in cases for label in case.strata)
-    patients: dict[str, list[Case]] = defaultdict(list)
+    patients: dict[str, list[PreparedImage]] = defaultdict(list)
     for case in cases:
         patients[case.unit].append(case)
     strata: dict[tuple[float, ...], list[str]] = defaultdict(list)
@@ -123,7 +123,7 @@ def _draw(cases: Sequence[Case], limits: NDArray[np.float64], salt: str) -> dict
     return chosen
 
 
-def shared_patients(cases: Sequence[Case], splits: Sequence[str]) -> list[str]:
+def shared_patients(cases: Sequence[PreparedImage], splits: Sequence[str]) -> list[str]:
     """Patients that stand in more than one split."""
     seen: dict[str, set[str]] = defaultdict(set)
     for case, split in zip(cases, splits, strict=True):
@@ -131,7 +131,7 @@ def shared_patients(cases: Sequence[Case], splits: Sequence[str]) -> list[str]:
     return sorted(patient for patient, where in seen.items() if len(where) > 1)
 
 
-def shared_contents(cases: Sequence[Case], splits: Sequence[str]) -> dict[str, list[int]]:
+def shared_contents(cases: Sequence[PreparedImage], splits: Sequence[str]) -> dict[str, list[int]]:
     """Content hash to the positions of the cases that share it across splits."""
     seen: dict[str, list[int]] = defaultdict(list)
     for position, case in enumerate(cases):
@@ -141,7 +141,7 @@ def shared_contents(cases: Sequence[Case], splits: Sequence[str]) -> dict[str, l
     }
 
 
-def check_classes(cases: Sequence[Case], splits: Sequence[str], task: Task) -> list[str]:
+def check_classes(cases: Sequence[PreparedImage], splits: Sequence[str], task: Task) -> list[str]:
     """Refuse empty classes and one-class splits; return what few test images mean, of the smallest class.
 
     Raises

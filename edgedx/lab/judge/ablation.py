@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedx.core.settings.columns import FittedColumn, present
-from edgedx.core.stats.cases import Answers, Cases
+from edgedx.core.stats.cases import Cases, Predictions
 from edgedx.core.stats.paired import Paired, compare
 
 
 @dataclass(frozen=True)
-class Worth:
+class ColumnContribution:
     """AUC with the columns and without, on the same images.
 
     Attributes
@@ -49,10 +49,14 @@ class Worth:
 
 
 def worth_of(
-    cases: Cases, answers: Answers, without: Answers, columns: Sequence[FittedColumn], encoded: NDArray[np.float32]
-) -> Worth:
+    cases: Cases,
+    answers: Predictions,
+    without: Predictions,
+    columns: Sequence[FittedColumn],
+    encoded: NDArray[np.float32],
+) -> ColumnContribution:
     """Compare answers with the columns `encoded` (N, T), and with all of them absent."""
     whole = replace(cases, subgroups=[{} for _ in cases.names])
     shares = present(columns, encoded).mean(axis=0)
     known = {column.name: float(share) for column, share in zip(columns, shares, strict=True)}
-    return Worth(compare(whole, answers, without).whole.auc, known)
+    return ColumnContribution(compare(whole, answers, without).whole.auc, known)

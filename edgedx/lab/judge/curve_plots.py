@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from edgedx.core.stats.cases import Answers, Cases
+from edgedx.core.stats.cases import Cases, Predictions
 from edgedx.core.stats.metrics import Interval, roc_points
 from edgedx.lab.run.plots import COLOURS, INK, new_figure, save_figure
 
@@ -30,7 +30,7 @@ def save(figure: Any, path: Path) -> Path:
     return path
 
 
-def _lines(cases: Cases, models: Mapping[str, Answers]) -> list[tuple[str, Any, np.ndarray, np.ndarray]]:
+def _lines(cases: Cases, models: Mapping[str, Predictions]) -> list[tuple[str, Any, np.ndarray, np.ndarray]]:
     """(label, style, truth, score): several models differ by colour, several findings of one model too."""
     curves = []
     findings = cases.findings()
@@ -39,13 +39,13 @@ def _lines(cases: Cases, models: Mapping[str, Answers]) -> list[tuple[str, Any, 
         for row, (name, answers) in enumerate(models.items()):
             for position, (index, known, present) in enumerate(findings[:4]):
                 style = {"color": COLOURS[row % len(COLOURS)], "linestyle": dashes[position % 4]}
-                curves.append((f"{name}, {cases.classes[index]}", style, present[known], answers.ranks[known, index]))
+                curves.append((f"{name}, {cases.classes[index]}", style, present[known], answers.scores[known, index]))
         return curves
     for row, (name, answers) in enumerate(models.items()):
         for position, (index, known, present) in enumerate(findings[:_MOST]):
             label = name if len(models) > 1 else cases.classes[index]
             style = {"color": COLOURS[(row if len(models) > 1 else position) % len(COLOURS)]}
-            curves.append((label, style, present[known], answers.ranks[known, index]))
+            curves.append((label, style, present[known], answers.scores[known, index]))
     return curves
 
 
@@ -64,7 +64,7 @@ def _legend(axis: Any, position: str, entries: int) -> None:
     axis.legend(fontsize=6.5 if entries > 4 else 7.5, loc=position, frameon=True, framealpha=0.9, edgecolor="none")
 
 
-def roc_figure(cases: Cases, models: Mapping[str, Answers], areas: Sequence[Interval] | None = None) -> Any:
+def roc_figure(cases: Cases, models: Mapping[str, Predictions], areas: Sequence[Interval] | None = None) -> Any:
     """ROC curves; the operating point of each is marked."""
     from .figures import called_matrix
 
@@ -94,7 +94,7 @@ def roc_figure(cases: Cases, models: Mapping[str, Answers], areas: Sequence[Inte
     return figure
 
 
-def pr_figure(cases: Cases, models: Mapping[str, Answers], areas: Sequence[Interval] | None = None) -> Any:
+def pr_figure(cases: Cases, models: Mapping[str, Predictions], areas: Sequence[Interval] | None = None) -> Any:
     """Precision-recall curves; a dotted line at the prevalence is what guessing reaches."""
     figure, (axis,) = new_figure(*_SIZE)
     lines = _lines(cases, models)
@@ -121,14 +121,14 @@ def pr_figure(cases: Cases, models: Mapping[str, Answers], areas: Sequence[Inter
     return figure
 
 
-def calibration_figure(cases: Cases, models: Mapping[str, Answers]) -> Any:
+def calibration_figure(cases: Cases, models: Mapping[str, Predictions]) -> Any:
     """What was found among images that were given a probability, in ten groups of equal size, with 95 % intervals."""
     figure, (axis,) = new_figure(*_SIZE)
     axis.plot([0, 1], [0, 1], color="#a9b4bd", linewidth=0.8, linestyle=":")
     entries = 0
     for row, (name, answers) in enumerate(models.items()):
         for position, (index, known, present) in enumerate(cases.findings()[: _MOST if len(models) == 1 else 3]):
-            chance, truth = answers.chances[known, index], present[known]
+            chance, truth = answers.probabilities[known, index], present[known]
             if not chance.size:
                 continue
             groups = [part for part in np.array_split(np.argsort(chance, kind="stable"), _BINS) if part.size]

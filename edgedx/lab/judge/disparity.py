@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edgedx.core.stats.cases import Answers, Cases
+from edgedx.core.stats.cases import Cases, Predictions
 from edgedx.core.stats.metrics import Interval
 from edgedx.core.stats.paired import subgroup_rows
 from edgedx.core.stats.resample import RESAMPLES, draw
@@ -109,7 +109,7 @@ class Disparity:
         }
 
 
-def disparity(cases: Cases, answers: Answers, *, resamples: int = RESAMPLES, seed: int = 0) -> Disparity:
+def disparity(cases: Cases, answers: Predictions, *, resamples: int = RESAMPLES, seed: int = 0) -> Disparity:
     """Figures by subgroup, all on the same resamples of patients."""
     parts, not_judged = subgroup_rows(cases)
     statistics: dict[tuple[str, str, str], Statistic] = {}

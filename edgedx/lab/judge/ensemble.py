@@ -12,7 +12,7 @@ from typing_extensions import Self
 
 from edgedx.core.errors import UsageError
 from edgedx.core.files import read_json
-from edgedx.core.stats.cases import probabilities
+from edgedx.core.stats.cases import calibrated_probabilities
 from edgedx.core.stats.points import OperatingPoint
 from edgedx.device.runtime.runner import Output, Runner
 from edgedx.lab.data.dataset import SUMMARY
@@ -126,8 +126,10 @@ def mean_logits(answers: Sequence[tuple[NDArray[np.floating], float]], task: str
     ----------
     answers : sequence of (logits of shape (N, K), temperature)
     """
-    chances = np.mean([probabilities(logits, task, temperature) for logits, temperature in answers], axis=0)
+    probabilities = np.mean(
+        [calibrated_probabilities(logits, task, temperature) for logits, temperature in answers], axis=0
+    )
     if task != "multilabel":
-        return np.asarray(np.log(np.maximum(chances, _TINY)))
-    against = np.mean([probabilities(-logits, task, temperature) for logits, temperature in answers], axis=0)
-    return np.asarray(np.log(chances) - np.log(against))  # 1 - chances would lose what is lacking to 1
+        return np.asarray(np.log(np.maximum(probabilities, _TINY)))
+    against = np.mean([calibrated_probabilities(-logits, task, temperature) for logits, temperature in answers], axis=0)
+    return np.asarray(np.log(probabilities) - np.log(against))  # 1 - chances would lose what is lacking to 1

@@ -16,15 +16,15 @@ from edgedx.core.files import read_json
 from edgedx.core.preprocess import Canvas
 from edgedx.core.progress import progress
 from edgedx.core.settings.columns import encode_rows, gather
-from edgedx.core.stats.cases import Answers, Cases, answers_of_logits
+from edgedx.core.stats.cases import Cases, Predictions, predictions_of_logits
 from edgedx.core.stats.conformal import coverage
 from edgedx.core.stats.patients import patient_keys
 from edgedx.core.stats.resample import RESAMPLES
 from edgedx.core.table import null_for_nan
 from edgedx.lab.data.dataset import EXCLUDED, MANIFEST, Dataset, load_dataset
-from edgedx.lab.data.given_images import Given, Read, labels_array, list_images, read_batches, read_one
+from edgedx.lab.data.given_images import ListedImage, ReadImage, labels_array, list_images, read_batches, read_one
 
-from .ablation import Worth, worth_of
+from .ablation import ColumnContribution, worth_of
 from .disparity import Disparity, disparity
 from .figures import Figures, figures_with_intervals
 from .subject import Subject
@@ -33,7 +33,7 @@ _BATCH = 64
 
 
 @dataclass(frozen=True)
-class Asked:
+class JudgedImages:
     """Images that were answered, and those that were not.
 
     Attributes
@@ -65,11 +65,11 @@ class Evaluation:
     """Everything found about one model on one set of images."""
 
     subject: Subject
-    asked: Asked
-    answers: Answers
+    asked: JudgedImages
+    answers: Predictions
     figures: Figures
     parts: Disparity
-    worth: Worth | None = None
+    worth: ColumnContribution | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON. Images are counted, not named: names stand in the tables."""
@@ -101,12 +101,12 @@ class Evaluation:
         found = self.subject.sets
         if found is None:
             return None
-        covered = coverage(found, self.subject.classes, self.asked.cases.labels, self.answers.chances)
+        covered = coverage(found, self.subject.classes, self.asked.cases.labels, self.answers.probabilities)
         least = np.array([found.least[name] for name in self.subject.classes])
         return {
             "promised": round(1 - found.alpha, 6),
             "covered": {name: null_for_nan(share) for name, share in covered.items()},
-            "mean_size": float((self.answers.chances >= least).sum(axis=1).mean()),
+            "mean_size": float((self.answers.probabilities >= least).sum(axis=1).mean()),
         }
 
     @property
@@ -154,10 +154,10 @@ def evaluate(
     if subgroups is not None:
         asked = _only(asked, subgroups)
     decided = subject.point(point)
-    answers = answers_of_logits(asked.cases, asked.logits, subject.temperature, decided)
+    answers = predictions_of_logits(asked.cases, asked.logits, subject.temperature, decided)
     worth = None
     if asked.columns is not None and asked.without is not None:
-        without = answers_of_logits(asked.cases, asked.without, subject.temperature, decided)
+        without = predictions_of_logits(asked.cases, asked.without, subject.temperature, decided)
         worth = worth_of(asked.cases, answers, without, subject.columns, asked.columns)
     return Evaluation(
         subject=subject,
@@ -169,7 +169,7 @@ def evaluate(
     )
 
 
-def ask_split(subject: Subject, split: str) -> Asked:
+def ask_split(subject: Subject, split: str) -> JudgedImages:
     """Ask a split of the run's own data set."""
     if subject.run is None or subject.recipe is None:
         raise UsageError(
@@ -190,7 +190,7 @@ def ask_split(subject: Subject, split: str) -> Asked:
     without = np.concatenate([one for _, one in found])
     kept, left_out = _finite(part.names, logits)
     part = part.take(kept)
-    return Asked(
+    return JudgedImages(
         cases=_cases(subject, part.names, part.patients, part.labels, part.subgroups),
         logits=logits[kept],
         left_out=left_out,
@@ -216,17 +216,17 @@ def _same_columns(subject: Subject, part: Dataset, folder: Path) -> None:
         )
 
 
-def ask_given(subject: Subject, source: Path) -> Asked:
+def ask_given(subject: Subject, source: Path) -> JudgedImages:
     """Ask images from outside, read as the device reads them; none is left out in silence."""
     listed = list_images(source, subject.task, subject.classes)
-    kept: list[Given] = []
+    kept: list[ListedImage] = []
     digests: list[str] = []
     found: list[tuple[np.ndarray, np.ndarray]] = []
     told: list[np.ndarray] = []
     left_out: list[tuple[str, str]] = []
     with subject.runner, progress("reading and asking", len(listed)) as bar:
         for part in read_batches(listed, subject.preprocess, subject.accept, _BATCH):
-            good = [(given, read) for given, read in part if isinstance(read, Read)]
+            good = [(given, read) for given, read in part if isinstance(read, ReadImage)]
             left_out += [(given.name, read) for given, read in part if isinstance(read, str)]
             if good:
                 kept += [given for given, _ in good]
@@ -266,7 +266,7 @@ def ask_given(subject: Subject, source: Path) -> Asked:
         warnings.append(
             f"{doubles} images are copies of others in the set: they count twice, and intervals are too narrow"
         )
-    return Asked(
+    return JudgedImages(
         cases=_cases(subject, [given.name for given in chosen], patients, labels, [given.groups for given in chosen]),
         logits=logits[rows],
         left_out=left_out + broken,
@@ -319,7 +319,7 @@ def _small(labels: np.ndarray, subject: Subject) -> list[str]:
     return found
 
 
-def _only(asked: Asked, columns: list[str]) -> Asked:
+def _only(asked: JudgedImages, columns: list[str]) -> JudgedImages:
     from dataclasses import replace
 
     there = sorted({name for group in asked.cases.subgroups for name in group})
@@ -329,13 +329,13 @@ def _only(asked: Asked, columns: list[str]) -> Asked:
     return replace(asked, cases=replace(asked.cases, subgroups=groups))
 
 
-def wrong_first(cases: Cases, answers: Answers) -> list[int]:
+def wrong_first(cases: Cases, answers: Predictions) -> list[int]:
     """Images that were decided wrongly, worst first: by how little was given to the truth."""
     from .figures import called_matrix, truth_matrices
 
     known, present = truth_matrices(cases)
     called = called_matrix(cases, answers.decisions)
     wrong = (known & (called != present)).any(axis=1)
-    blame = np.where(known, np.where(present, 1 - answers.chances, answers.chances), 0)
+    blame = np.where(known, np.where(present, 1 - answers.probabilities, answers.probabilities), 0)
     misses = np.where(known & (called != present), blame, 0).max(axis=1)
     return [int(row) for row in np.argsort(-misses, kind="stable") if wrong[row]]

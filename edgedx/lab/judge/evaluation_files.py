@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from edgedx.core.files import write_json, write_text
-from edgedx.core.stats.cases import Answers, Cases
+from edgedx.core.stats.cases import Cases, Predictions
 from edgedx.core.stats.patients import patient_text
 from edgedx.core.table import csv_text, plain_cell
 
@@ -16,7 +16,7 @@ from .evaluation import Evaluation
 REPORT, PREDICTIONS, LEFT_OUT = "evaluation.json", "predictions.csv", "excluded.csv"
 
 
-def predictions_csv(cases: Cases, answers: Answers) -> str:
+def predictions_csv(cases: Cases, answers: Predictions) -> str:
     """A row for each image: ``image,patient_id,truth``, a probability for each class, ``decision``.
 
     It is what ``edgedx gate --teacher`` and ``edgedx compare`` read. Probabilities are written in full (the shortest
@@ -37,7 +37,7 @@ def predictions_csv(cases: Cases, answers: Answers) -> str:
                 plain_cell(name),
                 plain_cell(patient_text(patient)),
                 truth,
-                *(repr(float(value)) for value in answers.chances[index]),
+                *(repr(float(value)) for value in answers.probabilities[index]),
                 answers.decisions[index],
             ]
         )

@@ -65,7 +65,7 @@ def _maps(evaluation: Evaluation, first: int) -> tuple[Overlay | None, str]:
         cams = subject.infer(canvas[None], cam=True).cam
         assert cams is not None
         decided = [name for name in cases.classes if name in answers.decisions[row].split("|")] or cases.classes
-        name = max(decided, key=lambda one: answers.chances[row][cases.classes.index(one)])
+        name = max(decided, key=lambda one: answers.probabilities[row][cases.classes.index(one)])
         return heat_of(evidence(cams[0], cases.classes.index(name), cases.task), canvas.shape[:2])
 
     return heat, "Colours show where the prediction comes from, not how sure it is; not for diagnosis."

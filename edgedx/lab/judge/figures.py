@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedx.core.stats.cases import Answers, Cases
+from edgedx.core.stats.cases import Cases, Predictions
 from edgedx.core.stats.metrics import Interval
 from edgedx.core.stats.resample import RESAMPLES, Draws, draw
 from edgedx.core.stats.weighted import Ranked, Statistic, Sums, calibration_error, mean_of, ratio
@@ -85,7 +85,7 @@ def _where_present(part: Statistic, present: Statistic) -> Statistic:
 
 
 def class_statistics(
-    cases: Cases, answers: Answers, rows: NDArray[np.bool_] | None = None, specificities: Sequence[float] = ()
+    cases: Cases, answers: Predictions, rows: NDArray[np.bool_] | None = None, specificities: Sequence[float] = ()
 ) -> tuple[list[dict[str, Statistic]], Sums]:
     """Statistics of each class against the rest, among the images `rows`.
 
@@ -102,7 +102,7 @@ def class_statistics(
         well, cried = among & ~sick, among & called[:, index]
         base, ill, healthy = counts.add(among), counts.add(sick), counts.add(well)
         alarms, hits, spared = counts.add(cried), counts.add(cried & sick), counts.add(well & ~cried)
-        ranked = Ranked(present[:, index], answers.ranks[:, index], np.flatnonzero(among), specificities)
+        ranked = Ranked(present[:, index], answers.scores[:, index], np.flatnonzero(among), specificities)
         one: dict[str, Statistic] = {
             "auc_roc": ranked.auc,
             "auc_pr": ranked.average_precision,
@@ -120,7 +120,7 @@ def class_statistics(
 
 def figures_with_intervals(
     cases: Cases,
-    answers: Answers,
+    answers: Predictions,
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -156,7 +156,9 @@ def figures_with_intervals(
     )
 
 
-def _overall(cases: Cases, answers: Answers, classes: list[dict[str, Statistic]], counts: Sums) -> dict[str, Statistic]:
+def _overall(
+    cases: Cases, answers: Predictions, classes: list[dict[str, Statistic]], counts: Sums
+) -> dict[str, Statistic]:
     known, present = truth_matrices(cases)
     called = called_matrix(cases, answers.decisions)
     macro = {f"macro_{name}": mean_of([one[name] for one in classes]) for name in PER_CLASS}
@@ -182,22 +184,25 @@ def _overall(cases: Cases, answers: Answers, classes: list[dict[str, Statistic]]
 
 
 def _calibration(
-    cases: Cases, answers: Answers, known: NDArray[np.bool_], present: NDArray[np.bool_], counts: Sums
+    cases: Cases, answers: Predictions, known: NDArray[np.bool_], present: NDArray[np.bool_], counts: Sums
 ) -> dict[str, Statistic]:
     """ECE of the likeliest class and Brier score of the vector; of multilabel tasks the mean over findings."""
-    chances = answers.chances
+    probabilities = answers.probabilities
     if cases.task != "multilabel":
         every = np.ones(len(cases), bool)
-        right = present[np.arange(len(cases)), chances.argmax(axis=1)]
-        squares = counts.add(((chances - present) ** 2).sum(axis=1))
+        right = present[np.arange(len(cases)), probabilities.argmax(axis=1)]
+        squares = counts.add(((probabilities - present) ** 2).sum(axis=1))
         return {
-            "ece": calibration_error(right, chances.max(axis=1), sums=counts),
+            "ece": calibration_error(right, probabilities.max(axis=1), sums=counts),
             "brier": ratio(squares, counts.add(every)),
         }
     columns = range(len(cases.classes))
-    errors = [calibration_error(present[:, k], chances[:, k], known[:, k], sums=counts) for k in columns]
+    errors = [calibration_error(present[:, k], probabilities[:, k], known[:, k], sums=counts) for k in columns]
+    squares = (probabilities - present) ** 2
     distances = [
-        ratio(counts.add(np.where(known[:, k], (chances[:, k] - present[:, k]) ** 2, 0.0)), counts.add(known[:, k]))
+        ratio(
+            counts.add(np.where(known[:, k], (probabilities[:, k] - present[:, k]) ** 2, 0.0)), counts.add(known[:, k])
+        )
         for k in columns
     ]
     return {"ece": mean_of(errors), "brier": mean_of(distances)}

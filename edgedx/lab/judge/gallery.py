@@ -9,7 +9,7 @@ import numpy as np
 
 from edgedx.core.heatmap import OPACITY
 from edgedx.core.preprocess import Canvas
-from edgedx.core.stats.cases import Answers, Cases
+from edgedx.core.stats.cases import Cases, Predictions
 from edgedx.lab.run.plots import COLOURS, INK, new_figure, save_figure
 
 Overlay = Callable[[int, Canvas], np.ndarray]
@@ -19,7 +19,7 @@ MOST, _ACROSS = 24, 6
 
 def gallery(
     cases: Cases,
-    answers: Answers,
+    answers: Predictions,
     rows: Sequence[int],
     canvas_of: Callable[[int], Canvas],
     path: Path,
@@ -62,7 +62,7 @@ def gallery(
 
 
 def shots(
-    cases: Cases, answers: Answers, rows: Sequence[int], canvas_of: Callable[[int], Canvas], side: int = 192
+    cases: Cases, answers: Predictions, rows: Sequence[int], canvas_of: Callable[[int], Canvas], side: int = 192
 ) -> list[tuple[bytes, str]]:
     """The same images one by one, as PNG of at most `side` pixels and 8 bits, with their captions."""
     import cv2
@@ -79,17 +79,17 @@ def shots(
     return captions
 
 
-def _caption(cases: Cases, answers: Answers, row: int) -> str:
+def _caption(cases: Cases, answers: Predictions, row: int) -> str:
     """Truth, prediction, probability and threshold, a line each."""
     number = f"no. {row + 1}"
     if cases.task == "multilabel":
         return "\n".join([number, *_wrong_findings(cases, answers, row)[:2]])
     truth, decision = cases.truth(row), answers.decisions[row]
     if cases.positive is None:
-        chances = dict(zip(cases.classes, answers.chances[row], strict=True))
-        shown = [f"{_cut(name)}: p = {chances[name]:.2f}" for name in (decision, truth) if name in chances]
+        probabilities = dict(zip(cases.classes, answers.probabilities[row], strict=True))
+        shown = [f"{_cut(name)}: p = {probabilities[name]:.2f}" for name in (decision, truth) if name in probabilities]
         return "\n".join([number, f"truth: {_cut(truth)}", f"predicted: {_cut(decision)}", *shown])
-    chance = answers.chances[row][list(cases.classes).index(cases.positive)]
+    chance = answers.probabilities[row][list(cases.classes).index(cases.positive)]
     return "\n".join(
         [
             number,
@@ -100,15 +100,15 @@ def _caption(cases: Cases, answers: Answers, row: int) -> str:
     )
 
 
-def _limit(answers: Answers, name: str) -> str:
+def _limit(answers: Predictions, name: str) -> str:
     return f" (threshold {answers.thresholds[name]:.2f})" if name in answers.thresholds else ""
 
 
-def _wrong_findings(cases: Cases, answers: Answers, row: int) -> list[str]:
+def _wrong_findings(cases: Cases, answers: Predictions, row: int) -> list[str]:
     """Findings decided wrongly, worst first: ``missed effusion: p = 0.10 (threshold 0.30)``."""
     called = set(answers.decisions[row].split("|"))
     wrong = []
-    for name, chance, value in zip(cases.classes, answers.chances[row], cases.labels[row], strict=True):
+    for name, chance, value in zip(cases.classes, answers.probabilities[row], cases.labels[row], strict=True):
         if not np.isnan(value) and (name in called) != (value == 1):
             word = "false" if name in called else "missed"
             blame = chance if name in called else 1 - chance

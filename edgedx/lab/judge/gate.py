@@ -9,7 +9,7 @@ from edgedx.core.bundle.manifest import Bundle, Manifest
 from edgedx.core.errors import CheckpointError, UsageError
 from edgedx.core.preprocess import normalise
 from edgedx.core.settings.recipe import Recipe
-from edgedx.core.stats.cases import answers_of_logits
+from edgedx.core.stats.cases import predictions_of_logits
 from edgedx.core.stats.gate import Limits, Rule, Verdict, judge
 from edgedx.core.stats.points import OperatingPoint
 from edgedx.device.clinic.gate import Examined, limits_of
@@ -25,7 +25,7 @@ from edgedx.lab.train.predict import predict
 from edgedx.lab.train.torch_runner import TorchRunner
 
 from .subject import how_it_runs, runner_or_stand_in
-from .teacher_answers import cases_of, teacher_answers
+from .teacher_answers import cases_of, teacher_predictions
 
 
 @dataclass(frozen=True)
@@ -124,12 +124,12 @@ class Judge:
         part = self.data.subset(split)
         cases = cases_of(part, self.recipe.task)
         logits = predict(runner, part, self.recipe.preprocess)
-        student = answers_of_logits(cases, logits, temperature, point)
+        student = predictions_of_logits(cases, logits, temperature, point)
         if self.predictions is not None:
             full, reference = read_predictions(self.predictions, cases, point.threshold), self.predictions.name
             reference = f"the answers in {reference}"
         else:
-            full, reference = teacher_answers(self.recipe, self.run, self.data, split, point.name), "its teacher"
+            full, reference = teacher_predictions(self.recipe, self.run, self.data, split, point.name), "its teacher"
         limits = limits_of_recipe(self.recipe)
         return judge(cases, full, student, limits, where=split, subject=subject, reference=reference, ran=ran)
 
@@ -172,8 +172,8 @@ def against_teacher(
         logits = runner.infer(normalise(found.canvases, recipe.preprocess), found.columns).logits
     return judge(
         cases,
-        answers_of_logits(cases, logits, full.card.temperature, known[point.name]),
-        answers_of_logits(cases, found.logits, manifest.temperature, point),
+        predictions_of_logits(cases, logits, full.card.temperature, known[point.name]),
+        predictions_of_logits(cases, found.logits, manifest.temperature, point),
         limits_of(manifest, rule),
         where="the labelled images",
         subject="the bundle",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgedx.core.errors import CheckpointError
 from edgedx.core.settings.recipe import Recipe
 from edgedx.core.settings.recipe_sections import Task
-from edgedx.core.stats.cases import Answers, Cases, answers_of_logits
+from edgedx.core.stats.cases import Cases, Predictions, predictions_of_logits
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.run.run import Run
 from edgedx.lab.train.short_figures import operating_points
@@ -16,7 +16,7 @@ def cases_of(part: Dataset, task: Task) -> Cases:
     return Cases(part.names, part.patients, part.labels, part.subgroups, task.kind, task.classes, task.positive)
 
 
-def teacher_answers(recipe: Recipe, run: Run, data: Dataset, split: str, point: str) -> Answers:
+def teacher_predictions(recipe: Recipe, run: Run, data: Dataset, split: str, point: str) -> Predictions:
     """What the run's teacher said to a split when it was finished, at its own operating point called `point`.
 
     Where the teacher stored no such point, it is chosen now, on its val logits.
@@ -40,4 +40,4 @@ def teacher_answers(recipe: Recipe, run: Run, data: Dataset, split: str, point: 
     if chosen is None:
         asked = recipe.model_copy(update={"gate": recipe.gate.model_copy(update={"points": [point]})})
         (chosen,) = operating_points(asked, logits["val"], data.subset("val").labels, card.temperature)
-    return answers_of_logits(cases_of(part, recipe.task), logits[split], card.temperature, chosen)
+    return predictions_of_logits(cases_of(part, recipe.task), logits[split], card.temperature, chosen)

@@ -20,7 +20,7 @@ from edgedx.core.preprocess import preprocess
 from edgedx.core.settings.columns import FittedColumn, make_up
 from edgedx.core.settings.profile import DeviceProfile, load_profile
 from edgedx.core.settings.recipe import Recipe
-from edgedx.core.stats.cases import probabilities
+from edgedx.core.stats.cases import calibrated_probabilities
 from edgedx.core.stats.gate import FLIPS, Verdict, write_verdict
 from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.data.dataset import Dataset
@@ -237,7 +237,7 @@ def _feature_length(model: bytes, recipe: Recipe) -> int | None:
 def _baseline(recipe: Recipe, data: Dataset, variant: CompiledVariant) -> dict[str, list[float]]:
     """Deciles of scores and of mean brightness on val, which a device compares its days with."""
     val = data.subset("val")
-    chance = probabilities(variant.logits("val")["val"], recipe.task.kind, variant.temperature)
+    chance = calibrated_probabilities(variant.logits("val")["val"], recipe.task.kind, variant.temperature)
     deciles = np.linspace(0, 100, 11)
     peak = float((1 << recipe.preprocess.bits) - 1)
     brightness = np.concatenate([part.reshape(len(part), -1).mean(axis=1) / peak for part in val.batches(256)])

@@ -12,7 +12,7 @@ from edgedx.core.bundle.doubt import Doubt
 from edgedx.core.preprocess import normalise
 from edgedx.core.progress import progress
 from edgedx.core.settings.recipe import Recipe
-from edgedx.core.stats.cases import probabilities
+from edgedx.core.stats.cases import calibrated_probabilities
 from edgedx.core.stats.conformal import SetThresholds, calibrate
 from edgedx.core.stats.ood import PASS_RATE, OodLimits, energy, fit_space, limit_for, pack_space, unpack_space
 from edgedx.device.runtime.run_onnx import OnnxRunner
@@ -137,5 +137,5 @@ def _limits(
 
 
 def _sets(recipe: Recipe, val: Dataset, variant: CompiledVariant, temperature: float) -> SetThresholds:
-    chances = probabilities(variant.logits("val")["val"], recipe.task.kind, temperature)
-    return calibrate(recipe.task.classes, val.labels, chances)
+    probabilities = calibrated_probabilities(variant.logits("val")["val"], recipe.task.kind, temperature)
+    return calibrate(recipe.task.classes, val.labels, probabilities)

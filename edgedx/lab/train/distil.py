@@ -186,9 +186,9 @@ def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
 
 def _against_rest(values: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Log probability of the target, and of all other classes together; each (N,)."""
-    chances = F.log_softmax(values, dim=1)
+    probabilities = F.log_softmax(values, dim=1)
     own = F.one_hot(target, values.shape[1]).bool()
-    return chances[own], chances.masked_fill(own, -torch.inf).logsumexp(dim=1)
+    return probabilities[own], probabilities.masked_fill(own, -torch.inf).logsumexp(dim=1)
 
 
 def with_pooled(model: nn.Module, images: Tensor, *columns: Tensor) -> tuple[Tensor, Tensor]:

@@ -96,20 +96,20 @@ class Feed:
         self.batch_size = min(batch_size, len(self.views))
         self.steps_per_epoch = len(self.views) // self.batch_size
         self.seed, self.workers, self.rank, self.world = seed, workers, rank, world
-        self.chances: np.ndarray | None = None
+        self.probabilities: np.ndarray | None = None
         if sampler:
             targets = np.nan_to_num(targets_of(data.labels, task))
-            chances = (targets * class_weights(data, task)).sum(axis=1) + (targets.sum(axis=1) == 0)
-            self.chances = chances / chances.sum()
+            probabilities = (targets * class_weights(data, task)).sum(axis=1) + (targets.sum(axis=1) == 0)
+            self.probabilities = probabilities / probabilities.sum()
             if extra is not None:  # what has no label is drawn evenly
-                shares = np.append(self.chances.astype(np.float64) * len(data), np.ones(len(extra)))
-                self.chances = shares / shares.sum()
+                shares = np.append(self.probabilities.astype(np.float64) * len(data), np.ones(len(extra)))
+                self.probabilities = shares / shares.sum()
 
     def _order(self, epoch: int) -> np.ndarray:
         rng = np.random.default_rng((self.seed, epoch, 0x0D))
         count = len(self.views)
-        if self.chances is not None:
-            return rng.choice(count, count, p=self.chances)
+        if self.probabilities is not None:
+            return rng.choice(count, count, p=self.probabilities)
         return rng.permutation(count)
 
     def _batches(self, start: int, stop: int) -> Iterator[list[Item]]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgedx.core.settings.recipe import Recipe
 from edgedx.core.settings.recipe_sections import Task
-from edgedx.core.stats.cases import probabilities, ranking_scores
+from edgedx.core.stats.cases import calibrated_probabilities, ranking_scores
 from edgedx.core.stats.metrics import (
     area_statistics,
     auc,
@@ -35,7 +35,7 @@ def area_of_logits(task: Task, logits: np.ndarray, labels: np.ndarray) -> Statis
 
 def _scores(task: Task, logits: np.ndarray, temperature: float) -> np.ndarray:
     """What ranks the images in every table and report too, of shape (N, K)."""
-    return ranking_scores(probabilities(logits, task.kind, temperature), task.kind)
+    return ranking_scores(calibrated_probabilities(logits, task.kind, temperature), task.kind)
 
 
 def operating_points(
@@ -52,7 +52,7 @@ def operating_points(
     task = recipe.task
     if task.kind == "multiclass":
         return [OperatingPoint(name="argmax", threshold={})]
-    chance = probabilities(logits, task.kind, temperature)
+    chance = calibrated_probabilities(logits, task.kind, temperature)
     return [_point(name, task, chance, labels) for name in recipe.gate.points]
 
 
@@ -84,7 +84,7 @@ def summary(
 
     Intervals are 95 % bootstrap over patients.
     """
-    chance = probabilities(logits, task.kind, temperature)
+    chance = calibrated_probabilities(logits, task.kind, temperature)
     scores = ranking_scores(chance, task.kind)
     statistics = {"auc": mean_of(area_statistics(labels, scores, task.kind, task.positive_index))}
     if task.kind == "binary":

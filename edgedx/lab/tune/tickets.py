@@ -95,14 +95,14 @@ class Silence:
         return numbers
 
 
-class Heartbeat:
+class TrialHeartbeat:
     """While it is entered, says every `seconds` that the process of `trial` lives."""
 
     def __init__(self, trial: Trial, seconds: float) -> None:
         self.trial, self.seconds, self.over = trial, seconds, threading.Event()
         self.thread = threading.Thread(target=self._beat, daemon=True)
 
-    def __enter__(self) -> Heartbeat:
+    def __enter__(self) -> TrialHeartbeat:
         self.thread.start()
         return self
 
@@ -165,7 +165,7 @@ def work(
         if not holds(study.get_trials(deepcopy=False), trial.number):
             _fail(study, trial, WITHDRAWN, True)
             continue
-        with Heartbeat(trial, beat):
+        with TrialHeartbeat(trial, beat):
             _train(study, trial, objective)
         on_end(study.get_trials(deepcopy=False)[trial.number])
 

@@ -12,7 +12,7 @@ import pytest
 from inprocess import edgedx
 
 from edgedx.core.bundle.manifest import open_bundle
-from edgedx.dicom.writing.make import Subject, write_dicom
+from edgedx.dicom.writing.make import PatientFacts, write_dicom
 
 RECIPE = """
 name: tiny
@@ -49,7 +49,7 @@ def _make_set(folder: Path, patients: int = 160) -> None:
     for number in range(patients):
         age = int(rng.integers(20, 90))
         bright = bool(rng.random() < (0.85 if age > 55 else 0.15))
-        subject = Subject(str(number), "DOE^JANE", "FM"[number % 2], age if number % 4 else None)
+        subject = PatientFacts(str(number), "DOE^JANE", "FM"[number % 2], age if number % 4 else None)
         name = f"{number:03d}.dcm"
         write_dicom(folder / name, _image(rng, bright), subject=subject, bits_stored=12)
         rows.append([name, ("dark", "bright")[bright], str(number), subject.sex, ("yes", "no", "")[number % 3]])
@@ -78,10 +78,10 @@ def test_a_scan_tells_the_model_what_the_header_says(tmp_path: Path) -> None:
     pixels = _image(np.random.default_rng(5), False)
     (tmp_path / "inbox").mkdir()
     for name, age in (("young", 30), ("old", 80), ("absent", None)):
-        write_dicom(tmp_path / "inbox" / f"{name}.dcm", pixels, subject=Subject(name=name, age_years=age))
+        write_dicom(tmp_path / "inbox" / f"{name}.dcm", pixels, subject=PatientFacts(name=name, age_years=age))
     found = _scan(tmp_path, "told.edgedx")
-    chances = {name: result["prediction"]["probabilities"]["bright"] for name, result in found.items()}
-    assert chances["young.dcm"] < chances["absent.dcm"] < chances["old.dcm"]
+    probabilities = {name: result["prediction"]["probabilities"]["bright"] for name, result in found.items()}
+    assert probabilities["young.dcm"] < probabilities["absent.dcm"] < probabilities["old.dcm"]
     assert found["old.dcm"]["columns"] == {"used": ["age"], "absent": ["sex"]}
     assert found["absent.dcm"]["columns"] == {"used": [], "absent": ["age", "sex"]}
 
@@ -111,7 +111,9 @@ def test_from_a_table_and_headers_to_results(tmp_path: Path) -> None:
     rows = [["image", "label", "age"]]
     for number in range(40):
         name, bright = f"{number}.dcm", number % 2 == 1
-        subject = Subject(str(number), age_years=25 if bright else 85)  # the header is wrong, and the table corrects it
+        subject = PatientFacts(
+            str(number), age_years=25 if bright else 85
+        )  # the header is wrong, and the table corrects it
         write_dicom(tmp_path / "clinic" / name, _image(rng, bright), subject=subject, bits_stored=12)
         rows.append([name, ("dark", "bright")[bright], str(85 if bright else 25)])
     for name, kept in (("table.csv", 3), ("plain.csv", 2)):
@@ -132,11 +134,11 @@ def test_from_a_table_and_headers_to_results(tmp_path: Path) -> None:
     (tmp_path / "inbox").mkdir()
     pixels = _image(np.random.default_rng(9), True)
     for name, age in (("young", 25), ("old", 85), ("absent", None)):
-        write_dicom(tmp_path / "inbox" / f"{name}.dcm", pixels, subject=Subject(name=name, age_years=age),
+        write_dicom(tmp_path / "inbox" / f"{name}.dcm", pixels, subject=PatientFacts(name=name, age_years=age),
                     bits_stored=12)  # fmt: skip
     found = _scan(tmp_path, "device/current")
-    chances = {name: result["prediction"]["probabilities"]["bright"] for name, result in found.items()}
-    assert chances["young.dcm"] < chances["absent.dcm"] < chances["old.dcm"]
+    probabilities = {name: result["prediction"]["probabilities"]["bright"] for name, result in found.items()}
+    assert probabilities["young.dcm"] < probabilities["absent.dcm"] < probabilities["old.dcm"]
     assert found["old.dcm"]["columns"] == {"used": ["age"], "absent": ["sex", "smoker"]}
     gate = json.loads(_run(tmp_path, "gate", str(path), "--run", "runs/tiny", "--split", "test", "--json"))
     assert gate["images"] > 10

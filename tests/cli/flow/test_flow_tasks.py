@@ -78,8 +78,8 @@ def test_from_dicom_files_to_results(tmp_path: Path, kind: str, device: str, tar
     results = [json.loads(path.read_text()) for path in (tmp_path / "out" / "results").glob("*.json")]
     assert len(results) == len(tested) and {result["status"] for result in results} == {"done"}
     for result in results:
-        chances = result["prediction"]["probabilities"]
-        assert set(chances) == {"left", "middle", "right"}
+        probabilities = result["prediction"]["probabilities"]
+        assert set(probabilities) == {"left", "middle", "right"}
         if kind == "multiclass":
-            assert sum(chances.values()) == pytest.approx(1, abs=1e-4)
-            assert result["prediction"]["label"] == max(chances, key=chances.__getitem__)
+            assert sum(probabilities.values()) == pytest.approx(1, abs=1e-4)
+            assert result["prediction"]["label"] == max(probabilities, key=probabilities.__getitem__)

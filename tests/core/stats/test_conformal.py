@@ -21,9 +21,9 @@ def answers(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def test_every_class_is_covered_as_promised_the_rare_one_too() -> None:
     found = []
     for seed in range(200):
-        labels, chances = answers(1000, seed)
-        thresholds = calibrate(CLASSES, labels[:500], chances[:500])
-        found.append([*coverage(thresholds, CLASSES, labels[500:], chances[500:]).values()])
+        labels, probabilities = answers(1000, seed)
+        thresholds = calibrate(CLASSES, labels[:500], probabilities[:500])
+        found.append([*coverage(thresholds, CLASSES, labels[500:], probabilities[500:]).values()])
     normal, rare = np.mean(found, axis=0)
     assert 0.895 <= normal <= 0.91
     assert 0.895 <= rare <= 0.915  # at least 0.9, and at most 1 / (cases + 1) more
@@ -46,37 +46,39 @@ def test_thresholds_are_those_of_mapie() -> None:
         def predict(self, x: np.ndarray) -> np.ndarray:
             return x.argmax(axis=1)
 
-    labels, chances = answers(600, 3)
+    labels, probabilities = answers(600, 3)
     new = answers(300, 4)[1]
-    mine = calibrate(CLASSES, labels, chances)
+    mine = calibrate(CLASSES, labels, probabilities)
     ours = np.array([[row[k] >= least for k, least in enumerate(mine.least.values())] for row in new])
     for index in (0, 1):  # class-conditional is one split-conformal calibration for each class
         own = labels == index
         theirs = mapie.SplitConformalClassifier(
-            Fixed().fit(chances, labels), confidence_level=0.9, prefit=True, conformity_score="lac"
-        ).conformalize(chances[own], labels[own])
+            Fixed().fit(probabilities, labels), confidence_level=0.9, prefit=True, conformity_score="lac"
+        ).conformalize(probabilities[own], labels[own])
         assert np.array_equal(theirs.predict_set(new)[1][:, index, 0], ours[:, index])
 
 
 @pytest.mark.parametrize("count", [9, 10, 19, 20, 137, 500])
 def test_the_threshold_is_numpys_inverted_empirical_quantile(count: int) -> None:
-    chances = np.random.default_rng(count).random(count)
+    probabilities = np.random.default_rng(count).random(count)
     level = min(1.0, np.ceil(np.round((count + 1) * 0.9, 9)) / count)
-    assert 1 - least_probability(chances) == pytest.approx(np.quantile(1 - chances, level, method="inverted_cdf"))
+    assert 1 - least_probability(probabilities) == pytest.approx(
+        np.quantile(1 - probabilities, level, method="inverted_cdf")
+    )
 
 
 def test_nine_cases_are_needed_at_alpha_one_tenth() -> None:
     assert cases_needed(0.1) == 9
     assert least_probability(np.linspace(0.1, 0.9, 9)) == pytest.approx(0.1)
-    labels, chances = np.array([0] * 20 + [1] * 8), np.full((28, 2), 0.5)
+    labels, probabilities = np.array([0] * 20 + [1] * 8), np.full((28, 2), 0.5)
     with pytest.raises(ValueError, match="class rare: 8 cases; 9 are needed"):
-        calibrate(CLASSES, labels, chances)
+        calibrate(CLASSES, labels, probabilities)
 
 
 def test_findings_of_multilabel_tasks_are_calibrated_on_images_that_have_them_for_certain() -> None:
     labels = np.array([[1.0, 0.0], [1.0, np.nan]] * 6 + [[0.0, 1.0]] * 10)
-    chances = np.c_[np.linspace(0.5, 0.9, 22), np.linspace(0.1, 0.8, 22)]
-    thresholds = calibrate(["a", "b"], labels, chances)
+    probabilities = np.c_[np.linspace(0.5, 0.9, 22), np.linspace(0.1, 0.8, 22)]
+    thresholds = calibrate(["a", "b"], labels, probabilities)
     assert thresholds.cases == {"a": 12, "b": 10}
     assert members(thresholds, {"a": 0.99, "b": 0.0}) == ["a"]
 
@@ -96,9 +98,9 @@ def test_a_set_is_told_in_words(names: list[str], multilabel: bool, words: str) 
 
 
 def test_the_order_of_a_manifest_does_not_matter() -> None:
-    labels, chances = answers(1000, 0)
-    found = calibrate(CLASSES, labels, chances)
+    labels, probabilities = answers(1000, 0)
+    found = calibrate(CLASSES, labels, probabilities)
     turned = found.model_copy(update={"least": dict(reversed(found.least.items()))})
-    assert coverage(turned, CLASSES, labels, chances) == coverage(found, CLASSES, labels, chances)
-    one = dict(zip(CLASSES, chances[0], strict=True))
+    assert coverage(turned, CLASSES, labels, probabilities) == coverage(found, CLASSES, labels, probabilities)
+    one = dict(zip(CLASSES, probabilities[0], strict=True))
     assert members(turned, one) == members(found, one)

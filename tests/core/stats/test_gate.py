@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import recall_score, roc_auc_score
 
-from edgedx.core.stats.cases import Answers, Cases, answers_of
+from edgedx.core.stats.cases import Cases, Predictions, predictions_of
 from edgedx.core.stats.gate import Limits, Verdict, _change, judge, rows_of, write_verdict
 from edgedx.core.stats.metrics import Interval, expected_calibration_error
 from edgedx.core.stats.paired import compare
@@ -40,10 +40,10 @@ def margins(of: Cases, strength: float = 2.0, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(strength * (np.asarray(of.labels) - 0.5), 1)
 
 
-def said(of: Cases, odds: np.ndarray, thresholds: dict[str, float] | None = None) -> Answers:
+def said(of: Cases, odds: np.ndarray, thresholds: dict[str, float] | None = None) -> Predictions:
     chance = 1 / (1 + np.exp(-odds))
-    return answers_of(of, np.stack([1 - chance, chance], axis=1), POINT if thresholds is None else thresholds,
-                      ranks=np.stack([-odds, odds], axis=1), point="half")  # fmt: skip
+    return predictions_of(of, np.stack([1 - chance, chance], axis=1), POINT if thresholds is None else thresholds,
+                      scores=np.stack([-odds, odds], axis=1), point="half")  # fmt: skip
 
 
 def verdict(of: Cases, teacher: np.ndarray, student: np.ndarray, **limits: Any) -> Verdict:
@@ -230,9 +230,9 @@ def test_a_small_subgroup_that_looks_bad_by_chance_is_named_and_passes() -> None
 def test_answers_that_are_not_numbers_never_pass(who: str, value: float, rule: str) -> None:
     of = cases(600)
     good = said(of, margins(of))
-    chances = good.chances.copy()
-    chances[7] = value
-    broken = answers_of(of, chances, POINT)
+    probabilities = good.probabilities.copy()
+    probabilities[7] = value
+    broken = predictions_of(of, probabilities, POINT)
     pair = (good, broken) if who == "student" else (broken, good)
     found = judge(of, *pair, Limits(0.9, rule=rule), where="val")  # type: ignore[arg-type]
     assert not found.passed
@@ -317,9 +317,9 @@ def test_several_classes_are_judged_each() -> None:
     worse = logits.copy()
     worse[labels == 2] = worse[labels == 2][:, [0, 2, 1]]  # every c looks like a b
 
-    def softmax(values: np.ndarray) -> Answers:
+    def softmax(values: np.ndarray) -> Predictions:
         scaled = np.exp(values)
-        return answers_of(of, scaled / scaled.sum(axis=1, keepdims=True), {}, point="argmax")
+        return predictions_of(of, scaled / scaled.sum(axis=1, keepdims=True), {}, point="argmax")
 
     same = judge(of, softmax(logits), softmax(logits + rng.normal(0, 0.02, logits.shape)), Limits(0.02), where="val")
     assert same.passed, same.sentence
@@ -343,8 +343,8 @@ def test_several_findings_are_judged_by_their_known_labels() -> None:
     of = Cases([str(index) for index in range(800)], [str(index) for index in range(800)], labels, groups,
                "multilabel", ["a", "b"])  # fmt: skip
 
-    def sigmoid(values: np.ndarray) -> Answers:
-        return answers_of(of, 1 / (1 + np.exp(-values)), {"a": 0.5, "b": 0.3}, ranks=values)
+    def sigmoid(values: np.ndarray) -> Predictions:
+        return predictions_of(of, 1 / (1 + np.exp(-values)), {"a": 0.5, "b": 0.3}, scores=values)
 
     wild = np.where(unknown, -odds, odds)  # what is not known is not judged
     found = judge(of, sigmoid(odds), sigmoid(wild), Limits(0.02), where="val")

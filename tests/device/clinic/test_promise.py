@@ -33,9 +33,11 @@ def answer(chance: float, **changes: Any) -> dict[str, Any]:
             "decode_ms": 5.0, "preprocess_ms": None, "infer_ms": 2.0, **changes}  # fmt: skip
 
 
-def judged(truth: list[str], chances: list[float], promises: Manifest = PROMISES) -> Any:
+def judged(truth: list[str], probabilities: list[float], promises: Manifest = PROMISES) -> Any:
     samples = [sample(number, label) for number, label in enumerate(truth)]
-    return judge_answers(promises, samples, {f"sha{number}": answer(chance) for number, chance in enumerate(chances)})
+    return judge_answers(
+        promises, samples, {f"sha{number}": answer(chance) for number, chance in enumerate(probabilities)}
+    )
 
 
 def test_folders_name_the_classes_and_files_lose_their_names(tmp_path: Path) -> None:
@@ -125,8 +127,8 @@ def test_a_bundle_that_promises_nothing_is_held_to_nothing() -> None:
 def test_several_findings_are_judged_each(tmp_path: Path) -> None:
     findings = manifest(**FINDINGS, metrics={"test_auc": 0.9}, gate={"budget": 0.05})
     samples = [sample(0, "a"), sample(1, "b"), sample(2, "a", "b"), sample(3)]
-    chances = [(0.9, 0.1), (0.2, 0.8), (0.9, 0.9), (0.1, 0.1)]
-    answers = {f"sha{n}": answer(0, probabilities={"a": a, "b": b}) for n, (a, b) in enumerate(chances)}
+    probabilities = [(0.9, 0.1), (0.2, 0.8), (0.9, 0.9), (0.1, 0.1)]
+    answers = {f"sha{n}": answer(0, probabilities={"a": a, "b": b}) for n, (a, b) in enumerate(probabilities)}
     verdict = judge_answers(findings, samples, answers)
     assert verdict.passed
     assert verdict.auc.value == 1.0
@@ -136,11 +138,11 @@ def test_several_findings_are_judged_each(tmp_path: Path) -> None:
 def test_sensitivity_at_the_operating_point_is_judged_where_the_bundle_has_a_limit() -> None:
     """All ranks hold, and every bright one is missed: the AUC does not see it."""
     metrics = {"test_auc": 0.9, "test_sensitivity": 0.95, "test_specificity": 0.9, "test_ece": 0.1}
-    truth, chances = ["dark", "bright"] * 20, [0.1, 0.4] * 20
-    told = judged(truth, chances, manifest(metrics=metrics, gate={"budget": 0.05}))
+    truth, probabilities = ["dark", "bright"] * 20, [0.1, 0.4] * 20
+    told = judged(truth, probabilities, manifest(metrics=metrics, gate={"budget": 0.05}))
     assert told.passed and told.sensitivity.value == 0 and told.specificity.value == 1
     assert ("sensitivity", "0.000 [0.000, 0.000]", "0.950") in told.rows()
-    strict = judged(truth, chances, manifest(metrics=metrics, gate={"budget": 0.05, "max_sensitivity_drop": 0.1}))
+    strict = judged(truth, probabilities, manifest(metrics=metrics, gate={"budget": 0.05, "max_sensitivity_drop": 0.1}))
     assert not strict.passed
     assert "sensitivity on the samples is 0.000" in strict.sentence
     json.dumps(strict.to_dict(), allow_nan=False)
@@ -170,7 +172,7 @@ def test_predictions_of_another_model_are_found_by_name_in_any_order(tmp_path: P
         tmp_path / "p.csv", "image,bright,dark,more\n000001.png,0.6,0.4,x\nz.png,1,0,\n000000.png,0.3,0.7,\n"
     )
     found = read_predictions(table, cases, {"bright": 0.65})
-    assert found.chances.tolist() == [[0.7, 0.3], [0.4, 0.6]]
+    assert found.probabilities.tolist() == [[0.7, 0.3], [0.4, 0.6]]
     assert found.decisions == ["dark", "dark"]
     own = _table(tmp_path / "d.csv", "image,bright,dark,decision\n000001.png,0.6,0.4,bright\n000000.png,0.3,0.7,dark\n")
     assert read_predictions(own, cases, {"bright": 0.65}).decisions == ["dark", "bright"]

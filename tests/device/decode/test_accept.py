@@ -23,7 +23,7 @@ from edgedx.core.settings.accept import Accept
 from edgedx.core.settings.recipe import load_recipe
 from edgedx.device.decode.accept import acceptable, facts_of, header_checks
 from edgedx.dicom.reading.open import open_image
-from edgedx.dicom.writing.make import Subject, write_dicom
+from edgedx.dicom.writing.make import PatientFacts, write_dicom
 
 ACCEPT = Accept(
     modality=["CR", "DX"],
@@ -240,7 +240,7 @@ def test_the_scanner_refuses_as_a_result_and_tells_nothing_of_the_patient(tmp_pa
         ("lateral", picture(3), 3, "LL"),
         ("black", black, 3, "PA"),
     ):
-        subject = Subject(name=CANARY, age_years=age)
+        subject = PatientFacts(name=CANARY, age_years=age)
         write_dicom(place.inbox / f"{name}.dcm", pixels, subject=subject, view=view)
     assert place.scan()["refused"] == 3
     results = place.results()

@@ -18,7 +18,7 @@ import pytest
 from pacs import free_port, needs_dcmtk, needs_orthanc, orthanc, stern, storescp, wait_for
 
 from edgedx.core.errors import InputOutputError, UsageError
-from edgedx.core.result import Prediction, Result, Runtime, Source, result_key
+from edgedx.core.result import Prediction, Result, Runtime, SourceFile, result_key
 from edgedx.core.settings.pacs import PacsSettings
 from edgedx.device.pacs.outbox import MAX_ATTEMPTS, Outbox
 from edgedx.device.pacs.peer import Peer, peer_of
@@ -49,7 +49,7 @@ class Sending:
         for number in range(images):
             result = Result(
                 key=result_key(str(number), "bundle"), status="done",
-                source=Source(name="a.dcm", sha256="b" * 64, bytes=1, format="dicom"),
+                source=SourceFile(name="a.dcm", sha256="b" * 64, bytes=1, format="dicom"),
                 prediction=Prediction(label="a", probabilities={"a": 0.9, "b": 0.1}, operating_point="p", threshold={}),
                 runtime=Runtime(bundle="c" * 64, model="m 1", variant="fp32", provider="CPU", edgedx="0.1.0"),
                 sequence=number + 1, created="2026-11-23T07:40:00Z", clock_trusted=True,

@@ -38,7 +38,7 @@ from edgedx.device.pacs.receive_worker import Reception, Sparing
 from edgedx.device.pacs.receiver import Listen, listen_of, receiving
 from edgedx.device.pacs.tls_key import warn_of_key
 from edgedx.dicom.receive import Load, Meter
-from edgedx.dicom.writing.make import Subject, write_dicom
+from edgedx.dicom.writing.make import PatientFacts, write_dicom
 
 pytestmark = pytest.mark.skipif(dcmtk("storescu") is None, reason="Debian package dcmtk is absent")
 CANARY = "CANARY^JANE"
@@ -71,7 +71,7 @@ class Site:
     def image(self, seed: int, side: int = 16) -> Path:
         path = self.folder / f"image-{seed}.dcm"
         pixels = np.random.default_rng(seed).integers(0, 4096, (side, side)).astype(np.uint16)
-        write_dicom(path, pixels, bits_stored=12, subject=Subject("CANARY-ID", CANARY))
+        write_dicom(path, pixels, bits_stored=12, subject=PatientFacts("CANARY-ID", CANARY))
         return path
 
     def scu(self, *files: Path, calling: str = "CT1", called: str = "EDGEDX", options: tuple[str, ...] = ()) -> str:

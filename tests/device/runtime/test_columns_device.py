@@ -19,12 +19,12 @@ from edgedx.core.errors import BundleError, GateRefused
 from edgedx.core.image import Image
 from edgedx.core.preprocess import preprocess
 from edgedx.core.settings.columns import encode_rows
-from edgedx.core.stats.cases import probabilities
+from edgedx.core.stats.cases import calibrated_probabilities
 from edgedx.device.clinic.gate import examine_samples
 from edgedx.device.clinic.samples import Sample
 from edgedx.device.runtime.golden import check_golden
 from edgedx.device.runtime.run_onnx import OnnxRunner
-from edgedx.dicom.writing.make import Subject, write_dicom
+from edgedx.dicom.writing.make import PatientFacts, write_dicom
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 def dicom(path: Path, **subject: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_dicom(path, picture(1), subject=Subject(**subject))
+    write_dicom(path, picture(1), subject=PatientFacts(**subject))
     return path
 
 
@@ -45,7 +45,7 @@ def expected(bundle: Bundle, **values: str) -> float:
     with OnnxRunner(model(), threads=1) as runner:
         image = runner.infer(preprocess(Image.of_array(picture(1)), SPEC)[None]).logits
     logits = image + encode_rows(COLUMNS, [values]) @ WEIGHT
-    return float(probabilities(logits, "binary", bundle.manifest.temperature)[0, 1])
+    return float(calibrated_probabilities(logits, "binary", bundle.manifest.temperature)[0, 1])
 
 
 def test_a_scan_answers_with_what_the_header_says(tmp_path: Path, told: Bundle, decoder: WarmDecoder) -> None:
@@ -62,15 +62,15 @@ def test_a_scan_answers_with_what_the_header_says(tmp_path: Path, told: Bundle, 
         "other.dcm": {"used": [], "absent": ["age", "sex"]},
         "raster.png": {"used": [], "absent": ["age", "sex"]},
     }
-    chances = {name: result["prediction"]["probabilities"]["bright"] for name, result in found.items()}
+    probabilities = {name: result["prediction"]["probabilities"]["bright"] for name, result in found.items()}
     wanted = {
         "both.dcm": expected(told, age="70", sex="M"),
         "old.dcm": expected(told, age="90"),
         "other.dcm": expected(told),
         "raster.png": expected(told),
     }
-    assert chances == pytest.approx(wanted, abs=1e-6)
-    assert chances["old.dcm"] > chances["both.dcm"] + 0.05 > chances["other.dcm"] + 0.1
+    assert probabilities == pytest.approx(wanted, abs=1e-6)
+    assert probabilities["old.dcm"] > probabilities["both.dcm"] + 0.05 > probabilities["other.dcm"] + 0.1
 
 
 def test_no_value_of_a_column_is_in_a_result_or_in_the_log(

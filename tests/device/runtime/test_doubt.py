@@ -21,7 +21,7 @@ from edgedx.core.result import Result
 from edgedx.core.settings.accept import Accept
 from edgedx.core.stats.conformal import SetThresholds
 from edgedx.core.stats.ood import OodLimits, fit_space, limit_for, pack_space
-from edgedx.device.runtime.predict import Predictor, Shown
+from edgedx.device.runtime.predict import ClassEvidence, Predictor
 from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.device.runtime.runner import Output
 from edgedx.device.scanner.heatmaps import Heatmaps, require_maps
@@ -156,7 +156,7 @@ def test_each_answered_image_gets_its_picture_beside_the_result(tmp_path: Path, 
 def test_a_replayed_result_leaves_the_same_picture_behind(tmp_path: Path, place: Place) -> None:
     place.bundle = doubting(tmp_path / "b.edgedx")
     result = Result.model_validate(scanned(place)["bright.png"])
-    shown = Shown("bright", np.eye(4, dtype=np.float32))
+    shown = ClassEvidence("bright", np.eye(4, dtype=np.float32))
     where = tmp_path / "r.json"
     written = []
     for _ in range(2):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgedx.core.codes import Code
-from edgedx.device.scanner.decide import MAX_ATTEMPTS, Gate, after_failure, ignored, interrupted_too_often
+from edgedx.device.scanner.decide import MAX_ATTEMPTS, StabilityGate, after_failure, ignored, interrupted_too_often
 from edgedx.device.scanner.facts import Stat
 
 ONE, OTHER = Stat(10, 1, 1), Stat(11, 1, 1)
@@ -25,21 +25,21 @@ def test_names_of_images_are_not_ignored(name: str) -> None:
 
 
 def test_a_file_passes_after_it_was_seen_unchanged_for_the_settling_time() -> None:
-    gate = Gate(2.0)
+    gate = StabilityGate(2.0)
     assert gate.settled({"a": ONE}, 0.0) == []
     assert gate.settled({"a": ONE}, 1.9) == []
     assert gate.settled({"a": ONE}, 2.0) == ["a"]
 
 
 def test_two_looks_are_needed_even_without_a_settling_time() -> None:
-    gate = Gate(0.0)
+    gate = StabilityGate(0.0)
     assert gate.settled({"a": ONE}, 5.0) == []
     assert gate.settled({"a": ONE}, 5.0) == ["a"]
 
 
 @pytest.mark.parametrize("other", [Stat(11, 1, 1), Stat(10, 2, 1), Stat(10, 1, 2)])
 def test_any_change_begins_the_wait_anew(other: Stat) -> None:
-    gate = Gate(2.0)
+    gate = StabilityGate(2.0)
     gate.settled({"a": ONE}, 0.0)
     assert gate.settled({"a": other}, 2.0) == []
     assert gate.settled({"a": other}, 3.9) == []
@@ -47,7 +47,7 @@ def test_any_change_begins_the_wait_anew(other: Stat) -> None:
 
 
 def test_a_dismissed_file_comes_back_only_when_it_changed_or_was_reopened() -> None:
-    gate = Gate(1.0)
+    gate = StabilityGate(1.0)
     gate.settled({"a": ONE}, 0.0)
     gate.dismiss("a")
     assert gate.settled({"a": ONE}, 9.0) == [] and gate.waiting() == set()
@@ -60,7 +60,7 @@ def test_a_dismissed_file_comes_back_only_when_it_changed_or_was_reopened() -> N
 
 
 def test_a_file_that_vanished_is_forgotten_and_settles_again() -> None:
-    gate = Gate(1.0)
+    gate = StabilityGate(1.0)
     gate.settled({"a": ONE}, 0.0)
     gate.dismiss("a")
     assert gate.settled({}, 1.0) == [] and gate.waiting() == set()

@@ -14,11 +14,11 @@ from samples import RAMP, edited
 
 from edgedx.core.errors import ImageError
 from edgedx.dicom.reading.read import read_dicom
-from edgedx.dicom.writing.make import Subject, write_dicom
+from edgedx.dicom.writing.make import PatientFacts, write_dicom
 
 
 def test_meta_holds_what_refusal_rules_need_and_no_identity(tmp_path: Path) -> None:
-    subject = Subject("CANARY-ID", "CANARY^NAME", "F", 7)
+    subject = PatientFacts("CANARY-ID", "CANARY^NAME", "F", 7)
     uid = write_dicom(tmp_path / "a.dcm", RAMP, bits_stored=12, subject=subject, view="PA")
     found = read_dicom(tmp_path / "a.dcm")
     assert found.image.meta == {

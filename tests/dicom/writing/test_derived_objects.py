@@ -18,7 +18,7 @@ from samples import edited, packaged
 from edgedx.core.result import Prediction
 from edgedx.dicom.writing.capture_picture import draw_capture
 from edgedx.dicom.writing.capture_sc import build_capture
-from edgedx.dicom.writing.make import Subject, write_dicom
+from edgedx.dicom.writing.make import PatientFacts, write_dicom
 from edgedx.dicom.writing.report_sr import build_report
 from edgedx.dicom.writing.source_header import UnfitSource, read_source
 
@@ -43,7 +43,7 @@ def _text(item: Dataset) -> list[str]:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    subject = Subject(patient_id="42", name="MÜLLER^ÄNNE", sex="F")
+    subject = PatientFacts(patient_id="42", name="MÜLLER^ÄNNE", sex="F")
     write_dicom(tmp_path / "chest.dcm", np.arange(4096, dtype=np.uint16).reshape(64, 64), subject=subject)
     return tmp_path / "chest.dcm"
 
@@ -79,8 +79,8 @@ def test_the_report_of_a_refusal_gives_the_reason_and_no_figure(source: Path) ->
 
 
 def test_a_class_without_a_standard_code_gets_a_private_one_that_fits(source: Path) -> None:
-    chances = {"a very long class name of the bundle": 0.9, "a very long class name of the other": 0.1}
-    said = Prediction(label="nothing", probabilities=chances, operating_point="argmax", threshold={})
+    probabilities = {"a very long class name of the bundle": 0.9, "a very long class name of the other": 0.1}
+    said = Prediction(label="nothing", probabilities=probabilities, operating_point="argmax", threshold={})
     report = _parsed(build_report(answered(prediction=said), read_source(source.read_bytes())))
     codes = {word.split()[0] for word in _text(report) if "99EDGEDX a very long" in word}
     assert len(codes) == 2 and all(len(code) <= 16 for code in codes)

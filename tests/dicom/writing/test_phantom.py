@@ -19,7 +19,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from edgedx.core.preprocess import PreprocessSpec, canvas
 from edgedx.dicom.reading.open import open_image
 from edgedx.dicom.reading.read import read_dicom
-from edgedx.dicom.writing.make import Subject, write_dicom
+from edgedx.dicom.writing.make import PatientFacts, write_dicom
 from edgedx.dicom.writing.phantom import COLUMNS, draw_phantom, write_phantoms
 
 PATIENTS = 150
@@ -167,7 +167,7 @@ def test_impossible_arguments_are_refused(tmp_path: Path, patients: int, seed: i
 )
 def test_each_kind_is_written_with_its_own_attributes(tmp_path: Path, kind: str, modality: str, extra: str) -> None:
     grey = np.arange(120, dtype=np.uint8).reshape(10, 12)
-    write_dicom(tmp_path / "a.dcm", grey, kind=kind, subject=Subject("ID", "A^B", "M", 50))  # type: ignore[arg-type]
+    write_dicom(tmp_path / "a.dcm", grey, kind=kind, subject=PatientFacts("ID", "A^B", "M", 50))  # type: ignore[arg-type]
     ds = pydicom.dcmread(tmp_path / "a.dcm")
     assert ds.Modality == modality and all(ds[keyword].value not in (None, "") for keyword in extra.split())
     np.testing.assert_array_equal(read_dicom(tmp_path / "a.dcm").image.pixels, grey)

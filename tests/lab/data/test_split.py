@@ -12,18 +12,20 @@ from edgedx.core.errors import DataError
 from edgedx.core.settings.recipe_sections import Task
 from edgedx.lab.data.layouts.listing import DEVELOPMENT
 from edgedx.lab.data.sources import Row
-from edgedx.lab.data.split import Case, assign, assign_fold, check_classes, shared_contents, shared_patients
+from edgedx.lab.data.split import PreparedImage, assign, assign_fold, check_classes, shared_contents, shared_patients
 
 FRACTIONS = (0.7, 0.15, 0.15)
 BINARY = Task(**tiny.RECIPE["task"])
 
 
-def _case(name: str, label: float | tuple[float, ...] = 0.0, patient: str = "", split: str = "", sha: str = "") -> Case:
+def _case(
+    name: str, label: float | tuple[float, ...] = 0.0, patient: str = "", split: str = "", sha: str = ""
+) -> PreparedImage:
     labels = label if isinstance(label, tuple) else (label,)
-    return Case(Row(name, labels, patient, split), sha or name, 40, 40, 0)
+    return PreparedImage(Row(name, labels, patient, split), sha or name, 40, 40, 0)
 
 
-def _clinic(patients: int = 300, seed: int = 0) -> list[Case]:
+def _clinic(patients: int = 300, seed: int = 0) -> list[PreparedImage]:
     """Patients with one to four images; a fifth of them sick."""
     rng = np.random.default_rng(seed)
     return [
@@ -33,7 +35,7 @@ def _clinic(patients: int = 300, seed: int = 0) -> list[Case]:
     ]
 
 
-def _places(cases: list[Case], seed: int = 0) -> dict[str, str]:
+def _places(cases: list[PreparedImage], seed: int = 0) -> dict[str, str]:
     return {case.patient: split for case, split in zip(cases, assign(cases, FRACTIONS, seed), strict=True)}
 
 
@@ -119,7 +121,10 @@ def test_rare_findings_reach_every_split_though_no_two_images_have_the_same() ->
 
 
 def test_folds_are_the_publishers_own_where_there_are_as_many() -> None:
-    cases = [Case(Row(str(i), (float(i % 2),), f"p{i}", fold=f"subset{i % 4}"), str(i), 40, 40, i) for i in range(80)]
+    cases = [
+        PreparedImage(Row(str(i), (float(i % 2),), f"p{i}", fold=f"subset{i % 4}"), str(i), 40, 40, i)
+        for i in range(80)
+    ]
     for fold in range(4):
         splits = assign_fold(cases, 4, fold, FRACTIONS, 0)
         assert {i % 4 for i, split in enumerate(splits) if split == "test"} == {fold}

@@ -89,7 +89,7 @@ def test_every_baseline_learns_an_easy_task_and_is_judged_as_a_network_is(made: 
     for name, record in found.items():
         metrics = record["metrics"]
         told = lineup.answers[name]
-        assert metrics["test"]["auc"]["value"] == pytest.approx(roc_auc_score(truth, told.ranks[:, 1]), abs=1e-6)
+        assert metrics["test"]["auc"]["value"] == pytest.approx(roc_auc_score(truth, told.scores[:, 1]), abs=1e-6)
         best = max(one["val_auc"] for one in metrics["tried"])
         assert best == pytest.approx(metrics["val"]["auc"]["value"])
         assert len(metrics["tried"]) == len(GRIDS[name.partition("-")[2]])

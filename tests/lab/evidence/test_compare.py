@@ -14,7 +14,7 @@ from made_run import VARIANTS, write_run
 from scipy import stats
 
 from edgedx.core.errors import DataError, UsageError
-from edgedx.core.stats.cases import Answers, Cases, answers_of
+from edgedx.core.stats.cases import Cases, Predictions, predictions_of
 from edgedx.core.stats.metrics import roc_auc
 from edgedx.lab.evidence.compare.compare import compare
 from edgedx.lab.evidence.compare.files import write_comparison
@@ -36,14 +36,16 @@ def _cases(count: int = 300, per_patient: int = 1, seed: int = 0) -> Cases:
     return Cases([f"{i}.png" for i in range(count)], patients, labels, [{}] * count, "binary", CLASSES, "sick")
 
 
-def _said(cases: Cases, strength: float, seed: int) -> Answers:
+def _said(cases: Cases, strength: float, seed: int) -> Predictions:
     noise = np.random.default_rng(seed).normal(size=len(cases))
     odds = strength * (np.asarray(cases.labels) - 0.5) * 2 + noise
     sick = 1 / (1 + np.exp(-odds))
-    return answers_of(cases, np.stack([1 - sick, sick], axis=1), {"sick": 0.5}, ranks=np.stack([-odds, odds], axis=1))
+    return predictions_of(
+        cases, np.stack([1 - sick, sick], axis=1), {"sick": 0.5}, scores=np.stack([-odds, odds], axis=1)
+    )
 
 
-def _write(path: Path, cases: Cases, answers: Answers, folds: np.ndarray | None = None) -> Path:
+def _write(path: Path, cases: Cases, answers: Predictions, folds: np.ndarray | None = None) -> Path:
     text = predictions_csv(cases, answers)
     if folds is not None:
         header, *rows = text.splitlines()
@@ -68,7 +70,7 @@ def test_tables_give_the_tests_of_the_answers_they_were_made_of(tmp_path: Path) 
     pair = found.pairs[0]
     assert (pair.first, pair.second) == ("weak", "good") and len(found.pairs) == 3
     truth = np.asarray(cases.labels) == 1
-    expected = delong(truth, [weak.ranks[:, 1], good.ranks[:, 1]]).test(0, 1)
+    expected = delong(truth, [weak.scores[:, 1], good.scores[:, 1]]).test(0, 1)
     ranking, decisions = pair.tests
     assert ranking.p == pytest.approx(expected.p, rel=1e-6)
     assert ranking.found.difference.value == pytest.approx(expected.difference.value, abs=1e-12)  # type: ignore[union-attr]
@@ -129,14 +131,14 @@ def test_copies_of_a_patients_image_are_no_further_patients(tmp_path: Path) -> N
         said = _said(once, strength, seed)
         copies = replace(
             said,
-            chances=said.chances[same[0]],
-            ranks=said.ranks[same[0]],
+            probabilities=said.probabilities[same[0]],
+            scores=said.scores[same[0]],
             decisions=[said.decisions[i] for i in same[0]],
         )
         paths.append(_write(tmp_path / f"{seed}.csv", many, copies))
     found = compare(line_up(paths), resamples=200)
     two = [_said(once, strength, seed) for seed, strength in enumerate((0.4, 0.9))]
-    alone = delong(np.asarray(once.labels) == 1, [one.ranks[:, 1] for one in two])
+    alone = delong(np.asarray(once.labels) == 1, [one.scores[:, 1] for one in two])
     assert found.pairs[0].tests[0].p == pytest.approx(alone.test(0, 1).p, rel=0.2)
     truth = np.array(CLASSES)[np.asarray(once.labels)]
     right = [np.array(one.decisions) == truth for one in two]
@@ -195,7 +197,7 @@ def test_cross_validated_tables_are_tested_over_their_folds(tmp_path: Path) -> N
         _write(tmp_path / "cv" / f"out-of-fold-{name}.csv", cases, answers, folds)
     found = compare(line_up([tmp_path / "cv"]), resamples=100)
     truth = np.asarray(cases.labels) == 1
-    areas = {n: [roc_auc(truth[folds == k], s.ranks[folds == k, 1]) for k in range(5)] for n, s in said.items()}
+    areas = {n: [roc_auc(truth[folds == k], s.scores[folds == k, 1]) for k in range(5)] for n, s in said.items()}
     assert found.folds == 5 and found.auc["b"].value == pytest.approx(np.mean(areas["b"]))
     (test,) = found.pairs[0].best("ranking")
     expected = fold_tests(areas["a"], areas["b"], 0.25)
@@ -224,8 +226,8 @@ def test_each_class_of_three_is_tested_by_itself(tmp_path: Path) -> None:
     paths = []
     for strength in (0.0, 2.0):
         logits = rng.normal(size=(240, 3)) + strength * np.eye(3)[labels]
-        chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        paths.append(_write(tmp_path / f"{strength}.csv", cases, answers_of(cases, chances, {})))
+        probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        paths.append(_write(tmp_path / f"{strength}.csv", cases, predictions_of(cases, probabilities, {})))
     found = compare(line_up(paths), resamples=100)
     assert [one.finding for one in found.pairs[0].tests] == ["a", "b", "c", ""]
     ranking, decisions = sentences(found)
@@ -240,13 +242,15 @@ def test_unknown_findings_are_left_out(tmp_path: Path) -> None:
     cases = Cases(
         [str(i) for i in range(200)], [str(i) for i in range(200)], labels, [{}] * 200, "multilabel", list("xy")
     )
-    paths = [_write(tmp_path / f"{seed}.csv", cases, answers_of(cases, rng.random((200, 2)), {})) for seed in range(2)]
+    paths = [
+        _write(tmp_path / f"{seed}.csv", cases, predictions_of(cases, rng.random((200, 2)), {})) for seed in range(2)
+    ]
     lineup = line_up(paths)
     np.testing.assert_array_equal(lineup.cases.labels, labels)
     found = compare(lineup, resamples=100)
     tested = {(one.of, one.finding) for one in found.pairs[0].tests}
     assert tested == {("ranking", "x"), ("ranking", "y"), ("decisions", "x"), ("decisions", "y")}
-    expected = delong(labels[50:, 1] == 1, [one.ranks[50:, 1] for one in lineup.answers.values()])
+    expected = delong(labels[50:, 1] == 1, [one.scores[50:, 1] for one in lineup.answers.values()])
     assert found.pairs[0].tests[1].p == pytest.approx(expected.test(0, 1).p)
 
 

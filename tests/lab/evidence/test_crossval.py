@@ -20,7 +20,7 @@ from death import run_until_killed
 
 from edgedx.core.errors import InputOutputError, RecipeError
 from edgedx.lab.data.sources import Row
-from edgedx.lab.data.split import Case, assign_fold
+from edgedx.lab.data.split import PreparedImage, assign_fold
 from edgedx.lab.evidence.compare import crossval as module
 from edgedx.lab.evidence.compare.crossval import LOG, CrossValidation, crossval
 from edgedx.lab.evidence.report.sections import find_evidence
@@ -28,9 +28,11 @@ from edgedx.lab.evidence.report.sections import find_evidence
 FRACTIONS = (0.7, 0.15, 0.15)
 
 
-def _cases(patients: int = 200) -> list[Case]:
+def _cases(patients: int = 200) -> list[PreparedImage]:
     return [
-        Case(Row(f"{patient}-{shot}", (float(patient % 10 == 0),), f"p{patient}", ""), f"{patient}-{shot}", 40, 40, 0)
+        PreparedImage(
+            Row(f"{patient}-{shot}", (float(patient % 10 == 0),), f"p{patient}", ""), f"{patient}-{shot}", 40, 40, 0
+        )
         for patient in range(patients)
         for shot in range(1 + patient % 3)
     ]

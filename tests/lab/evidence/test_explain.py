@@ -26,7 +26,7 @@ from edgedx.lab.evidence.explain.cut import Cut, cascade
 from edgedx.lab.evidence.explain.explain import CONTROL, explain, parts_of
 from edgedx.lab.evidence.explain.fidelity import CHANCE, alike, means, on_grid, overlap, spearman
 from edgedx.lab.evidence.explain.files import sentences, to_dict
-from edgedx.lab.evidence.explain.images import Chosen, _draw
+from edgedx.lab.evidence.explain.images import ExplainedImages, _draw
 from edgedx.lab.evidence.explain.methods import NoMap, absent, heat_maps, places_of, require, superpixels
 from edgedx.lab.evidence.explain.models import Explainable, classes_to_explain
 from edgedx.lab.evidence.explain.pictures import is_empty
@@ -261,10 +261,10 @@ def test_the_class_is_the_decision_of_the_first_model_or_the_one_asked_for() -> 
 
     model = planted()
     careful = replace(model.subject, points=[OperatingPoint(name="x", threshold={"c1": 0.2})])
-    chances = np.array([[0.7, 0.3], [0.9, 0.1]])
-    assert classes_to_explain(model, chances, None).tolist() == [0, 0]
-    assert classes_to_explain(replace(model, subject=careful), chances, None).tolist() == [1, 0]
-    assert classes_to_explain(model, chances, "c1").tolist() == [1, 1]
+    probabilities = np.array([[0.7, 0.3], [0.9, 0.1]])
+    assert classes_to_explain(model, probabilities, None).tolist() == [0, 0]
+    assert classes_to_explain(replace(model, subject=careful), probabilities, None).tolist() == [1, 0]
+    assert classes_to_explain(model, probabilities, "c1").tolist() == [1, 1]
     many = replace(model, subject=subject(len, "multilabel", 3))  # type: ignore[arg-type]
     assert classes_to_explain(many, np.array([[0.6, 0.7, 0.2], [0.3, 0.1, 0.2]]), None).tolist() == [1, 0]
 
@@ -278,7 +278,7 @@ def test_images_come_in_an_order_by_lot_so_that_the_first_few_are_of_every_class
 def test_all_of_it_says_what_is_shown_and_what_is_not() -> None:
     """Two models of which one is the other: as alike as can be, and more than two images are."""
     model = planted().subject
-    images = Chosen([f"{n}.png" for n in range(6)], [f"p{n}" for n in range(6)], _moving(6), [""] * 6, "test")
+    images = ExplainedImages([f"{n}.png" for n in range(6)], [f"p{n}" for n in range(6)], _moving(6), [""] * 6, "test")
     found = explain([model, model], images, ["lime", "ig"], resamples=100)
     assert found.names == ["toy (1)", "toy (2)"]
     told = to_dict(found, [])
@@ -386,9 +386,9 @@ def test_what_was_stopped_goes_on_and_another_image_begins_anew(
 ) -> None:
     model = replace(planted().subject, path=tmp_path / "model")
     (tmp_path / "model").write_text("weights")
-    images = Chosen([f"{n}.png" for n in range(6)], [f"p{n}" for n in range(6)], _moving(6), [""] * 6, "test")
+    images = ExplainedImages([f"{n}.png" for n in range(6)], [f"p{n}" for n in range(6)], _moving(6), [""] * 6, "test")
 
-    def run(chosen: Chosen, most: int) -> tuple[dict[str, Any], int]:
+    def run(chosen: ExplainedImages, most: int) -> tuple[dict[str, Any], int]:
         calls: list[int] = []
 
         def counted(self: Explainable, canvases: np.ndarray) -> np.ndarray:

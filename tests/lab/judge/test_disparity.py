@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from edgedx.core.stats.cases import Answers, Cases, answers_of
+from edgedx.core.stats.cases import Cases, Predictions, predictions_of
 from edgedx.lab.judge.disparity import disparity
 
 
-def _sites(harm: float, count: int = 600) -> tuple[Cases, Answers]:
+def _sites(harm: float, count: int = 600) -> tuple[Cases, Predictions]:
     rng = np.random.default_rng(2)
     labels = rng.integers(0, 2, count)
     site = np.arange(count) % 3
@@ -18,7 +18,7 @@ def _sites(harm: float, count: int = 600) -> tuple[Cases, Answers]:
     groups = [{"site": "ABC"[one], "age": f"{20 + index % 60}", "same": "x"} for index, one in enumerate(site)]
     names = [str(index) for index in range(count)]
     cases = Cases(names, names, labels, groups, "binary", ["well", "sick"], "sick")
-    return cases, answers_of(cases, np.stack([1 - score, score], axis=1), {"sick": 0.5})
+    return cases, predictions_of(cases, np.stack([1 - score, score], axis=1), {"sick": 0.5})
 
 
 def test_the_site_that_is_harmed_is_named() -> None:
@@ -29,7 +29,7 @@ def test_the_site_that_is_harmed_is_named() -> None:
     assert "of site C is" in found.gap.sentence and "chance" not in found.gap.sentence
     (one,) = [part for part in found.subgroups if part.name == "site C"]
     rows = np.arange(len(cases)) % 3 == 2
-    expected = roc_auc_score(cases.labels[rows], said.chances[rows, 1])
+    expected = roc_auc_score(cases.labels[rows], said.probabilities[rows, 1])
     assert one.figures["auc_roc"].value == pytest.approx(expected, abs=1e-9)
     assert one.images == 200 and ("same x", "all images have it") in found.not_judged
 

@@ -10,7 +10,7 @@ import pytest
 from made_run import VARIANTS, write_run
 
 from edgedx.core.errors import UsageError
-from edgedx.core.stats.cases import probabilities
+from edgedx.core.stats.cases import calibrated_probabilities
 from edgedx.lab.judge.ensemble import mean_logits, mean_of
 from edgedx.lab.judge.evaluation import ask_split, evaluate
 from edgedx.lab.judge.subject import Subject, open_subject
@@ -29,8 +29,8 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> list[Subject]:
 def test_probabilities_are_averaged_after_each_ones_own_temperature(task: str) -> None:
     rng = np.random.default_rng(0)
     answers = [(rng.normal(0, 20, (50, 2)), temperature) for temperature in (0.5, 3.0)]
-    found = probabilities(mean_logits(answers, task), task, 1.0)
-    expected = np.mean([probabilities(logits, task, own) for logits, own in answers], axis=0)
+    found = calibrated_probabilities(mean_logits(answers, task), task, 1.0)
+    expected = np.mean([calibrated_probabilities(logits, task, own) for logits, own in answers], axis=0)
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
@@ -39,9 +39,9 @@ def test_an_ensemble_is_judged_like_a_single_model(members: list[Subject]) -> No
     found = evaluate(whole, resamples=100)
     asked = [ask_split(one, "test") for one in members]
     expected = np.mean(
-        [probabilities(own.logits, "binary", t) for own, t in zip(asked, (1.0, 3.0), strict=True)], axis=0
+        [calibrated_probabilities(own.logits, "binary", t) for own, t in zip(asked, (1.0, 3.0), strict=True)], axis=0
     )
-    np.testing.assert_allclose(found.answers.chances, expected, atol=1e-9)
+    np.testing.assert_allclose(found.answers.probabilities, expected, atol=1e-9)
     assert found.subject.name == "mean of 2" and found.figures.images == 84
     youden = [point for point in whole.points if point.name == "youden"]  # chosen on val for the mean itself
     assert youden and youden[0].threshold != members[0].points[0].threshold and found.answers.point == "youden"

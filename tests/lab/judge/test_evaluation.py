@@ -14,7 +14,7 @@ from made_run import VARIANTS, write_run
 from sklearn.metrics import roc_auc_score
 
 from edgedx.core.errors import DataError, UsageError
-from edgedx.core.stats.cases import Cases, answers_of, answers_of_logits, ranking_scores
+from edgedx.core.stats.cases import Cases, predictions_of, predictions_of_logits, ranking_scores
 from edgedx.core.stats.points import OperatingPoint
 from edgedx.device.clinic.samples import read_predictions
 from edgedx.lab.data.given_images import list_images
@@ -62,8 +62,8 @@ def test_the_table_of_answers_is_what_the_gate_reads(made: Path, tmp_path: Path)
     path.write_text(predictions_csv(found.asked.cases, found.answers))
     again = read_predictions(path, found.asked.cases, {})
     assert list(again.decisions) == list(found.answers.decisions)
-    assert np.array_equal(again.chances, found.answers.chances)
-    assert np.array_equal(again.ranks, found.answers.ranks)
+    assert np.array_equal(again.probabilities, found.answers.probabilities)
+    assert np.array_equal(again.scores, found.answers.scores)
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
@@ -76,21 +76,21 @@ def test_a_table_of_predictions_ranks_as_the_figures_beside_it_do(task: str, tmp
     logits = np.repeat(rng.choice([-0.3, 0.1, 19.0], (100, len(classes))), 2, axis=0)
     logits[::2] += rng.normal(0, 1e-9, logits[::2].shape)
     cases = Cases(names, names, labels, [{}] * 200, task, classes, "b" if task == "binary" else None)
-    written = answers_of_logits(cases, logits, 0.7, OperatingPoint(name="argmax", threshold={}))
+    written = predictions_of_logits(cases, logits, 0.7, OperatingPoint(name="argmax", threshold={}))
     (tmp_path / "t.csv").write_text(predictions_csv(cases, written))
     again = read_predictions(tmp_path / "t.csv", cases, {})
-    assert len(np.unique(written.ranks[:, 0])) > 50, "rounding must not make ties"
+    assert len(np.unique(written.scores[:, 0])) > 50, "rounding must not make ties"
     figures = [figures_with_intervals(cases, one, resamples=50).overall for one in (written, again)]
     assert figures[0] == figures[1]
     compared = read_subject(tmp_path / "t.csv", cases).answers
-    assert np.array_equal(compared.ranks, written.ranks)
+    assert np.array_equal(compared.scores, written.scores)
 
 
 def test_the_last_bit_of_a_probability_ranks_nothing() -> None:
     """It is the processor's: images that are alike would be ordered otherwise on another one."""
     sure = np.array([0.3, np.nextafter(0.3, 1), 0.3 + 1e-11])
-    for task, chances in (("binary", np.stack([1 - sure, sure], axis=1)), ("multilabel", sure[:, None])):
-        first, second, third = ranking_scores(chances, task)[:, -1]
+    for task, probabilities in (("binary", np.stack([1 - sure, sure], axis=1)), ("multilabel", sure[:, None])):
+        first, second, third = ranking_scores(probabilities, task)[:, -1]
         assert first == second < third
 
 
@@ -173,10 +173,10 @@ def test_a_column_of_file_names_is_no_subgroup(made: Path, tmp_path: Path) -> No
 
 def test_mistakes_come_worst_first() -> None:
     cases = Cases(list("abcd"), list("abcd"), np.array([1, 1, 0, 1]), [{}] * 4, "binary", ["well", "sick"], "sick")
-    chances = np.array([[0.6, 0.4], [0.9, 0.1], [0.2, 0.8], [0.1, 0.9]])
-    assert wrong_first(cases, answers_of(cases, chances, {"sick": 0.5})) == [1, 2, 0]
+    probabilities = np.array([[0.6, 0.4], [0.9, 0.1], [0.2, 0.8], [0.1, 0.9]])
+    assert wrong_first(cases, predictions_of(cases, probabilities, {"sick": 0.5})) == [1, 2, 0]
     findings = Cases(list("ab"), list("ab"), np.array([[1, np.nan], [0, 1.0]]), [{}] * 2, "multilabel", ["x", "y"])
-    said = answers_of(findings, np.array([[0.9, 0.9], [0.2, 0.3]]), {})
+    said = predictions_of(findings, np.array([[0.9, 0.9], [0.2, 0.3]]), {})
     assert wrong_first(findings, said) == [1]  # what is not known is not wrong
     assert "y?" in predictions_csv(findings, said).splitlines()[1]
 

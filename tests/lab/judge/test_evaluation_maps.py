@@ -25,7 +25,7 @@ def test_the_gallery_shows_where_a_graph_with_maps_looked(tmp_path: Path) -> Non
     batch = normalise(np.stack([plain.asked.canvas_of(row) for row in range(8)]), recipe.preprocess)
     path.write_bytes(add_cam(path.read_bytes(), batch))
     shown = evaluate(open_subject(path), resamples=20)
-    assert np.array_equal(shown.answers.chances, plain.answers.chances)
+    assert np.array_equal(shown.answers.probabilities, plain.answers.probabilities)
     overlay, note = _maps(shown, first)
     assert overlay is not None and "not for diagnosis" in note
     canvas = shown.asked.canvas_of(first)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from edgedx.core.stats.cases import Cases, answers_of
+from edgedx.core.stats.cases import Cases, predictions_of
 from edgedx.core.stats.metrics import brier, expected_calibration_error, threshold_at_specificity
 from edgedx.core.stats.weighted import Ranked
 from edgedx.lab.judge.figures import figures_with_intervals
@@ -25,20 +25,20 @@ def _cases(
     labels: np.ndarray
     if task == "multilabel":
         labels = (rng.random((count, len(classes))) < 0.3).astype(float)
-        chances = np.round(np.clip(rng.normal(0.3 + 0.3 * labels, 0.2), 0, 1), 2)
+        probabilities = np.round(np.clip(rng.normal(0.3 + 0.3 * labels, 0.2), 0, 1), 2)
         labels[rng.random(labels.shape) < 0.1] = np.nan
     else:
         labels = rng.integers(0, len(classes), count)
         raw = np.round(np.exp(rng.normal(1.2 * np.eye(len(classes))[labels], 1)), 1) + 0.05
-        chances = raw / raw.sum(axis=1, keepdims=True)
+        probabilities = raw / raw.sum(axis=1, keepdims=True)
     positive = classes[-1] if task == "binary" else None
-    return Cases(names, owners, labels, [{}] * count, task, classes, positive), chances
+    return Cases(names, owners, labels, [{}] * count, task, classes, positive), probabilities
 
 
 @pytest.mark.parametrize(("task", "classes"), [("binary", ["well", "sick"]), ("multiclass", ["a", "b", "c", "d"])])
 def test_figures_of_single_labels_are_those_of_scikit_learn(task: str, classes: list[str]) -> None:
-    cases, chances = _cases(task, classes)
-    said = answers_of(cases, chances, {"sick": 0.35} if task == "binary" else {})
+    cases, probabilities = _cases(task, classes)
+    said = predictions_of(cases, probabilities, {"sick": 0.35} if task == "binary" else {})
     found = figures_with_intervals(cases, said, resamples=20)
     truth = [classes[int(label)] for label in cases.labels]
     scores = {
@@ -46,16 +46,18 @@ def test_figures_of_single_labels_are_those_of_scikit_learn(task: str, classes: 
         "balanced_accuracy": sk.balanced_accuracy_score(truth, said.decisions),
         "macro_precision": sk.precision_score(truth, said.decisions, average="macro"),
         "macro_f1": sk.f1_score(truth, said.decisions, average="macro"),
-        "ece": expected_calibration_error(chances.argmax(axis=1) == cases.labels, chances.max(axis=1)),
-        "brier": brier(cases.labels, chances),
+        "ece": expected_calibration_error(probabilities.argmax(axis=1) == cases.labels, probabilities.max(axis=1)),
+        "brier": brier(cases.labels, probabilities),
     }
     for name, value in scores.items():
         assert found.overall[name].value == pytest.approx(value, **EXACT), name
     for index, name in enumerate(classes):
         positive, called = np.array(truth) == name, np.array(said.decisions) == name
         one = found.classes[name]
-        assert one["auc_roc"].value == pytest.approx(sk.roc_auc_score(positive, said.ranks[:, index]), **EXACT)
-        assert one["auc_pr"].value == pytest.approx(sk.average_precision_score(positive, said.ranks[:, index]), **EXACT)
+        assert one["auc_roc"].value == pytest.approx(sk.roc_auc_score(positive, said.scores[:, index]), **EXACT)
+        assert one["auc_pr"].value == pytest.approx(
+            sk.average_precision_score(positive, said.scores[:, index]), **EXACT
+        )
         assert one["sensitivity"].value == pytest.approx(sk.recall_score(positive, called), **EXACT)
         assert one["specificity"].value == pytest.approx(sk.recall_score(~positive, ~called), **EXACT)
         assert one["precision"].value == pytest.approx(sk.precision_score(positive, called), **EXACT)
@@ -68,13 +70,13 @@ def test_figures_of_single_labels_are_those_of_scikit_learn(task: str, classes: 
 
 def test_findings_leave_out_what_is_not_known() -> None:
     classes = ["a", "b", "c"]
-    cases, chances = _cases("multilabel", classes)
-    said = answers_of(cases, chances, dict.fromkeys(classes, 0.5))
+    cases, probabilities = _cases("multilabel", classes)
+    said = predictions_of(cases, probabilities, dict.fromkeys(classes, 0.5))
     found = figures_with_intervals(cases, said, resamples=20)
     losses, briers = [], []
     for index, name in enumerate(classes):
         known = ~np.isnan(cases.labels[:, index])
-        truth, score = cases.labels[known, index] == 1, chances[known, index]
+        truth, score = cases.labels[known, index] == 1, probabilities[known, index]
         one = found.classes[name]
         assert one["auc_roc"].value == pytest.approx(sk.roc_auc_score(truth, score), **EXACT)
         assert one["auc_pr"].value == pytest.approx(sk.average_precision_score(truth, score), **EXACT)
@@ -85,7 +87,7 @@ def test_findings_leave_out_what_is_not_known() -> None:
     assert found.overall["ece"].value == pytest.approx(np.mean(losses), **EXACT)
     assert found.overall["brier"].value == pytest.approx(np.mean(briers), **EXACT)
     complete = ~np.isnan(cases.labels).any(axis=1)
-    exact = sk.accuracy_score(cases.labels[complete].astype(int), (chances[complete] >= 0.5).astype(int))
+    exact = sk.accuracy_score(cases.labels[complete].astype(int), (probabilities[complete] >= 0.5).astype(int))
     assert found.overall["exact_match"].value == pytest.approx(exact, **EXACT)
 
 
@@ -108,7 +110,7 @@ def test_curves_under_weights_are_those_of_scikit_learn() -> None:
 
 def test_patients_are_drawn_whole() -> None:
     """Ten images of each patient are hardly more evidence than one: their interval is much wider."""
-    alone, chances = _cases("binary", ["well", "sick"], 400)
+    alone, probabilities = _cases("binary", ["well", "sick"], 400)
     repeated = Cases(
         *[[item for item in part for _ in range(10)] for part in (alone.names, alone.patients)],
         np.repeat(alone.labels, 10),
@@ -125,31 +127,31 @@ def test_patients_are_drawn_whole() -> None:
     widths = []
     for cases in (repeated, strangers):
         area = figures_with_intervals(
-            cases, answers_of(cases, np.repeat(chances, 10, axis=0), {"sick": 0.5}), resamples=200
+            cases, predictions_of(cases, np.repeat(probabilities, 10, axis=0), {"sick": 0.5}), resamples=200
         ).overall["auc_roc"]
         widths.append(area.high - area.low)
     assert 2.5 < widths[0] / widths[1] < 4.0  # the square root of ten
 
 
 def test_a_class_that_is_never_called_has_precision_zero_and_an_absent_one_none() -> None:
-    cases, chances = _cases("multiclass", ["a", "b", "c"])
-    chances[:, 1] = 0
+    cases, probabilities = _cases("multiclass", ["a", "b", "c"])
+    probabilities[:, 1] = 0
     cases.labels[cases.labels == 2] = 0
-    found = figures_with_intervals(cases, answers_of(cases, chances, {}), resamples=20)
+    found = figures_with_intervals(cases, predictions_of(cases, probabilities, {}), resamples=20)
     assert found.classes["b"]["precision"].value == 0
     assert np.isnan(found.classes["c"]["auc_roc"].value) and found.to_dict()["classes"]["c"]["auc_roc"]["value"] is None
 
 
 def test_nothing_to_judge_is_an_error() -> None:
-    cases, chances = _cases("binary", ["well", "sick"])
-    chances[3, 0] = np.nan
+    cases, probabilities = _cases("binary", ["well", "sick"])
+    probabilities[3, 0] = np.nan
     with pytest.raises(ValueError, match="1 answers that are not numbers"):
-        figures_with_intervals(cases, answers_of(cases, chances, {}))
+        figures_with_intervals(cases, predictions_of(cases, probabilities, {}))
 
 
 def test_ten_thousand_images_take_seconds() -> None:
-    cases, chances = _cases("binary", ["well", "sick"], 10_000)
-    said = answers_of(cases, chances, {"sick": 0.5})
+    cases, probabilities = _cases("binary", ["well", "sick"], 10_000)
+    said = predictions_of(cases, probabilities, {"sick": 0.5})
     start = time.perf_counter()
     figures_with_intervals(cases, said, resamples=200)
     assert time.perf_counter() - start < 5.0  # a loop over scikit-learn takes minutes

@@ -23,7 +23,7 @@ from edgedx.device.clinic.gate import examine_samples
 from edgedx.device.clinic.samples import read_samples
 from edgedx.lab.data.prepare import open_data
 from edgedx.lab.judge.gate import Judge, against_teacher
-from edgedx.lab.judge.teacher_answers import teacher_answers
+from edgedx.lab.judge.teacher_answers import teacher_predictions
 from edgedx.lab.quantize.to_onnx import export_onnx
 from edgedx.lab.run.run import Run as RunFolder
 from edgedx.lab.ship.deploy import deploy
@@ -148,11 +148,11 @@ def test_a_teacher_of_another_data_set_is_refused(run: Run) -> None:
 def test_an_operating_point_that_the_teacher_did_not_store_is_chosen_on_its_val_logits(run: Run) -> None:
     recipe, folder = run
     data = open_data(recipe, folder)
-    known = teacher_answers(recipe, RunFolder(folder), data, "test", "specificity-0.90")
+    known = teacher_predictions(recipe, RunFolder(folder), data, "test", "specificity-0.90")
     card = json.loads((folder / "teacher" / "model.json").read_text())
     card["operating_points"] = card["operating_points"][:1]
     write_json(folder / "teacher" / "model.json", card)
-    again = teacher_answers(recipe, RunFolder(folder), data, "test", "specificity-0.90")
+    again = teacher_predictions(recipe, RunFolder(folder), data, "test", "specificity-0.90")
     assert again.thresholds == pytest.approx(known.thresholds) and again.decisions == known.decisions
 
 

@@ -23,7 +23,7 @@ from edgedx.core.settings.recipe import Recipe
 from edgedx.core.settings.recipe_sections import Augment
 from edgedx.core.stats.metrics import roc_auc
 from edgedx.device.runtime.run_onnx import OnnxRunner
-from edgedx.dicom.writing.make import Subject, write_dicom
+from edgedx.dicom.writing.make import PatientFacts, write_dicom
 from edgedx.lab.compress.committee import Committee, open_teachers
 from edgedx.lab.data.dataset import MANIFEST, Dataset, build_dataset, load_dataset
 from edgedx.lab.data.prepare import data_stage
@@ -356,7 +356,7 @@ def test_dicom_headers_fill_what_the_table_lacks(tmp_path: Path) -> None:
     entries = []
     for place in range(16):
         name, bright = f"{place}.dcm", place % 2 == 1
-        subject = Subject(patient_id=str(place), sex="FM"[place % 2], age_years=30 + place)
+        subject = PatientFacts(patient_id=str(place), sex="FM"[place % 2], age_years=30 + place)
         write_dicom(tmp_path / name, tiny.picture(place, bright=bright), subject=subject)
         entries.append({"image": name, "label": tiny.CLASSES[place % 2], "patient_id": str(place),
                         "sex": "M" if place == 0 else ""})  # fmt: skip
@@ -374,7 +374,7 @@ def test_images_without_labels_bring_their_columns(tmp_path: Path) -> None:
     build_dataset(recipe, tmp_path / "run" / "data")
     data = load_dataset(tmp_path / "run" / "data", "binary", recipe.preprocess)
     tiny.write_picture(tmp_path / "more" / "b.png", tiny.picture(902))
-    write_dicom(tmp_path / "more" / "a.dcm", tiny.picture(901), subject=Subject(sex="F", age_years=44))
+    write_dicom(tmp_path / "more" / "a.dcm", tiny.picture(901), subject=PatientFacts(sex="F", age_years=44))
     more = open_unlabeled(recipe, tmp_path / "run", tmp_path / "more", data)
     by_name = dict(zip(more.names, more.columns, strict=True))  # type: ignore[arg-type]
     assert np.array_equal(by_name["a.dcm"], encode_rows(data.fitted, [{"age": "44", "sex": "F"}])[0])

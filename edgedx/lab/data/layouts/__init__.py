@@ -12,13 +12,13 @@ from .brain_tumour import brain_tumour
 from .cbis_ddsm import cbis_ddsm
 from .chestxray14 import chestxray14
 from .isic2018 import isic2018
-from .listing import Found, Listing
+from .listing import ListedEntry, Listing
 from .luna16 import luna16
 from .retinopathy import aptos2019, eyepacs
 from .rsna_pneumonia import rsna_pneumonia
 from .tuberculosis import tuberculosis
 
-__all__ = ["LAYOUTS", "Found", "Listing"]
+__all__ = ["LAYOUTS", "ListedEntry", "Listing"]
 
 LAYOUTS: Mapping[str, Callable[[Path, Data], Listing]] = {
     "nih-chestxray14": chestxray14,

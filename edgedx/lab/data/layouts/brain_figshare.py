@@ -19,7 +19,7 @@ from edgedx.core.image import Image
 from edgedx.core.progress import track
 from edgedx.core.settings.recipe_sections import Data
 
-from .listing import Found, Listing
+from .listing import ListedEntry, Listing
 
 _FOLDS = "cvind.mat"
 
@@ -37,13 +37,13 @@ def brain_figshare(root: Path, data: Data) -> Listing:
     return Listing(found, lambda name: _read(root / name))
 
 
-def _found(root: Path, path: Path, fold: str) -> Found:
+def _found(root: Path, path: Path, fold: str) -> ListedEntry:
     name = path.relative_to(root).as_posix()
     try:
         label, patient = _field(path, "cjdata/label"), _field(path, "cjdata/PID")
     except ImageError:
-        return Found(name, "", problem="not a slice with label and patient")
-    return Found(name, f"{float(label.flat[0]):g}", "".join(map(chr, patient.flatten().astype(int))), fold=fold)
+        return ListedEntry(name, "", problem="not a slice with label and patient")
+    return ListedEntry(name, f"{float(label.flat[0]):g}", "".join(map(chr, patient.flatten().astype(int))), fold=fold)
 
 
 def _folds(root: Path) -> dict[int, str]:

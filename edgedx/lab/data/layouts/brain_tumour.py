@@ -12,7 +12,7 @@ from pathlib import Path
 from edgedx.core.errors import DataError
 from edgedx.core.settings.recipe_sections import Data
 
-from .listing import DEVELOPMENT, Found, Listing
+from .listing import DEVELOPMENT, ListedEntry, Listing
 
 _PARTS = {"Training": DEVELOPMENT, "Testing": "test"}
 _SUFFIXES = {".jpg", ".jpeg", ".png"}
@@ -26,5 +26,5 @@ def brain_tumour(root: Path, data: Data) -> Listing:
             raise DataError(f"{root}: there is no folder {part}")
         for path in sorted((root / part).glob("*/*")):
             if path.suffix.lower() in _SUFFIXES and not path.name.startswith("."):
-                found.append(Found(path.relative_to(root).as_posix(), path.parent.name, split=split))
+                found.append(ListedEntry(path.relative_to(root).as_posix(), path.parent.name, split=split))
     return Listing(found)

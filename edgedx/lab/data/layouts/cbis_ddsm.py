@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from edgedx.core.settings.recipe_sections import Data
 
-from .listing import ABSENT, DEVELOPMENT, Found, Listing, apart, table
+from .listing import ABSENT, DEVELOPMENT, ListedEntry, Listing, apart, table
 
 _PATIENT, _SIDE, _VIEW, _KIND = "patient_id", "left or right breast", "image view", "abnormality type"
 _PATHOLOGY, _PATH = "pathology", "image file path"
@@ -45,14 +45,14 @@ def cbis_ddsm(root: Path, data: Data) -> Listing:
 
 def _found(
     root: Path, folders: dict[str, Path], key: tuple[str, str, str], rows: list[tuple[str, dict[str, str]]]
-) -> Found:
+) -> ListedEntry:
     patient, side, view = key
     named = dict.fromkeys(PurePosixPath(row[_PATH]).parts[0] for _, row in rows if row[_PATH])
     path, problem = _mammogram([folders[name] for name in named if name in folders])
     # What is none of the three comes first: it is no class of the recipe, and no known one may hide that.
     label = min((row[_PATHOLOGY] for _, row in rows), key=lambda name: _RANK.get(name, -1))
     density = next((row[column] for _, row in rows for column in _DENSITY if row.get(column)), "")
-    return Found(
+    return ListedEntry(
         path.relative_to(root).as_posix() if path else next(iter(named), "/".join(key)),
         label,
         patient,

@@ -11,7 +11,7 @@ from pathlib import Path
 from edgedx.core.errors import DataError
 from edgedx.core.settings.recipe_sections import Data
 
-from .listing import ABSENT, DEVELOPMENT, Found, Listing, first_of, images_below, table, words
+from .listing import ABSENT, DEVELOPMENT, ListedEntry, Listing, first_of, images_below, table, words
 
 _IMAGE, _LABELS, _PATIENT, _AGE = "Image Index", "Finding Labels", "Patient ID", "Patient Age"
 _SEX = ("Patient Gender", "Patient Sex")  # the tables of 2017 and 2020, and the one that is offered now
@@ -32,11 +32,11 @@ def chestxray14(root: Path, data: Data) -> Listing:
     return Listing([_found(row, splits, images) for row in rows])
 
 
-def _found(row: dict[str, str], splits: dict[str, str], images: dict[str, str]) -> Found:
+def _found(row: dict[str, str], splits: dict[str, str], images: dict[str, str]) -> ListedEntry:
     name = row[_IMAGE]
     path, split = images.get(Path(name).stem, ""), splits.get(name, "")
     sex = next((row[column] for column in _SEX if row.get(column)), "")
-    return Found(
+    return ListedEntry(
         path or name,
         row[_LABELS],
         row[_PATIENT],

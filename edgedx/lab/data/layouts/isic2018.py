@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edgedx.core.settings.recipe_sections import Data
 
-from .listing import ABSENT, DEVELOPMENT, Found, Listing, images_below, table
+from .listing import ABSENT, DEVELOPMENT, ListedEntry, Listing, images_below, table
 
 CLASSES = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
 _PARTS = {"Training": DEVELOPMENT, "Validation": DEVELOPMENT, "Test": "test"}
@@ -34,7 +34,7 @@ def isic2018(root: Path, data: Data) -> Listing:
             name = row["image"]
             marked = [column for column in CLASSES if row[column] in {"1", "1.0"}]
             found.append(
-                Found(
+                ListedEntry(
                     images.get(name, name),
                     marked[0] if len(marked) == 1 else "",
                     lesions.get(name, name),

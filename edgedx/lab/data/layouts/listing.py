@@ -18,7 +18,7 @@ BOTH = "its patient stands in the official test set too"
 
 
 @dataclass(frozen=True)
-class Found:
+class ListedEntry:
     """One image as the data set lists it.
 
     Attributes
@@ -54,12 +54,12 @@ class Listing:
 
     Attributes
     ----------
-    found : list of Found
+    found : list of ListedEntry
     read : callable, optional
         Reads one image by its name and returns it with the SHA-256 of its content; None: the name is a file.
     """
 
-    found: list[Found]
+    found: list[ListedEntry]
     read: Callable[[str], tuple[Image, str]] | None = None
 
 
@@ -125,7 +125,7 @@ def images_below(root: Path, folders: Iterable[Path], suffixes: Sequence[str]) -
     return found
 
 
-def apart(found: Iterable[Found]) -> list[Found]:
+def apart(found: Iterable[ListedEntry]) -> list[ListedEntry]:
     """Patients of the official test set out of the images to train with: those are kept, and excluded with a reason."""
     listed = list(found)
     tested = {one.patient for one in listed if one.split == "test" and one.patient and not one.problem}

@@ -21,7 +21,7 @@ from edgedx.core.files import sha256_bytes, storage_error
 from edgedx.core.image import Image
 from edgedx.core.settings.recipe_sections import Data
 
-from .listing import Found, Listing, first_of
+from .listing import ListedEntry, Listing, first_of
 from .metaimage import Volume, read_header
 from .patches import cut_patch
 
@@ -51,9 +51,9 @@ def luna16(root: Path, data: Data) -> Listing:
         if data.patches.negatives:
             rest = heapq.nsmallest(data.patches.negatives * len(own), rest, key=_drawn(data.seed))
         for label, names in (("1", own), ("0", rest)):
-            found += [Found(name, label, _series(name), splits[subset], subset) for name in sorted(names)]
+            found += [ListedEntry(name, label, _series(name), splits[subset], subset) for name in sorted(names)]
     # One line a scan and not one a candidate: with one subset at hand that would be half a million.
-    found += [Found(uid, "", uid, problem=ABSENT_SCAN) for uid in sorted(absent)]
+    found += [ListedEntry(uid, "", uid, problem=ABSENT_SCAN) for uid in sorted(absent)]
     return Listing(found, _reader(root, data))
 
 

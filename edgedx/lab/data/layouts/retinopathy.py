@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edgedx.core.settings.recipe_sections import Data
 
-from .listing import ABSENT, DEVELOPMENT, Found, Listing, apart, images_below, table
+from .listing import ABSENT, DEVELOPMENT, ListedEntry, Listing, apart, images_below, table
 
 _EYE = re.compile(r"(\d+)_(left|right)")
 _SUFFIXES = [".jpeg", ".jpg", ".png"]
@@ -27,7 +27,7 @@ def eyepacs(root: Path, data: Data) -> Listing:
     return Listing(apart(found))
 
 
-def _eyes(root: Path, name: str, folder: str, split: str) -> list[Found]:
+def _eyes(root: Path, name: str, folder: str, split: str) -> list[ListedEntry]:
     rows = table(root, name, ["image", "level"])
     images = images_below(root, [root / folder], _SUFFIXES)
     found = []
@@ -36,7 +36,9 @@ def _eyes(root: Path, name: str, folder: str, split: str) -> list[Found]:
         path = images.get(row["image"], "")
         problem = "" if path and eye else (ABSENT if eye else "its name is not NUMBER_left or NUMBER_right")
         patient, side = eye.groups() if eye else ("", "")
-        found.append(Found(path or row["image"], row["level"], patient, split, groups={"eye": side}, problem=problem))
+        found.append(
+            ListedEntry(path or row["image"], row["level"], patient, split, groups={"eye": side}, problem=problem)
+        )
     return found
 
 
@@ -46,7 +48,7 @@ def aptos2019(root: Path, data: Data) -> Listing:
     images = images_below(root, [root / "train_images"], _SUFFIXES)
     return Listing(
         [
-            Found(images.get(name, name), row["diagnosis"], problem="" if name in images else ABSENT)
+            ListedEntry(images.get(name, name), row["diagnosis"], problem="" if name in images else ABSENT)
             for row in rows
             for name in [row["id_code"]]
         ]

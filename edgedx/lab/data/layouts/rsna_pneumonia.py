@@ -16,7 +16,7 @@ from edgedx.core.errors import DataError
 from edgedx.core.files import storage_error
 from edgedx.core.settings.recipe_sections import Data
 
-from .listing import ABSENT, Found, Listing, images_below, table
+from .listing import ABSENT, ListedEntry, Listing, images_below, table
 
 MAPPING = "pneumonia-challenge-dataset-mappings_2018.json"
 _NIH_IMAGE = re.compile(r"(\d{8})_\d{3}\.png")
@@ -41,7 +41,7 @@ def rsna_pneumonia(root: Path, data: Data) -> Listing:
         elif patients and name not in patients:
             problem = problem or "its patient is not in the RSNA's mapping"
         found.append(
-            Found(
+            ListedEntry(
                 images.get(name, name),
                 min(values),
                 patients.get(name, ""),

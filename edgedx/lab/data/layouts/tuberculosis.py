@@ -13,7 +13,7 @@ from pathlib import Path
 from edgedx.core.errors import DataError
 from edgedx.core.settings.recipe_sections import Data
 
-from .listing import Found, Listing
+from .listing import ListedEntry, Listing
 
 _NAME = re.compile(r"(MCUCXR|CHNCXR)_\d+_([01])")
 _SITES = {"MCUCXR": "montgomery", "CHNCXR": "shenzhen"}
@@ -37,13 +37,13 @@ def tuberculosis(root: Path, data: Data) -> Listing:
     )
 
 
-def _found(root: Path, path: Path) -> Found:
+def _found(root: Path, path: Path) -> ListedEntry:
     name = _NAME.fullmatch(path.stem)
     relative = path.relative_to(root).as_posix()
     if name is None:
-        return Found(relative, "", problem="its name is not MCUCXR_NUMBER_LABEL or CHNCXR_NUMBER_LABEL")
+        return ListedEntry(relative, "", problem="its name is not MCUCXR_NUMBER_LABEL or CHNCXR_NUMBER_LABEL")
     sex, age = person(path.parent.parent / "ClinicalReadings" / f"{path.stem}.txt")
-    return Found(relative, name[2], groups={"site": _SITES[name[1]], "sex": sex, "age": age})
+    return ListedEntry(relative, name[2], groups={"site": _SITES[name[1]], "sex": sex, "age": age})
 
 
 def person(reading: Path) -> tuple[str, str]:

@@ -23,7 +23,7 @@ from edgedx.lab.data.dataset import CANVASES, EXCLUDED, NEAR_DUPLICATES, class_c
 from edgedx.lab.data.decode import decode_rows
 from edgedx.lab.data.reading.rows import Source, locate
 from edgedx.lab.data.sources import open_source
-from edgedx.lab.data.split import Case, check_classes
+from edgedx.lab.data.split import PreparedImage, check_classes
 
 from .confounders import Confounder, file_facts, find_confounders
 from .contact_sheet import write_sheet
@@ -185,11 +185,11 @@ def _examine(recipe: Recipe, source: Source, scratch: Path, folder: Path, found:
     _write_excluded(folder, excluded, found)
 
 
-def _shows(recipe: Recipe, case: Case, index: int) -> bool:
+def _shows(recipe: Recipe, case: PreparedImage, index: int) -> bool:
     return case.row.label[index] == 1 if recipe.task.kind == "multilabel" else case.row.label[0] == index
 
 
-def _judge_facts(recipe: Recipe, cases: list[Case], found: DataCheck) -> None:
+def _judge_facts(recipe: Recipe, cases: list[PreparedImage], found: DataCheck) -> None:
     root = None
     if recipe.data.source not in ("medmnist", "phantom"):
         root = locate(str(recipe.data.path))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgedx.core.stats.resample import draw
 from edgedx.core.stats.weighted import Ranked
-from edgedx.lab.data.split import Case
+from edgedx.lab.data.split import PreparedImage
 
 LEAST_TOLD = 0.6
 """Lower end of the 95 % interval of an AUC above which a fact is told: 0.5 is chance."""
@@ -49,7 +49,7 @@ class Confounder:
         return {"fact": self.fact, "class": self.label, "auc": self.auc, "low": self.low, "high": self.high}
 
 
-def file_facts(root: Path | None, case: Case) -> dict[str, str | float]:
+def file_facts(root: Path | None, case: PreparedImage) -> dict[str, str | float]:
     """What is known of an image besides its pixels: numbers and words. `root` is None where images are no files."""
     facts: dict[str, str | float] = {
         "height": float(case.height), "width": float(case.width), "aspect ratio": round(case.width / case.height, 4)

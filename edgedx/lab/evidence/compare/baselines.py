@@ -24,7 +24,7 @@ from sklearn.svm import SVC
 from edgedx.core.files import write_text
 from edgedx.core.progress import progress
 from edgedx.core.settings.recipe import Recipe
-from edgedx.core.stats.cases import answers_of_logits
+from edgedx.core.stats.cases import predictions_of_logits
 from edgedx.core.stats.metrics import fit_temperature
 from edgedx.core.table import null_for_nan
 from edgedx.lab.data.dataset import Dataset
@@ -152,7 +152,7 @@ def _train(
         part = parts[split]
         metrics[split] = summary(task, logits[split], part.labels, part.patients, temperature, points[0])
         cases = cases_of(part, task)
-        table = predictions_csv(cases, answers_of_logits(cases, logits[split], temperature, points[0]))
+        table = predictions_csv(cases, predictions_of_logits(cases, logits[split], temperature, points[0]))
         write_text(folder / f"{split}.csv", table)
     return metrics
 

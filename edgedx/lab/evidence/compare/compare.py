@@ -11,7 +11,7 @@ import numpy as np
 
 from edgedx.core.errors import UsageError
 from edgedx.core.progress import Bar, progress, track
-from edgedx.core.stats.cases import Answers
+from edgedx.core.stats.cases import Predictions
 from edgedx.core.stats.resample import RESAMPLES, Draws, draw
 from edgedx.core.stats.weighted import Floats, Ranked, Statistic, mean_of
 
@@ -79,17 +79,17 @@ def _pair(lineup: Lineup, draws: Mapping[tuple[str, str], Draws], first: str, se
     )
 
 
-def _ranking(lineup: Lineup, one: Answers, two: Answers) -> list[PairTest]:
+def _ranking(lineup: Lineup, one: Predictions, two: Predictions) -> list[PairTest]:
     cases, tests = lineup.cases, []
     findings = cases.findings()
     for index, known, present in findings:
         groups = [patient for patient, included in zip(cases.patients, known, strict=True) if included]
-        test = delong(present[known], [one.ranks[known, index], two.ranks[known, index]], groups).test(0, 1)
+        test = delong(present[known], [one.scores[known, index], two.scores[known, index]], groups).test(0, 1)
         tests.append(PairTest("ranking", cases.classes[index] if len(findings) > 1 else "", test, test.p))
     return tests
 
 
-def _decisions(lineup: Lineup, one: Answers, two: Answers) -> list[PairTest]:
+def _decisions(lineup: Lineup, one: Predictions, two: Predictions) -> list[PairTest]:
     known, right = right_matrix(lineup, one)
     _, other = right_matrix(lineup, two)
     tests = []
@@ -101,7 +101,7 @@ def _decisions(lineup: Lineup, one: Answers, two: Answers) -> list[PairTest]:
     return tests
 
 
-def _over_folds(lineup: Lineup, one: Answers, two: Answers) -> list[PairTest]:
+def _over_folds(lineup: Lineup, one: Predictions, two: Predictions) -> list[PairTest]:
     assert lineup.folds is not None
     sizes = [int((lineup.folds == fold).sum()) for fold in sorted(set(lineup.folds.tolist()))]
     # What was not tested trained the model, or chose its epoch and its thresholds (val).

@@ -21,7 +21,7 @@ from edgedx.core.errors import InputOutputError, UsageError
 from edgedx.core.files import write_json, write_text
 from edgedx.core.progress import progress
 from edgedx.core.settings.recipe import Recipe
-from edgedx.core.stats.cases import Answers, Cases
+from edgedx.core.stats.cases import Cases, Predictions
 from edgedx.core.stats.resample import RESAMPLES
 from edgedx.lab.judge.evaluation import Evaluation, evaluate
 from edgedx.lab.judge.evaluation_files import predictions_csv
@@ -217,7 +217,7 @@ def _judge(plan: CrossValidation, resamples: int) -> dict[str, Any]:
     }
 
 
-def pooled(folds: Sequence[Evaluation]) -> tuple[Cases, Answers]:
+def pooled(folds: Sequence[Evaluation]) -> tuple[Cases, Predictions]:
     """The test images of all folds as one set, each answered by the model of its fold."""
     cases, answers = [one.asked.cases for one in folds], [one.answers for one in folds]
     return (
@@ -230,8 +230,8 @@ def pooled(folds: Sequence[Evaluation]) -> tuple[Cases, Answers]:
         ),
         replace(
             answers[0],
-            chances=np.concatenate([one.chances for one in answers]),
-            ranks=np.concatenate([one.ranks for one in answers]),
+            probabilities=np.concatenate([one.probabilities for one in answers]),
+            scores=np.concatenate([one.scores for one in answers]),
             decisions=[decision for one in answers for decision in one.decisions],
         ),
     )

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedx.core.stats.cases import Answers
+from edgedx.core.stats.cases import Predictions
 from edgedx.core.stats.metrics import roc_auc
 from edgedx.core.stats.weighted import Statistic, mean_of, share
 from edgedx.lab.judge.figures import called_matrix, truth_matrices
@@ -15,7 +15,7 @@ from edgedx.lab.judge.figures import called_matrix, truth_matrices
 from .lineup import Lineup
 
 
-def right_matrix(lineup: Lineup, answers: Answers) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def right_matrix(lineup: Lineup, answers: Predictions) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which decisions are known to be right or wrong, and which are right; both (N, K), K findings or 1."""
     known, present = truth_matrices(lineup.cases)
     called = called_matrix(lineup.cases, answers.decisions)
@@ -26,24 +26,24 @@ def right_matrix(lineup: Lineup, answers: Answers) -> tuple[NDArray[np.bool_], N
 
 
 def auc_parts(
-    lineup: Lineup, answers: Answers
+    lineup: Lineup, answers: Predictions
 ) -> list[tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.intp]]]:
     """Truth, score and rows of each AUC: of each finding, and of each fold by itself."""
     folds = np.zeros(len(lineup.cases), np.int64) if lineup.folds is None else lineup.folds
     return [
-        (present, answers.ranks[:, index], np.flatnonzero(known & (folds == fold)))
+        (present, answers.scores[:, index], np.flatnonzero(known & (folds == fold)))
         for fold in sorted(set(folds.tolist()))
         for index, known, present in lineup.cases.findings()
     ]
 
 
-def accuracy_of(lineup: Lineup, answers: Answers) -> Statistic:
+def accuracy_of(lineup: Lineup, answers: Predictions) -> Statistic:
     """Share of right decisions; of findings the mean over them."""
     known, right = right_matrix(lineup, answers)
     return mean_of([share(right[:, column], known[:, column]) for column in range(known.shape[1])])
 
 
-def fold_aucs(lineup: Lineup, answers: Answers) -> list[float]:
+def fold_aucs(lineup: Lineup, answers: Predictions) -> list[float]:
     """AUC of each fold, the mean over findings; NaN where a fold lacks a class."""
     parts = auc_parts(lineup, answers)
     each = [roc_auc(truth[rows], score[rows]) for truth, score, rows in parts]
@@ -53,7 +53,7 @@ def fold_aucs(lineup: Lineup, answers: Answers) -> list[float]:
     return [float(np.mean(values)) if values else math.nan for values in together]
 
 
-def fold_accuracies(lineup: Lineup, answers: Answers) -> list[float]:
+def fold_accuracies(lineup: Lineup, answers: Predictions) -> list[float]:
     """Share of right decisions in each fold."""
     assert lineup.folds is not None
     of = accuracy_of(lineup, answers)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedx.core.errors import DataError, InputOutputError, UsageError
-from edgedx.core.stats.cases import Answers, Cases, answers_of_logits
+from edgedx.core.stats.cases import Cases, Predictions, predictions_of_logits
 from edgedx.core.stats.patients import known_patients
 from edgedx.core.table import plain_cell
 from edgedx.device.install.active import installed_at
@@ -36,7 +36,7 @@ class Lineup:
     """
 
     cases: Cases
-    answers: dict[str, Answers]
+    answers: dict[str, Predictions]
     ran: dict[str, str]
     paths: dict[str, str]
     folds: NDArray[np.int64] | None
@@ -105,7 +105,7 @@ def expand(path: Path, split: str) -> list[Path]:
 def _ask(path: Path, data: Path | None, split: str, run: Path | None, threads: int, device: str) -> SubjectPredictions:
     subject = open_subject(path, run=run, threads=threads, device=device)
     answered = ask_given(subject, data) if data is not None else ask_split(subject, split)
-    answers = answers_of_logits(answered.cases, answered.logits, subject.temperature, subject.point(None))
+    answers = predictions_of_logits(answered.cases, answered.logits, subject.temperature, subject.point(None))
     names = [plain_cell(name) for name in answered.cases.names]  # as tables name them
     home = subject.run.name if subject.run is not None else path.parent.name
     return SubjectPredictions(
@@ -166,11 +166,11 @@ def _align(subjects: list[SubjectPredictions], where: str) -> Lineup:
     )
 
 
-def _picked(answers: Answers, rows: NDArray[np.int64]) -> Answers:
+def _picked(answers: Predictions, rows: NDArray[np.int64]) -> Predictions:
     return replace(
         answers,
-        chances=answers.chances[rows],
-        ranks=answers.ranks[rows],
+        probabilities=answers.probabilities[rows],
+        scores=answers.scores[rows],
         decisions=[answers.decisions[row] for row in rows],
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedx.core.errors import DataError, UsageError
-from edgedx.core.stats.cases import Answers, Cases
+from edgedx.core.stats.cases import Cases, Predictions
 from edgedx.core.stats.patients import patient_keys
 from edgedx.core.table import read_table
 from edgedx.device.clinic.samples import DECISION, IMAGE, LABEL, PATIENT, read_predictions
@@ -34,7 +34,7 @@ class SubjectPredictions:
     path: Path
     ran: str
     cases: Cases
-    answers: Answers
+    answers: Predictions
     folds: NDArray[np.int64] | None = None
     warnings: list[str] = field(default_factory=list)
     synthetic: bool = False

@@ -52,7 +52,7 @@ def curves(
         taken = taken if canvas.ndim == 2 else taken[..., None]
         whole = canvas.astype(np.float32)
         changed = np.concatenate([np.where(taken, blurred, whole), np.where(taken, whole, blurred)])
-        results.append(model.chances(changed)[:, one].reshape(2, -1))
+        results.append(model.probabilities(changed)[:, one].reshape(2, -1))
         advance(1)
     deletion, insertion = np.stack(results, axis=1)
     return Curves(deletion, insertion)

@@ -23,7 +23,7 @@ from edgedx.lab.judge.subject import Subject
 from .curves import Curves, curves, random_maps
 from .cut import STAGES
 from .fidelity import CHANCE, alike, means
-from .images import Chosen
+from .images import ExplainedImages
 from .methods import NoMap, heat_maps, places_of, require
 from .models import Explainable, classes_to_explain, opened
 from .sanity import DRAWS, Sanity, check
@@ -54,13 +54,13 @@ class Explanation:
         Of the first images; each model has the control too.
     """
 
-    images: Chosen
+    images: ExplainedImages
     subjects: list[Subject]
     names: list[str]
     methods: list[str]
     wanted: str | None
     classes: np.ndarray
-    chances: list[np.ndarray]
+    probabilities: list[np.ndarray]
     places: list[tuple[int, int] | None]
     seed: int
     resamples: int
@@ -107,7 +107,7 @@ class Explanation:
 
 def explain(
     subjects: Sequence[Subject],
-    images: Chosen,
+    images: ExplainedImages,
     methods: Sequence[str],
     *,
     wanted: str | None = None,
@@ -138,15 +138,15 @@ def explain(
     begun, few = time.perf_counter(), min(len(images), MOST_CURVES)
     sanity = min(len(images), MOST_SANITY)
     with opened(subjects, device) as models:
-        chances = [model.chances(images.canvases) for model in models]
+        probabilities = [model.probabilities(images.canvases) for model in models]
         explanation = Explanation(
             images=images,
             subjects=list(subjects),
             names=[model.name for model in models],
             methods=list(methods),
             wanted=wanted,
-            classes=classes_to_explain(models[0], chances[0], wanted),
-            chances=chances,
+            classes=classes_to_explain(models[0], probabilities[0], wanted),
+            probabilities=probabilities,
             places=[None if model.cut is None else model.cut.places for model in models],
             seed=seed,
             resamples=resamples,
@@ -176,7 +176,7 @@ def explain(
 
 
 def parts_of(
-    folder: Path, subjects: Sequence[Subject], images: Chosen, *, wanted: str | None, seed: int, device: str
+    folder: Path, subjects: Sequence[Subject], images: ExplainedImages, *, wanted: str | None, seed: int, device: str
 ) -> Parts:
     """Results of this very call that a stopped one left in `folder`.
 

@@ -223,7 +223,7 @@ def _names_csv(explanation: Explanation) -> str:
     rows = [
         [position + 1, plain_cell(images.names[position]), images.truths[position],
          classes[explanation.classes[position]],
-         *(number_cell(chances[position, explanation.classes[position]]) for chances in explanation.chances)]
+         *(number_cell(one[position, explanation.classes[position]]) for one in explanation.probabilities)]
         for position in range(len(images))
     ]  # fmt: skip
     return csv_text(

@@ -14,14 +14,14 @@ from edgedx.core.stats.cases import Cases
 from edgedx.core.stats.patients import patient_keys
 from edgedx.core.table import read_table
 from edgedx.lab.data.dataset import load_dataset
-from edgedx.lab.data.given_images import IMAGE, PATIENT, SKIPPED, Given, Read, read_batches
+from edgedx.lab.data.given_images import IMAGE, PATIENT, SKIPPED, ListedImage, ReadImage, read_batches
 from edgedx.lab.judge.subject import Subject
 
 _BATCH = 64
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ExplainedImages:
     """Images to explain.
 
     Attributes
@@ -46,7 +46,7 @@ class Chosen:
         return len(self.names)
 
 
-def of_split(subject: Subject, split: str, count: int, seed: int) -> Chosen:
+def of_split(subject: Subject, split: str, count: int, seed: int) -> ExplainedImages:
     """`count` images of a split of the subject's run, drawn by `seed`; all where there are fewer."""
     if subject.run is None or subject.recipe is None:
         raise UsageError(
@@ -59,10 +59,10 @@ def of_split(subject: Subject, split: str, count: int, seed: int) -> Chosen:
     part = part.take(_draw(len(part), count, seed))
     cases = Cases(part.names, part.patients, part.labels, part.subgroups, subject.task, subject.classes)
     truths = [cases.truth(row) for row in range(len(part))]
-    return Chosen(part.names, part.patients, np.asarray(part.canvases[part.rows]), truths, split)
+    return ExplainedImages(part.names, part.patients, np.asarray(part.canvases[part.rows]), truths, split)
 
 
-def of_files(subject: Subject, source: Path, count: int, seed: int) -> Chosen:
+def of_files(subject: Subject, source: Path, count: int, seed: int) -> ExplainedImages:
     """`count` images from outside, without labels, read as the device reads them.
 
     Raises
@@ -77,7 +77,7 @@ def of_files(subject: Subject, source: Path, count: int, seed: int) -> Chosen:
     kept, canvases, left_out = [], [], []
     for batch in read_batches(listed, subject.preprocess, subject.accept, _BATCH):
         for given, outcome in batch:
-            if isinstance(outcome, Read):
+            if isinstance(outcome, ReadImage):
                 kept.append(given)
                 canvases.append(outcome.canvas)
             else:
@@ -89,28 +89,28 @@ def of_files(subject: Subject, source: Path, count: int, seed: int) -> Chosen:
         )
     names = [given.name for given in kept]
     patients = patient_keys([given.patient for given in kept], names)
-    return Chosen(names, patients, np.stack(canvases), [""] * len(kept), "given images", left_out)
+    return ExplainedImages(names, patients, np.stack(canvases), [""] * len(kept), "given images", left_out)
 
 
-def _list(source: Path) -> list[Given]:
+def _list(source: Path) -> list[ListedImage]:
     if source.is_file() and source.suffix.lower() == ".csv":
         entries, columns = read_table(source)
         if IMAGE not in columns:
             raise DataError(f"{source}: no column {IMAGE!r}; it has {', '.join(columns)}", next_step=f"call it {IMAGE}")
         names = [(entry.get(IMAGE) or "").strip() for entry in entries]
         return [
-            Given(name, source.parent / name, patient=(entry.get(PATIENT) or "").strip(), problem=_problem(name))
+            ListedImage(name, source.parent / name, patient=(entry.get(PATIENT) or "").strip(), problem=_problem(name))
             for name, entry in zip(names, entries, strict=True)
         ]
     try:
         if source.is_dir():
             paths = [path for path in sorted(source.rglob("*")) if path.is_file()]
             kept = [path for path in paths if path.suffix.lower() not in SKIPPED and path.name[0] != "."]
-            return [Given(path.relative_to(source).as_posix(), path) for path in kept]
+            return [ListedImage(path.relative_to(source).as_posix(), path) for path in kept]
         source.stat()
     except OSError as error:
         raise storage_error(source, error) from error
-    return [Given(source.name, source)]
+    return [ListedImage(source.name, source)]
 
 
 def _problem(name: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgedx.core.errors import UsageError
 from edgedx.core.preprocess import Canvas, normalise
-from edgedx.core.stats.cases import probabilities
+from edgedx.core.stats.cases import calibrated_probabilities
 from edgedx.core.stats.points import label_at
 from edgedx.device.runtime.runner import Runner
 from edgedx.lab.judge.subject import Subject
@@ -47,10 +47,10 @@ class Explainable:
         logits = self._logits(canvases).astype(np.float64)
         return logits if self.subject.task == "multilabel" else logits - logits.mean(axis=1, keepdims=True)
 
-    def chances(self, canvases: Canvas) -> np.ndarray:
+    def probabilities(self, canvases: Canvas) -> np.ndarray:
         """Calibrated probabilities, (N, K)."""
         logits = [self._logits(canvases[at : at + _BATCH]) for at in range(0, len(canvases), _BATCH)]
-        return probabilities(np.concatenate(logits), self.subject.task, self.subject.temperature)
+        return calibrated_probabilities(np.concatenate(logits), self.subject.task, self.subject.temperature)
 
     def inputs(self, canvases: Canvas) -> np.ndarray:
         """Network inputs, (N, C, H, W) float32."""
@@ -104,16 +104,16 @@ def _names(subjects: Sequence[Subject]) -> list[str]:
             for position, name in enumerate(long)]  # fmt: skip
 
 
-def classes_to_explain(model: Explainable, chances: np.ndarray, wanted: str | None) -> np.ndarray:
+def classes_to_explain(model: Explainable, probabilities: np.ndarray, wanted: str | None) -> np.ndarray:
     """The class of each image, (N,) int64: `wanted`, else what `model` decides at its first operating point.
 
     Of several findings at once it is the likeliest that was decided for, else the likeliest.
     """
     subject = model.subject
     if wanted is not None:
-        return np.full(len(chances), subject.classes.index(wanted))
+        return np.full(len(probabilities), subject.classes.index(wanted))
     chosen = []
-    for row in chances:
+    for row in probabilities:
         decision = label_at(subject.task, subject.classes, subject.positive, subject.points[0].threshold, row).split(
             "|"
         )

@@ -64,12 +64,12 @@ def _caption(explanation: Explanation, index: int) -> str:
 
 def _prediction(explanation: Explanation, model: int, index: int) -> str:
     """``opacity, p = 0.93, threshold 0.41``; of several classes the likeliest is decided for."""
-    subject, chances = explanation.subjects[model], explanation.chances[model][index]
+    subject, probabilities = explanation.subjects[model], explanation.probabilities[model][index]
     thresholds = subject.points[0].threshold
-    decision = label_at(subject.task, subject.classes, subject.positive, thresholds, chances)
+    decision = label_at(subject.task, subject.classes, subject.positive, thresholds, probabilities)
     shown = subject.positive or subject.classes[explanation.classes[index]]
     limit = f", threshold {thresholds[shown]:.2f}" if shown in thresholds else ""
-    return f"{decision}, p({shown}) = {chances[subject.classes.index(shown)]:.2f}{limit}"
+    return f"{decision}, p({shown}) = {probabilities[subject.classes.index(shown)]:.2f}{limit}"
 
 
 def is_empty(heat: np.ndarray) -> bool:

@@ -16,7 +16,7 @@ from edgedx._version import __version__
 from edgedx.core.errors import CheckpointError, UsageError
 from edgedx.core.files import read_json
 from edgedx.core.settings.recipe import Recipe
-from edgedx.core.stats.cases import Answers, Cases, answers_of_logits
+from edgedx.core.stats.cases import Cases, Predictions, predictions_of_logits
 from edgedx.core.stats.gate import RECORD as VERDICT
 from edgedx.core.stats.paired import Comparison, compare
 from edgedx.core.stats.points import OperatingPoint
@@ -42,7 +42,7 @@ class JudgedModel:
     """
 
     name: str
-    answers: Answers
+    answers: Predictions
     figures: Figures
     parts: Disparity
     facts: dict[str, Any]
@@ -196,7 +196,7 @@ def _judge(model: StoredModel, cases: Cases, resamples: int) -> JudgedModel:
             f"the logits kept of {model.name} are not those of this data set",
             next_step="make the stage again, with --overwrite",
         )
-    answers = answers_of_logits(cases, model.logits, model.temperature, model.point)
+    answers = predictions_of_logits(cases, model.logits, model.temperature, model.point)
     figures = figures_with_intervals(cases, answers, resamples=resamples)
     return JudgedModel(model.name, answers, figures, disparity(cases, answers, resamples=resamples), model.facts)
 

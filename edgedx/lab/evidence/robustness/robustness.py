@@ -24,7 +24,7 @@ from edgedx.core.errors import DataError, UsageError
 from edgedx.core.files import safe_name, sha256_bytes
 from edgedx.core.preprocess import Canvas
 from edgedx.core.progress import progress
-from edgedx.core.stats.cases import Answers, Cases, answers_of_logits, probabilities
+from edgedx.core.stats.cases import Cases, Predictions, calibrated_probabilities, predictions_of_logits
 from edgedx.core.stats.conformal import ALPHA, SetThresholds, calibrate, coverage
 from edgedx.core.stats.metrics import Interval, roc_auc
 from edgedx.core.stats.ood import energy, fit_space
@@ -51,7 +51,7 @@ class ConditionResult:
     """What a model said to one set of images."""
 
     output: Output
-    answers: Answers
+    answers: Predictions
     figures: dict[str, Any]
 
 
@@ -228,22 +228,24 @@ class _Judge:
     def _sets(self) -> SetThresholds | None:
         """Conformal thresholds as `deploy` fits them, on val; None where it is too small."""
         val = self.data.subset("val")
-        chances = probabilities(self._ask("val", val).logits, self.subject.task, self.subject.temperature)
+        probabilities = calibrated_probabilities(
+            self._ask("val", val).logits, self.subject.task, self.subject.temperature
+        )
         try:
-            return calibrate(self.subject.classes, val.labels, chances)
+            return calibrate(self.subject.classes, val.labels, probabilities)
         except ValueError:
             return None
 
     def _heard(self, output: Output, sets: SetThresholds | None) -> ConditionResult:
-        answers = answers_of_logits(self.cases, output.logits, self.subject.temperature, self.subject.points[0])
+        answers = predictions_of_logits(self.cases, output.logits, self.subject.temperature, self.subject.points[0])
         intervals, calibration = figures_of(self.cases, answers, seed=self.seed)
         figures: dict[str, Any] = {name: one.to_dict() for name, one in intervals.items()}
         figures["ece"] = calibration["ece"]
         if sets is not None:
             least = np.array([sets.least[name] for name in self.subject.classes])
-            covered = coverage(sets, self.subject.classes, self.cases.labels, answers.chances)
+            covered = coverage(sets, self.subject.classes, self.cases.labels, answers.probabilities)
             figures["covered"] = {name: null_for_nan(share) for name, share in covered.items()}
-            figures["set_size"] = float((answers.chances >= least).sum(axis=1).mean())
+            figures["set_size"] = float((answers.probabilities >= least).sum(axis=1).mean())
         return ConditionResult(output, answers, figures)
 
 
@@ -294,7 +296,7 @@ def _told_apart(inside: NDArray[Any], outside: NDArray[Any]) -> dict[str, float]
     return {"auroc": roc_auc(truth, np.r_[inside, outside]), "fpr95": fpr95(inside, outside)}
 
 
-def _lost(cases: Cases, first: Answers, second: Answers) -> dict[str, float | None]:
+def _lost(cases: Cases, first: Predictions, second: Predictions) -> dict[str, float | None]:
     drop: Interval = compare(cases, first, second).whole.auc.drop
     return drop.to_dict()
 
