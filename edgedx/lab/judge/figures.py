@@ -199,12 +199,7 @@ def _calibration(
     columns = range(len(cases.classes))
     errors = [calibration_error(present[:, k], probabilities[:, k], known[:, k], sums=counts) for k in columns]
     squares = (probabilities - present) ** 2
-    distances = [
-        ratio(
-            counts.add(np.where(known[:, k], (probabilities[:, k] - present[:, k]) ** 2, 0.0)), counts.add(known[:, k])
-        )
-        for k in columns
-    ]
+    distances = [ratio(counts.add(np.where(known[:, k], squares[:, k], 0.0)), counts.add(known[:, k])) for k in columns]
     return {"ece": mean_of(errors), "brier": mean_of(distances)}
 
 
