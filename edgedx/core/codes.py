@@ -93,7 +93,8 @@ class Code(str, Enum):
     HEADER_MISMATCH = ("HEADER_MISMATCH", "quarantined",
         "The pixels have another size than the header says: a compressed frame, or more bytes than the image has.",
         "Copy the file again; else ask the vendor of the modality.")
-    TRUNCATED = "TRUNCATED", "quarantined", "The file or its pixel stream ends early.", "Copy the file again."
+    TRUNCATED = ("TRUNCATED", "quarantined",
+        "The file or its pixel stream ends early, or in zeros as an unfinished copy does.", "Copy the file again.")
     TOO_LARGE = ("TOO_LARGE", "quarantined", "The file or its decoded pixels exceed the byte budget.",
         "Crop or shrink it.")
     DEFLATED = ("DEFLATED", "quarantined", "Deflated transfer syntax: its size is unknown before it is inflated.",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from edgedx.core.codes import Code
+from edgedx.core.errors import ImageError
 from edgedx.core.image import Image
 from edgedx.core.settings.accept import FramePolicy
 
@@ -24,6 +25,8 @@ _MAGIC: tuple[tuple[bytes, Format], ...] = (
     (b"MM\x00+", "tiff"),
 )
 _BMP_HEADERS = {size.to_bytes(4, "little") for size in (12, 40, 52, 56, 64, 108, 124)}  # "BM" begins words, too
+_DAMAGE = {Code.BROKEN_HEADER, Code.DECODE_FAILED, Code.HEADER_MISMATCH, Code.UNKNOWN_FORMAT, Code.NO_PIXELS}
+_TAIL = 512  # bytes
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,16 @@ def open_image(
         The file is missing or cannot be opened.
     """
     data = read_bytes(source, max_decoded_bytes)
+    try:
+        return _open(data, max_decoded_bytes, frames, frame)
+    except ImageError as error:
+        if error.code in _DAMAGE and len(data) >= _TAIL and not data[-_TAIL:].strip(b"\0"):
+            # Copiers that set the size first leave zeros where they have not been; so does a disk that was cut off.
+            raise refuse(Code.TRUNCATED, "the file ends in zeros", next_step="copy the file again") from None
+        raise
+
+
+def _open(data: bytes, max_decoded_bytes: int, frames: FramePolicy, frame: int | None) -> Decoded:
     kind = sniff(data)
     if kind == "dicom":
         from .read import read_dicom  # raster input does not pay for importing pydicom

@@ -21,6 +21,8 @@ from pydicom import uid
 from pydicom.encaps import encapsulate
 from samples import saved
 
+from edgedx.core.errors import ImageError
+from edgedx.dicom.reading.open import open_image
 from edgedx.dicom.writing.make import write_dicom
 
 ROWS = COLUMNS = 256
@@ -152,3 +154,17 @@ def test_a_checkerboard_without_noise_is_no_hole(period: int, tmp_path: Path) ->
             found = pixels_of(saved(ds))
             assert found is not None
             np.testing.assert_array_equal(found, pixels)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "tiff-packbits"])
+def test_a_copy_whose_size_was_set_first_is_truncated(kind: str, tmp_path: Path) -> None:
+    """paperless-ngx#9277, muwire#97: the file has its size, and zeros where the copier has not been yet."""
+    data, begin, end = damage_to(kind, tmp_path)
+    for part in (0.3, 0.6, 0.9):
+        at = min(begin + int((end - begin) * part), len(data) - 600)
+        with pytest.raises(ImageError) as caught:
+            open_image(data[:at] + bytes(len(data) - at))
+        assert caught.value.code == "TRUNCATED"
+    with pytest.raises(ImageError) as caught:
+        open_image(bytes(len(data)))
+    assert caught.value.code == "TRUNCATED"

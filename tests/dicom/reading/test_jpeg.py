@@ -136,15 +136,28 @@ def test_jpeg_lossless_gives_every_value(tmp_path: Path, predictor: int, bits: i
     assert code_of(dicom(tmp_path, pixels, frame[:-40] + b"\xff\xd9", syntax, bits)) == "DECODE_FAILED"
 
 
-def test_jpeg_lossless_of_signed_words_and_of_words_with_unused_bits(tmp_path: Path) -> None:
-    signed = GREY12.astype(np.int16) - 2048
-    for words, bits in ((signed.view(np.uint16), 16), (signed.view(np.uint16) & 0xFFF, 12), (GREY12 | 0xA000, 16)):
-        frame = imagecodecs.jpeg8_encode(np.ascontiguousarray(words), lossless=True, predictor=1, bitspersample=bits)
-        sign = int(words is not words & 0xFFFF and int(words.max()) < 0xA000 or bits == 12)
-        representation = 0 if (words == (GREY12 | 0xA000)).all() else 1
-        data = dicom(tmp_path, GREY12, frame, uid.JPEGLosslessSV1, 12, PixelRepresentation=representation)
-        expected = signed if representation else GREY12
-        np.testing.assert_array_equal(read_dicom(data).image.pixels, expected, err_msg=f"{bits} {sign}")
+SIGNED = GREY12.astype(np.int16) - 2048
+
+
+@pytest.mark.parametrize(
+    ("words", "bits", "expected"),
+    [
+        (SIGNED.view(np.uint16), 16, SIGNED),  # whole words, the sign spread over the unused bits
+        (SIGNED.view(np.uint16) & 0xFFF, 12, SIGNED),
+        (GREY12 | 0xA000, 16, GREY12),  # an old overlay in the unused bits
+        (GREY12, 16, GREY12),
+    ],
+    ids=["signed words", "signed 12 bits", "overlay", "words"],
+)
+def test_jpeg_lossless_of_words_has_the_value_in_the_stored_bits(
+    tmp_path: Path, words: NDArray[np.uint16], bits: int, expected: NDArray[np.generic]
+) -> None:
+    frame = imagecodecs.jpeg8_encode(np.ascontiguousarray(words), lossless=True, predictor=1, bitspersample=bits)
+    signed = int(expected.dtype.kind == "i")
+    data = dicom(tmp_path, GREY12, frame, uid.JPEGLosslessSV1, 12, PixelRepresentation=signed)
+    found = read_dicom(data).image
+    np.testing.assert_array_equal(found.pixels, expected)
+    assert found.value_range == ((-2048, 2047) if signed else (0, 4095))
 
 
 def test_12_bit_jpeg_is_close_and_refused_when_it_claims_8_bits(tmp_path: Path) -> None:
