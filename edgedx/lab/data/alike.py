@@ -47,7 +47,8 @@ def find_alike(recipe: Recipe, cases: Sequence[PreparedImage], canvases: Canvas)
     """Near-duplicates of decoded cases; None where the recipe or generated images say not to look."""
     if recipe.data.near_duplicates == "ignore" or recipe.synthetic:
         return None
-    pairs = near_duplicates(canvases, [case.index for case in cases])
+    shapes = [(case.height, case.width) for case in cases] if recipe.preprocess.resize == "letterbox" else None
+    pairs = near_duplicates(canvases, [case.index for case in cases], shapes)
     group = connected(len(cases), pairs)
     found = Alike(pairs, group, [])
     largest = max(found.groups(), key=len, default=[])

@@ -34,12 +34,17 @@ _A_SET = 20  # images: what fewer have in common may be the picture itself
 Floats = NDArray[np.float32]
 
 
-def near_duplicates(canvases: Canvas, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+def near_duplicates(
+    canvases: Canvas, rows: Sequence[int] | NDArray[np.int64], letterboxed: Sequence[tuple[int, int]] | None = None
+) -> NDArray[np.int64]:
     """Pairs of near-duplicates among the canvases at `rows`.
 
     Parameters
     ----------
     canvases : ndarray of shape (total, H, W) or (total, H, W, 3), uint8 or uint16
+    letterboxed : sequence of (int, int), optional
+        Height and width of each image where canvases keep the aspect ratio and are padded: all images of one shape have
+        the edge of the padding in common, so it is cut off.
 
     Returns
     -------
@@ -48,13 +53,15 @@ def near_duplicates(canvases: Canvas, rows: Sequence[int] | NDArray[np.int64]) -
     """
     if len(rows) < 2:
         return np.zeros((0, 2), np.int64)
-    whole, detail = thumbnails(canvases, rows)
+    whole, detail = thumbnails(canvases, rows, letterboxed)
     found = [pairs[_correlation(whole, pairs) >= LEAST_WHOLE] for pairs in _similar(detail, LEAST_DETAIL)]
     pairs = np.concatenate([np.zeros((0, 2), np.int64), *found])
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
-def thumbnails(canvases: Canvas, rows: Sequence[int] | NDArray[np.int64]) -> tuple[Floats, Floats]:
+def thumbnails(
+    canvases: Canvas, rows: Sequence[int] | NDArray[np.int64], letterboxed: Sequence[tuple[int, int]] | None = None
+) -> tuple[Floats, Floats]:
     """Thumbnails and their details, each (N, 1024), of mean 0 and length 1; all zeros where an image is flat.
 
     Details are those that an image does not share with the others, see above.
@@ -63,6 +70,8 @@ def thumbnails(canvases: Canvas, rows: Sequence[int] | NDArray[np.int64]) -> tup
     detail = np.empty_like(whole)
     for position, row in enumerate(rows):
         picture = np.asarray(canvases[row])
+        if letterboxed is not None:
+            picture = _without_padding(picture, *letterboxed[position])
         grey = picture.mean(axis=2, dtype=np.float32) if picture.ndim == 3 else picture.astype(np.float32)
         if canvases.dtype == np.uint16:
             grey = grey / 257.0
@@ -75,6 +84,14 @@ def thumbnails(canvases: Canvas, rows: Sequence[int] | NDArray[np.int64]) -> tup
     if len(rows) >= _A_SET:
         details = _unit(details - details.mean(axis=0), flat)
     return _unit(whole, flat), details
+
+
+def _without_padding(picture: Canvas, height: int, width: int) -> Canvas:
+    """The part of a letterboxed canvas that an image of this height and width fills."""
+    ratio = min(picture.shape[0] / height, picture.shape[1] / width)
+    rows, columns = max(1, round(height * ratio)), max(1, round(width * ratio))
+    top, left = (picture.shape[0] - rows) // 2, (picture.shape[1] - columns) // 2
+    return picture[top : top + rows, left : left + columns]
 
 
 def _unit(vectors: Floats, flat: NDArray[np.bool_]) -> Floats:

@@ -80,6 +80,21 @@ def test_likeness_connects_by_way_of_others() -> None:
     assert connected(6, np.array([[4, 5], [0, 2], [2, 4]])).tolist() == [0, 1, 0, 3, 0, 0]
 
 
+def test_the_padding_of_a_letterbox_makes_no_copies(tmp_path: Path) -> None:
+    entries = []
+    for seed in range(80):
+        noise = np.random.default_rng(seed).integers(0, 255, (90, 60) if seed % 2 else (70, 72)).astype(np.uint8)
+        tiny.write_picture(tmp_path / f"{seed}.png", noise)
+        entries.append({"image": f"{seed}.png", "label": tiny.CLASSES[seed % 2], "patient_id": f"q{seed}"})
+    tiny.write_picture(tmp_path / "0b.png", _jpeg(cv2.imread(str(tmp_path / "0.png"), 0), 85))
+    entries.append({"image": "0b.png", "label": "dark", "patient_id": "q80"})
+    tiny.write_table(tmp_path, entries)
+    summary = build_dataset(
+        tiny.recipe(tmp_path, preprocess={"resize": "letterbox", "size": [96, 96]}), tmp_path / "out"
+    )
+    assert summary["near_duplicates"]["images"] == 2
+
+
 def _write(folder: Path, copies: int = 1, **more: str) -> list[tiny.Entry]:
     """Sixty pictures of sixty patients, then a JPEG of each of the first twenty under yet another patient."""
     entries = []

@@ -160,8 +160,8 @@ def _with_meaning(table: FoundTable) -> FoundTable:
         one for one in left if one not in subgroups and 2 <= len(kinds[one]) <= min(_MOST_CLASSES, len(table.rows) // 2)
     ]
     label = next((one for name in _LABEL for one in possible if one.strip().casefold() == name), None)
-    label = label or next((one for name in _LABEL[:-1] for one in possible if name in one.casefold()), None)
     findings = [one for one in left if kinds[one] and set(kinds[one]) <= _FINDING and one not in subgroups]
     if label is None and len(findings) >= 2:
         return replace(table, findings=findings, patient=patient, split=split, subgroups=subgroups)
+    label = label or next((one for name in _LABEL[:-1] for one in possible if name in one.casefold()), None)
     return replace(table, label=label or next(iter(possible), None), patient=patient, split=split, subgroups=subgroups)

@@ -256,7 +256,7 @@ def _complete(guess: Guess, root: Path, images: Sequence[Path], name: str) -> Gu
                 "no patient is known: images of one person may stand in train and in test, and figures flatter; "
                 "if you know them, add a column patient_id to a table"
             )
-    count = sum(guess.classes.values())
+    count = len(images) if task["kind"] == "multilabel" else sum(guess.classes.values())
     few = count < 2000
     sections: dict[str, Any] = {
         "name": name,

@@ -105,6 +105,22 @@ def test_several_findings_are_recognised(tmp_path: Path) -> None:
     assert np.isnan(open_source(recipe).rows[1].label[0])
 
 
+def test_the_table_of_chexpert_is_several_findings(tmp_path: Path) -> None:
+    """Its column No Finding is one of the findings, and its paths begin with the name of the archive."""
+    names = [f"train/patient{index // 2:05d}/study1/view{index % 2 + 1}_frontal.png" for index in range(24)]
+    _pictures(tmp_path, names)
+    rows = [["Path", "Sex", "Age", "AP/PA", "No Finding", "Edema"]]
+    rows += [[f"CheXpert-v1.0-small/{name}", "Male", str(50 + index), "AP", ["1.0", ""][index % 2],
+              ["", "-1.0", "1.0"][index % 3]] for index, name in enumerate(names)]  # fmt: skip
+    (tmp_path / "train.csv").write_text(_text(rows, ","), encoding="utf-8")
+    recipe, _ = _recipe(tmp_path, tmp_path)
+    assert recipe.data.label_columns == ["No Finding", "Edema"] and recipe.data.subgroup_columns == ["Sex", "Age"]
+    rows_read = open_source(recipe).rows
+    assert {row.name for row in rows_read} == set(names) and len(
+        {row.patient for row in rows_read if row.patient}
+    ) == 12
+
+
 def test_spellings_of_patients_are_merged_and_told(tmp_path: Path) -> None:
     _pictures(tmp_path, NAMES)
     rows = _rows()
