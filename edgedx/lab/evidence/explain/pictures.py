@@ -107,7 +107,9 @@ def side_by_side(explanation: Explanation, index: int) -> Any:
                 axis.imshow(picture, cmap="gray" if picture.ndim == 2 else None, vmin=0, vmax=1)
             else:
                 _map(axis, picture, explanation, (name, method), index)
-    figure.suptitle(f"{_caption(explanation, index)}; {NOT_FOR_DIAGNOSIS}", fontsize=8.5, color=INK)
+    title = f"{_caption(explanation, index)}; {NOT_FOR_DIAGNOSIS}"
+    letters = int(14 * figure.get_figwidth())  # so many of this size fit a line
+    figure.suptitle(textwrap.fill(title, letters), fontsize=8.5, color=INK)
     _scale(figure)
     return figure
 
