@@ -69,7 +69,7 @@ class Accept(BaseModel):
         "do not look. 99 of 100 images such as those of the val split pass (docs/doubt.md).",
     )
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """In words, for people."""
         lists = (self.modality, self.body_part, self.view, [str(side) for side in self.laterality])
         names = ("modality", "body part", "view", "side")

@@ -173,10 +173,10 @@ def judge(
     elif not checks:
         checks = (GateCheck("numbers", False, f"there is no image in {where}: nothing can be judged"),)
     failed = [check for check in checks if not check.passed]
-    told = failed or [checks[0]]
+    decisive = failed or [checks[0]]
     return Verdict(
         passed=not failed,
-        sentence="; ".join(check.sentence for check in told),
+        sentence="; ".join(check.sentence for check in decisive),
         next_step=_next_step(failed, limits),
         where=where,
         images=len(cases),
@@ -214,8 +214,8 @@ def _checks(
 ) -> Iterator[GateCheck]:
     auc, patients = found.whole.auc, len(set(cases.patients))
     number = f"{len(cases)} images" + (f" of {patients} patients" if patients < len(cases) else "")
-    told = f"{subject} {_change(auc.drop)} AUC against {reference} on {where}"
-    yield _bounded("auc", auc, limits.max_auc_drop, limits.rule, told, "AUC", number)
+    change = f"{subject} {_change(auc.drop)} AUC against {reference} on {where}"
+    yield _bounded("auc", auc, limits.max_auc_drop, limits.rule, change, "AUC", number)
     yield _better_than_chance(cases, auc.student, where, subject, number)
     if limits.least_auc is not None:
         reached = bool(auc.student.value >= limits.least_auc)
@@ -224,9 +224,9 @@ def _checks(
         yield GateCheck("least_auc", reached, sentence, _or_none(auc.student.value), limits.least_auc)
     if limits.max_sensitivity_drop is not None:
         for name, rate in found.whole.sensitivity.items():
-            told = f"{subject} {_change(rate.drop)} sensitivity for {name} against {reference} on {where}"
+            change = f"{subject} {_change(rate.drop)} sensitivity for {name} against {reference} on {where}"
             limit = limits.max_sensitivity_drop
-            yield _bounded(f"sensitivity {name}", rate, limit, limits.rule, told, "sensitivity", number)
+            yield _bounded(f"sensitivity {name}", rate, limit, limits.rule, change, "sensitivity", number)
     if limits.max_ece is not None:
         ece = found.calibration["student"]["ece"]
         passed = bool(ece <= limits.max_ece)
@@ -280,22 +280,22 @@ def _change(drop: Interval) -> str:
     return f"gains {Interval(-drop.value, -drop.high, -drop.low)}" if drop.value < 0 else f"loses {drop}"
 
 
-def _bounded(name: str, figure: Paired, limit: float, rule: Rule, told: str, word: str, number: str) -> GateCheck:
+def _bounded(name: str, figure: Paired, limit: float, rule: Rule, change: str, word: str, number: str) -> GateCheck:
     """A loss against its limit; comparisons are written so that NaN fails."""
     value, upper = figure.drop.value, figure.upper(CONFIDENCE)
     if np.isnan(value):
         return GateCheck(name, False, f"{word} is not a number: a class is missing", None, limit)
     if not value <= limit:
-        return GateCheck(name, False, f"{told}, over the budget of {limit:g}", value, limit)
+        return GateCheck(name, False, f"{change}, over the budget of {limit:g}", value, limit)
     if rule == "value":
-        return GateCheck(name, True, f"{told}, within the budget of {limit:g} by the figures alone (gate.rule=value)",
+        return GateCheck(name, True, f"{change}, within the budget of {limit:g} by the figures alone (gate.rule=value)",
                      value, limit)  # fmt: skip
     if upper <= limit:
         bound = f"loses at most {upper:.3f}" if upper >= 0 else f"gains at least {-upper:.3f}"
-        sentence = f"{told}, within the budget of {limit:g}: {bound} with 95 % confidence"
+        sentence = f"{change}, within the budget of {limit:g}: {bound} with 95 % confidence"
         return GateCheck(name, True, sentence, upper, limit)
     most = "any number" if np.isnan(upper) else f"{upper:.3f}"
-    return GateCheck(name, False, f"not proven: {told}, but with {number} it could be up to {most}, over the budget "
+    return GateCheck(name, False, f"not proven: {change}, but with {number} it could be up to {most}, over the budget "
                  f"of {limit:g}", _or_none(upper), limit)  # fmt: skip
 
 

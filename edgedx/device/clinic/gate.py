@@ -74,7 +74,7 @@ def examine_samples(
         done: list[Sample] = []
         canvases: list[Canvas] = []
         logits: list[NDArray[np.float32]] = []
-        told: list[NDArray[np.float32]] = []
+        beside_all: list[NDArray[np.float32]] = []
         for start in range(0, len(opened), _BATCH):
             batch = opened[start : start + _BATCH]
             begun = time.perf_counter()
@@ -98,12 +98,12 @@ def examine_samples(
                 done.append(sample)
                 canvases.append(found.canvas)
                 logits.append(row)
-                told.append(beside)
+                beside_all.append(beside)
         provider = runner.provider
     if not done:
         codes = ", ".join(sorted({str(one["reason"]) for one in answers.values()}))
         raise DataError(f"none of {len(samples)} samples was answered ({codes})", next_step="see `edgedx doctor`")
-    known = np.stack(told) if manifest.columns else None
+    known = np.stack(beside_all) if manifest.columns else None
     return Examined(answers, done, np.stack(canvases), np.stack(logits), f"variant {name}, {provider}", known)
 
 

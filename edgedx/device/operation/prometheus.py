@@ -15,8 +15,8 @@ def metrics_text(found: Mapping[str, Any]) -> str:
     def add(name: str, kind: str, about: str, *samples: tuple[Mapping[str, str], float]) -> None:
         lines.extend((f"# HELP edgedx_{name} {about}", f"# TYPE edgedx_{name} {kind}"))
         for labels, value in samples:
-            told = ",".join(f'{key}="{text.translate(_ESCAPED)}"' for key, text in labels.items())
-            lines.append(f"edgedx_{name}{{{told}}} {value!r}" if told else f"edgedx_{name} {value!r}")
+            pairs = ",".join(f'{key}="{text.translate(_ESCAPED)}"' for key, text in labels.items())
+            lines.append(f"edgedx_{name}{{{pairs}}} {value!r}" if pairs else f"edgedx_{name} {value!r}")
 
     of_status = [key.partition(" ")[::2] for key in found["results"]]
     results = [

@@ -31,7 +31,7 @@ class Committee(nn.Module):
         They are log probabilities, or log odds of findings.
         """
         pairs = zip(self.members, self.temperatures, strict=True)
-        said = [model(images, *columns).float() / own for model, own in pairs]
+        said = [model(images, *columns).float() / temperature for model, temperature in pairs]
         logits = torch.stack(said)
         if self.multilabel:
             return _log_mean(nn.functional.logsigmoid(logits)) - _log_mean(nn.functional.logsigmoid(-logits))
@@ -73,7 +73,7 @@ def open_teachers(folders: Sequence[Path], teacher: Checkpoint) -> list[Checkpoi
             )
         if one.card.columns != teacher.card.columns:
             raise UsageError(
-                f"{folder} is told other columns beside the image than the run's teacher, or encodes them otherwise",
+                f"{folder} takes other columns beside the image than the run's teacher, or encodes them otherwise",
                 next_step="give teachers of the same columns, trained on the same data set",
             )
         if one.card.sha256 in {teacher.card.sha256, *(other.card.sha256 for other in found)}:

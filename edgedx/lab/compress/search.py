@@ -169,8 +169,8 @@ class _Search:
             if slow > 1 and share / slow > options.least_macs:  # its channels fell otherwise than the probe's
                 self._candidate(backbone, 0.95 * share / slow)
         elif budget.max_macs is not None:
-            own = self.teacher_macs if backbone == "same" else self._own_macs(backbone)
-            self._candidate(backbone, min(1.0, budget.max_macs * self.teacher_macs / own))
+            backbone_macs = self.teacher_macs if backbone == "same" else self._own_macs(backbone)
+            self._candidate(backbone, min(1.0, budget.max_macs * self.teacher_macs / backbone_macs))
         else:
             tried: list[tuple[float, bool]] = []
             while len(tried) < options.tries:

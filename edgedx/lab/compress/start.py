@@ -98,10 +98,10 @@ def _build(recipe: Recipe, teacher: Checkpoint) -> tuple[nn.Module, str]:
     model = build_model(
         student_backbone(recipe, teacher), len(recipe.task.classes), recipe.preprocess, dropout=recipe.model.dropout
     )
-    own = options.backbone != "same" or options.weights != "teacher"
-    origin = load_weights(model, student_backbone(recipe, teacher), options.weights) if own else "teacher"
+    from_backbone = options.backbone != "same" or options.weights != "teacher"
+    origin = load_weights(model, student_backbone(recipe, teacher), options.weights) if from_backbone else "teacher"
     model = with_columns(model, teacher.card.columns, len(recipe.task.classes))
-    if not own:
+    if not from_backbone:
         model.load_state_dict(teacher.model.state_dict())
     return model, origin
 

@@ -22,5 +22,5 @@ class RemainingSteps:
 
     def ahead(self, phase: Phase) -> int:
         """Steps of all phases after this one."""
-        place = [own for own, _ in self.phases].index(phase)
+        place = [phase for phase, _ in self.phases].index(phase)
         return sum(steps for _, steps in self.phases[place + 1 :])

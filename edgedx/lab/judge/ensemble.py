@@ -54,7 +54,7 @@ def mean_of(members: Sequence[Subject]) -> Subject:
 
         if one.columns != first.columns:
             raise UsageError(
-                f"{one.path} is told other columns beside the image than {first.path}, or encodes them otherwise",
+                f"{one.path} takes other columns beside the image than {first.path}, or encodes them otherwise",
                 next_step="combine models that were trained on the same data set",
             )
 

@@ -113,13 +113,13 @@ class Evaluation:
     def sentence(self) -> str:
         """Plain words, for the first line."""
         found, subject = self.figures, self.subject
-        told = f"{subject.name} reaches {found.overall['auc_roc']} AUC on {found.images} images ({self.asked.where})"
+        reaches = f"{subject.name} reaches {found.overall['auc_roc']} AUC on {found.images} images ({self.asked.where})"
         if subject.positive is None:
-            return f"{told} and a balanced accuracy of {found.overall['balanced_accuracy']}"
+            return f"{reaches} and a balanced accuracy of {found.overall['balanced_accuracy']}"
         one = found.classes[subject.positive]
         point = f" at {self.answers.point}" if self.answers.point else ""
         return (
-            f"{told}; it finds {one['sensitivity'].value:.1%} of {subject.positive} and clears "
+            f"{reaches}; it finds {one['sensitivity'].value:.1%} of {subject.positive} and clears "
             f"{one['specificity'].value:.1%} of the others{point}"
         )
 
@@ -211,7 +211,7 @@ def _ask(subject: Subject, canvases: Canvas, columns: np.ndarray | None) -> tupl
 def _same_columns(subject: Subject, part: Dataset, folder: Path) -> None:
     if subject.columns and subject.columns != part.fitted:
         raise UsageError(
-            f"{subject.path} is told other columns beside the image than {folder} has, or encodes them otherwise",
+            f"{subject.path} takes other columns beside the image than {folder} has, or encodes them otherwise",
             next_step="name the run that it was made in: --run runs/NAME; or labelled images: --data TABLE.csv",
         )
 
@@ -222,7 +222,7 @@ def ask_given(subject: Subject, source: Path) -> JudgedImages:
     kept: list[ListedImage] = []
     digests: list[str] = []
     found: list[tuple[np.ndarray, np.ndarray]] = []
-    told: list[np.ndarray] = []
+    columns: list[np.ndarray] = []
     left_out: list[tuple[str, str]] = []
     with subject.runner, progress("reading and asking", len(listed)) as bar:
         for part in read_batches(listed, subject.preprocess, subject.accept, _BATCH):
@@ -232,9 +232,9 @@ def ask_given(subject: Subject, source: Path) -> JudgedImages:
                 kept += [given for given, _ in good]
                 digests += [read.sha256 for _, read in good]
                 values = [gather(subject.columns, given.groups, read.meta) for given, read in good]
-                told.append(encode_rows(subject.columns, values))
+                columns.append(encode_rows(subject.columns, values))
                 canvases = np.stack([read.canvas for _, read in good])
-                found.append(_ask(subject, canvases, told[-1] if subject.columns else None))
+                found.append(_ask(subject, canvases, columns[-1] if subject.columns else None))
             bar.advance(len(part))
     if not found:
         reasons = "; ".join(
@@ -273,7 +273,7 @@ def ask_given(subject: Subject, source: Path) -> JudgedImages:
         canvas_of=canvas_of,
         where=source.name or "data",
         warnings=warnings,
-        columns=np.concatenate(told)[rows] if subject.columns else None,
+        columns=np.concatenate(columns)[rows] if subject.columns else None,
         without=without[rows] if subject.columns else None,
     )
 
@@ -306,8 +306,8 @@ def _known_images(subject: Subject, digests: list[str]) -> list[str]:
 def _prepared_without(folder: Path) -> list[str]:
     """What the data set itself excluded when it was made."""
     found = read_json(folder / "dataset.json").get("excluded", {})
-    told = ", ".join(f"{count} {reason}" for reason, count in found.items())
-    return [f"the data set was made without {told}: see {folder / EXCLUDED}"] if found else []
+    reasons = ", ".join(f"{count} {reason}" for reason, count in found.items())
+    return [f"the data set was made without {reasons}: see {folder / EXCLUDED}"] if found else []
 
 
 def _small(labels: np.ndarray, subject: Subject) -> list[str]:

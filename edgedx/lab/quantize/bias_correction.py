@@ -44,10 +44,10 @@ def correct_biases(exported: bytes, plan: QuantizationPlan, calibration: Dataset
     GraphModule(exported).eval()(images, note)
     shifts: dict[str, Tensor] = {}
     graph = Graph(exported)
-    own = {graph.label(node): node.input[2] for node in graph.weighted() if _has_own_bias(graph, node, plan)}
+    biases = {graph.label(node): node.input[2] for node in graph.weighted() if _has_own_bias(graph, node, plan)}
 
     def correct(label: str, output: Tensor) -> Tensor:
-        if label not in own or label not in expected:
+        if label not in biases or label not in expected:
             return output
         shift = expected[label] - _mean(output)
         shifts[label] = shift
@@ -55,7 +55,7 @@ def correct_biases(exported: bytes, plan: QuantizationPlan, calibration: Dataset
 
     GraphModule(exported, plan).eval()(images, correct)
     return with_weights(
-        exported, {own[label]: graph.weights[own[label]] + shift.numpy() for label, shift in shifts.items()}
+        exported, {biases[label]: graph.weights[biases[label]] + shift.numpy() for label, shift in shifts.items()}
     )
 
 

@@ -87,9 +87,11 @@ class GraphModule(nn.Module):
                     self.fake[inputs[1]] = nn.Identity()
                 else:
                     assert plan is not None
-                    own = ends[node.input[0]]
-                    seen = (extremes or {}).get(node.input[0], own)
-                    self.fake[inputs[1]] = FakeQuantActivation(own, seen, plan.activation_type, plan.symmetric, follow)
+                    ends_here = ends[node.input[0]]
+                    seen = (extremes or {}).get(node.input[0], ends_here)
+                    self.fake[inputs[1]] = FakeQuantActivation(
+                        ends_here, seen, plan.activation_type, plan.symmetric, follow
+                    )
                     self.quantizes[inputs[1]] = node.input[0]
             elif kind == "DequantizeLinear":
                 kind, inputs = "Identity", inputs[:1]

@@ -95,8 +95,8 @@ def make_int8(
         The kernels of this CPU saturate.
     """
     options = recipe.quantize
-    told = head_logits(head, val.columns)
-    bench = Workbench(exported, recipe, train, val, scheme, here=here, told=told)
+    column_logits = head_logits(head, val.columns)
+    bench = Workbench(exported, recipe, train, val, scheme, here=here, column_logits=column_logits)
     guide = predict(TorchRunner(teacher.model), val, recipe.preprocess)
     guide_auc = auc_of_logits(recipe.task, guide, val.labels)
     budget = NoiseBudget(max(bench.reference_auc, guide_auc) - recipe.gate.max_auc_drop, options.max_noise)
@@ -119,7 +119,7 @@ def make_int8(
     # A trained network has weights of its own: noise against the FP32 student no longer tells rounding from learning.
     missed = NoiseBudget(budget.auc, float("inf") if trained else budget.noise).missed(best)
     record |= {"chosen": best.describe() | {"step": best.step}, "missed": missed}
-    return best, record | check_fused(best, val, recipe, scheme, here=here, told=told)
+    return best, record | check_fused(best, val, recipe, scheme, here=here, column_logits=column_logits)
 
 
 def _train(

@@ -243,12 +243,12 @@ class _Writer:
         weight = self.graph.weights[name]
         bias = self.graph.weights[node.input[2]] if len(node.input) > 2 and node.input[2] else None
         scales = weight_scales(weight, axis, self.plan.weight_peak)
-        own = copy.output[0]
+        output = copy.output[0]
         if self.pairs:
-            step = [self._array(f"{own}/ws", scales), self._array(f"{own}/wz", np.zeros(len(scales), np.int8))]
-            self._node("QuantizeLinear", [name, *step], f"{own}/wq", axis=axis)
-            self._node("DequantizeLinear", [f"{own}/wq", *step], f"{own}/wd", axis=axis)
-            copy.input[1] = f"{own}/wd"
+            step = [self._array(f"{output}/ws", scales), self._array(f"{output}/wz", np.zeros(len(scales), np.int8))]
+            self._node("QuantizeLinear", [name, *step], f"{output}/wq", axis=axis)
+            self._node("DequantizeLinear", [f"{output}/wq", *step], f"{output}/wd", axis=axis)
+            copy.input[1] = f"{output}/wd"
             return
         source, _ = step_of(self.ranges[node.input[0]], self.plan.symmetric, self.plan.activation_type)
         if bias is not None:
@@ -257,16 +257,16 @@ class _Writer:
         shape = [-1 if place == axis else 1 for place in range(weight.ndim)]
         integers = np.rint(weight / scales.reshape(shape)).clip(-self.plan.weight_peak, self.plan.weight_peak)
         # Zero points are left out: none is zero, for 8-bit weights and 32-bit biases alike, and 5 bytes a channel less.
-        quantized = [self._array(f"{own}/w", integers.astype(np.int8)), self._array(f"{own}/ws", scales)]
-        self._node("DequantizeLinear", quantized, f"{own}/wd", axis=axis)
-        copy.input[1] = f"{own}/wd"
+        quantized = [self._array(f"{output}/w", integers.astype(np.int8)), self._array(f"{output}/ws", scales)]
+        self._node("DequantizeLinear", quantized, f"{output}/wd", axis=axis)
+        copy.input[1] = f"{output}/wd"
         if bias is None:
             return
         step_b = (scales * source).astype(np.float32)
         sums = np.rint(bias.astype(np.float64) / step_b).astype(np.int32)
-        quantized = [self._array(f"{own}/b", sums), self._array(f"{own}/bs", step_b)]
-        self._node("DequantizeLinear", quantized, f"{own}/bd", axis=0)
-        copy.input[2] = f"{own}/bd"
+        quantized = [self._array(f"{output}/b", sums), self._array(f"{output}/bs", step_b)]
+        self._node("DequantizeLinear", quantized, f"{output}/bd", axis=0)
+        copy.input[2] = f"{output}/bd"
 
     def _node(self, kind: str, inputs: list[str], output: str, **given: Any) -> None:
         self.nodes.append(helper.make_node(kind, inputs, [output], name=f"n{len(self.nodes)}", **given))

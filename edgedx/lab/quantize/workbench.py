@@ -71,7 +71,7 @@ class Workbench:
     here : bool
         Whether this CPU's kernels are those of the device. If not, logits come from the graph computed in float as
         written: kernels that saturate here say nothing about a device whose kernels do not.
-    told : ndarray of shape (N, K)
+    column_logits : ndarray of shape (N, K)
         What val's columns add to the image's logits (see `lab.columns`); no rounding touches it.
     """
 
@@ -84,14 +84,20 @@ class Workbench:
         scheme: Scheme,
         *,
         here: bool = True,
-        told: np.ndarray | float = 0.0,
+        column_logits: np.ndarray | float = 0.0,
     ) -> None:
-        self.exported, self.recipe, self.scheme, self.val, self.told = exported, recipe, scheme, val, told
+        self.exported, self.recipe, self.scheme, self.val, self.column_logits = (
+            exported,
+            recipe,
+            scheme,
+            val,
+            column_logits,
+        )
         self.fused = here and scheme != "trt"
         rng = np.random.default_rng(recipe.train.seed)
         count = min(recipe.quantize.calibration_images, len(train))
         self.calibration = train.take(np.sort(rng.choice(len(train), count, replace=False)))
-        self.reference = predict(OnnxRunner(exported), val, recipe.preprocess) + told
+        self.reference = predict(OnnxRunner(exported), val, recipe.preprocess) + column_logits
         self.reference_auc = auc_of_logits(recipe.task, self.reference, val.labels)
         self.graph = Graph(exported)
         self.observed: Observed = observe(exported, self.calibration, recipe.preprocess)
@@ -112,7 +118,7 @@ class Workbench:
     ) -> QuantizedModel:
         """Write and judge."""
         model = write_qdq(base or self.exported, plan)
-        logits = predict(OnnxRunner(model, fused=self.fused), self.val, self.recipe.preprocess) + self.told
+        logits = predict(OnnxRunner(model, fused=self.fused), self.val, self.recipe.preprocess) + self.column_logits
         noise = noise_of(logits, self.reference)
         area = auc_of_logits(self.recipe.task, logits, self.val.labels)
         return QuantizedModel(model, base or self.exported, plan, calibrator, logits, noise, area, step)
@@ -179,16 +185,16 @@ def check_fused(
     scheme: Scheme,
     *,
     here: bool = True,
-    told: np.ndarray | float = 0.0,
+    column_logits: np.ndarray | float = 0.0,
 ) -> dict[str, float | str]:
-    """Compare the fused kernels of this CPU with the graph computed in float as written (`told` as in `Workbench`).
+    """Compare the fused kernels of this CPU with the graph computed in float as written (`column_logits` as in `Workbench`).
 
     Raises
     ------
     GateRefused
         Val AUC falls from simulated to fused: the integer kernels saturate.
     """
-    logits = predict(OnnxRunner(best.model, fused=False), val, recipe.preprocess) + told
+    logits = predict(OnnxRunner(best.model, fused=False), val, recipe.preprocess) + column_logits
     simulated = auc_of_logits(recipe.task, logits, val.labels)
     if scheme == "trt" or not here:
         return {"val_auc_simulated": simulated, "kernels": "not of this machine; the device proves its own on install"}

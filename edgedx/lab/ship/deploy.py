@@ -30,7 +30,7 @@ from edgedx.lab.run.device_build import CompiledVariant, DeviceBuild
 from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import Stage
 
-from .doubt import fit_doubt, told, without
+from .doubt import describe, describe_missing, fit_doubt
 from .engines import Shipped, ship_engines
 from .preflight import check_profile
 
@@ -155,7 +155,7 @@ def _bundle(
         baseline=_baseline(recipe, data, ships),
         golden=golden,
         metrics=_flat(ships.entry),
-        gate=_told(verdict, force),
+        gate=_verdict_facts(verdict, force),
         licences=recipe.licences,
         synthetic=recipe.synthetic,
         parts={},
@@ -170,17 +170,17 @@ def _bundle(
         "default": choice,
         "gate": {**verdict.to_dict(), "flips_csv": str(out / FLIPS)},
         "engines": shipped.records,
-        "warnings": [*_warnings(models, variants, profile, shipped), *without(doubt.doubt)],
+        "warnings": [*_warnings(models, variants, profile, shipped), *describe_missing(doubt.doubt)],
         "on_the_device": _device_steps(profile, default, path, shipped),
     }
 
 
-def _told(verdict: Verdict, force: bool) -> dict[str, float | bool | str]:
+def _verdict_facts(verdict: Verdict, force: bool) -> dict[str, float | bool | str]:
     """The verdict as a bundle carries it: what a device needs to judge itself, and what was decided here."""
-    told = verdict.to_dict()
+    figures = verdict.to_dict()
     numbers = {
-        "auc_drop": told["auc_drop"]["value"],
-        "auc_drop_at_most": told["auc_drop_at_most"],
+        "auc_drop": figures["auc_drop"]["value"],
+        "auc_drop_at_most": figures["auc_drop_at_most"],
         "budget": verdict.limits.max_auc_drop,
         "max_sensitivity_drop": verdict.limits.max_sensitivity_drop,
         "max_ece": verdict.limits.max_ece,
@@ -310,9 +310,9 @@ def _model_card(
         f"- Test AUC: {area['value']:.3f} (95 % interval {area['low']:.3f} to {area['high']:.3f})",
         f"- Gate: {'passed' if verdict.passed else 'FORCED'}: {verdict.sentence}",
         *_card_gaps(verdict),
-        f"- Accepts: {recipe.accept.told()}; others are refused",
+        f"- Accepts: {recipe.accept.describe()}; others are refused",
         *([f"- Told beside the image: {_columns_told(data.fitted)}"] if data.fitted else []),
-        *(f"- Doubt: {line}" for line in [*told(doubt, variant.name, recipe.accept.ood), *without(doubt)]),
+        *(f"- Doubt: {line}" for line in [*describe(doubt, variant.name, recipe.accept.ood), *describe_missing(doubt)]),
         "- Limits: judged on the data set above alone; thresholds were chosen on its validation split and should be",
         "  checked on images of the clinic that will use it.",
         f"- The bundle holds {recipe.gate.golden_images} validation images, without headers, to prove the device.",

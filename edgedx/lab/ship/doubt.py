@@ -78,7 +78,7 @@ def fit_doubt(
     return Fitted(Doubt.model_validate(found), parts)
 
 
-def told(doubt: Doubt, variant: str, policy: str) -> list[str]:
+def describe(doubt: Doubt, variant: str, policy: str) -> list[str]:
     """What a bundle's variant can say against its own answers, in words."""
     lines = []
     if (limits := doubt.ood.get(variant)) is not None:
@@ -92,7 +92,7 @@ def told(doubt: Doubt, variant: str, policy: str) -> list[str]:
     return lines
 
 
-def without(doubt: Doubt) -> list[str]:
+def describe_missing(doubt: Doubt) -> list[str]:
     """What it cannot say, and why."""
     words = {"ood": "no image is refused for being unlike the training images", "sets": "no prediction sets",
              "cam": "no heat maps"}  # fmt: skip

@@ -81,18 +81,18 @@ class Distil:
         self.temperature, self.weight, self.method = temperature, weight, method
         self.alpha, self.beta, self.warmup = alpha, beta, warmup
         self.contrast_weight = contrast_weight
-        self.own = _Own(contrast) if contrast is not None or (method == "dkd" and warmup) else None
+        self.auxiliary = _Auxiliary(contrast) if contrast is not None or (method == "dkd" and warmup) else None
 
     def to(self, device: torch.device) -> None:
         """Move the teacher, and what is trained beside the student."""
         self.teacher.to(device)
         self.labels.to(device)
-        if self.own is not None:
-            self.own.to(device)
+        if self.auxiliary is not None:
+            self.auxiliary.to(device)
 
     def __call__(self, model: nn.Module, images: Tensor, targets: Tensor, *columns: Tensor) -> tuple[Tensor, Tensor]:
         """See `TrainingTask`."""
-        contrast = self.own.contrast if self.own is not None else None
+        contrast = self.auxiliary.contrast if self.auxiliary is not None else None
         if contrast is None:
             with torch.no_grad():
                 guide = self.teacher(images, *columns).float()
@@ -102,10 +102,10 @@ class Distil:
                 guide, taught = with_pooled(self.teacher, images, *columns)
                 guide = guide.float()
             logits, features = with_pooled(model, images, *columns)
-        own = logits.float()
+        student = logits.float()
         labelled = ~torch.isnan(targets).all(dim=1)
-        hint = self._hint(own, guide, targets) * self._rise(model.training)
-        loss = self.weight * hint + (1 - self.weight) * self.labels.loss(own[labelled], targets[labelled])
+        hint = self._hint(student, guide, targets) * self._rise(model.training)
+        loss = self.weight * hint + (1 - self.weight) * self.labels.loss(student[labelled], targets[labelled])
         if contrast is not None:
             loss = loss + self.contrast_weight * contrast(features.float(), taught.float(), self._decisions(guide))
         return loss, logits
@@ -134,10 +134,10 @@ class Distil:
         return (each * weights).sum() / weights.sum().clamp(min=1e-6)
 
     def _rise(self, training: bool) -> float:
-        if self.method != "dkd" or not self.warmup or self.own is None or not training:
+        if self.method != "dkd" or not self.warmup or self.auxiliary is None or not training:
             return 1.0
-        self.own.steps += 1
-        return min(1.0, int(self.own.steps) / self.warmup)
+        self.auxiliary.steps += 1
+        return min(1.0, int(self.auxiliary.steps) / self.warmup)
 
     def _decisions(self, guide: Tensor) -> Tensor:
         if self.labels.multilabel:
@@ -145,7 +145,7 @@ class Distil:
         return F.one_hot(guide.argmax(dim=1), guide.shape[1]).bool()
 
 
-class _Own(nn.Module):
+class _Auxiliary(nn.Module):
     """What changes beside the student while it trains; the loop keeps it in the training state."""
 
     def __init__(self, contrast: Contrast | None) -> None:
@@ -187,8 +187,8 @@ def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
 def _against_rest(values: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Log probability of the target, and of all other classes together; each (N,)."""
     probabilities = F.log_softmax(values, dim=1)
-    own = F.one_hot(target, values.shape[1]).bool()
-    return probabilities[own], probabilities.masked_fill(own, -torch.inf).logsumexp(dim=1)
+    is_target = F.one_hot(target, values.shape[1]).bool()
+    return probabilities[is_target], probabilities.masked_fill(is_target, -torch.inf).logsumexp(dim=1)
 
 
 def with_pooled(model: nn.Module, images: Tensor, *columns: Tensor) -> tuple[Tensor, Tensor]:

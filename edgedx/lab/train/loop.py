@@ -69,7 +69,7 @@ class _Loop:
         recipe = training.recipe
         self.training, self.state = training, state
         self.recipe, self.options, self.phases = recipe, recipe.train, training.phases
-        self.own = getattr(training.task, "own", None)  # tasks without tensors of their own need not say so
+        self.auxiliary = getattr(training.task, "auxiliary", None)  # tasks without tensors of their own need not say so
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=_precision(self.options))
         self.model, self.task, self.val = training.model, training.task, training.val
         self.device = self.accelerator.device
@@ -101,8 +101,8 @@ class _Loop:
         tensors, facts = ({}, {}) if not (resume and self.state and self.state.exists()) else load_state(self.state)
         if facts:
             self.model.load_state_dict(_section(tensors, "model"))
-            if self.own is not None:
-                self.own.load_state_dict(_section(tensors, "task"))
+            if self.auxiliary is not None:
+                self.auxiliary.load_state_dict(_section(tensors, "task"))
             self.outcome.history = facts["history"]
             if facts["best"] is not None:
                 self.best, self.stale = (facts["best"], _section(tensors, "best")), facts["stale"]
@@ -127,7 +127,7 @@ class _Loop:
         if facts.get("stopped"):
             done = steps  # patience had run out, and the process was killed before the end
         _freeze(self.model, phase.frozen)
-        optimizer = _optimizer(self.model, self.options, phase, self.own)
+        optimizer = _optimizer(self.model, self.options, phase, self.auxiliary)
         rates = [group["lr"] for group in optimizer.param_groups]
         # A short phase would otherwise end before the average forgets its start.
         decay = min(self.options.ema, 1 - 10 / max(steps, 11)) if not phase.frozen else 0.0
@@ -253,8 +253,8 @@ class _Loop:
         tensors = {f"model.{key}": value for key, value in self.model.state_dict().items()}
         if self.average is not None:
             tensors |= {f"average.{key}": value for key, value in self.average.module.state_dict().items()}
-        if self.own is not None:
-            tensors |= {f"task.{key}": value for key, value in self.own.state_dict().items()}
+        if self.auxiliary is not None:
+            tensors |= {f"task.{key}": value for key, value in self.auxiliary.state_dict().items()}
         if self.best is not None:
             tensors |= {f"best.{key}": value for key, value in self.best[1].items()}
         moments, numbers = pack_optimizer(optimizer.optimizer if hasattr(optimizer, "optimizer") else optimizer)
@@ -292,7 +292,7 @@ def _heads(model: nn.Module) -> list[nn.Module]:
     return [classifier(model), *([columns] if columns is not None else [])]
 
 
-def _optimizer(model: nn.Module, options: Train, phase: Phase, own: nn.Module | None) -> torch.optim.Optimizer:
+def _optimizer(model: nn.Module, options: Train, phase: Phase, auxiliary: nn.Module | None) -> torch.optim.Optimizer:
     from timm.optim import param_groups_layer_decay
 
     groups: Any = (
@@ -300,9 +300,9 @@ def _optimizer(model: nn.Module, options: Train, phase: Phase, own: nn.Module | 
         if phase.frozen
         else param_groups_layer_decay(image_part(model), options.weight_decay, layer_decay=options.layer_decay)
     )
-    if (columns := head_of(model)) is not None and (told := list(columns.parameters())):
-        groups.insert(0, {"params": told, "lr_scale": COLUMN_RATE})
-    if own is not None and (heads := list(own.parameters())):
+    if (columns := head_of(model)) is not None and (parameters := list(columns.parameters())):
+        groups.insert(0, {"params": parameters, "lr_scale": COLUMN_RATE})
+    if auxiliary is not None and (heads := list(auxiliary.parameters())):
         groups.append({"params": heads})
     for group in groups:
         group["lr"] = phase.learning_rate * group.get("lr_scale", 1.0)

@@ -92,13 +92,13 @@ def _by_order(model: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
 def _apply(model: nn.Module, state: dict[str, Tensor], origin: str) -> None:
     from timm.models import adapt_input_conv
 
-    own, heads = model.state_dict(), classifier_keys(model)
-    stem = next(key for key in own if key.endswith("weight") and own[key].ndim == 4)
-    if stem in state and state[stem].shape[1] != own[stem].shape[1]:
-        state = {**state, stem: adapt_input_conv(own[stem].shape[1], state[stem])}
-    chosen = {key: value for key, value in state.items() if key in own and key not in heads}
-    wrong = [key for key, value in chosen.items() if own[key].shape != value.shape]
-    missing = [key for key in own if key not in chosen and key not in heads and "num_batches" not in key]
+    current, heads = model.state_dict(), classifier_keys(model)
+    stem = next(key for key in current if key.endswith("weight") and current[key].ndim == 4)
+    if stem in state and state[stem].shape[1] != current[stem].shape[1]:
+        state = {**state, stem: adapt_input_conv(current[stem].shape[1], state[stem])}
+    chosen = {key: value for key, value in state.items() if key in current and key not in heads}
+    wrong = [key for key, value in chosen.items() if current[key].shape != value.shape]
+    missing = [key for key in current if key not in chosen and key not in heads and "num_batches" not in key]
     if wrong or missing:
         raise CheckpointError(
             f"{origin} does not fit this backbone: {len(missing)} tensor(s) missing, {len(wrong)} of another shape, "

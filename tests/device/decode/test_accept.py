@@ -137,7 +137,7 @@ def test_the_result_lists_the_rules_that_nobody_could_check() -> None:
 def test_raster_files_are_refused_where_the_recipe_says_so() -> None:
     strict = Accept(raster="refuse")
     assert code_of(strict, {"Format": "png"}) == "RASTER" and code_of(Accept(), {"Format": "png"}) is None
-    assert code_of(strict, GOOD) is None and "DICOM only" in strict.told()
+    assert code_of(strict, GOOD) is None and "DICOM only" in strict.describe()
 
 
 @pytest.mark.parametrize(("window", "code"), [("voi", "WINDOW"), ("minmax", None), ("none", None)])
@@ -272,8 +272,8 @@ def test_a_bundle_from_before_there_were_more_fields_opens_with_their_defaults(t
 
 
 def test_what_is_accepted_is_told_in_words() -> None:
-    told = ACCEPT.model_copy(update={"required": ["age"]}).told()
+    told = ACCEPT.model_copy(update={"required": ["age"]}).describe()
     assert told == (
         "modality CR, DX; body part CHEST; view AP, PA; side L, U; age 1 to 5 years; only with age in the header"
     )
-    assert Accept().told() == "any modality"
+    assert Accept().describe() == "any modality"

@@ -16,7 +16,7 @@ from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.quantize.cam import add_cam
 from edgedx.lab.run.device_build import CompiledVariant
-from edgedx.lab.ship.doubt import Fitted, fit_doubt, told, without
+from edgedx.lab.ship.doubt import Fitted, describe, describe_missing, fit_doubt
 
 ENTRY = {"fused": True, "purpose": "cpu", "scheme": "float", "precision": "fp32"}
 
@@ -52,7 +52,7 @@ def test_limits_let_pass_all_but_one_in_a_hundred_of_val(tmp_path: Path) -> None
     assert limits.distance == pytest.approx(scores.max(), rel=1e-5)  # of rank ceil(121 * .99): of 120 the greatest
     assert found.doubt.cam == {"fp32": (32, 32)} and found.doubt.missing == {}
     assert found.doubt.sets["fp32"].cases == {"dark": 60, "bright": 60}
-    assert told(found.doubt, "fp32", "refuse") == [
+    assert describe(found.doubt, "fp32", "refuse") == [
         "images unlike those of the training are refused; of images such as the 120 of val, 99% pass",
         "sets of classes that hold the true one in 90% of images such as those of val",
     ]
@@ -63,9 +63,9 @@ def test_from_too_few_images_nothing_is_promised_and_the_bundle_says_so(tmp_path
     assert not found.doubt.ood and not found.doubt.sets and not found.parts
     assert found.doubt.missing["ood"] == "fp32: 16 images in val; 99 are needed to promise that 99% pass"
     assert "dark: 8 cases; 9 are needed" in found.doubt.missing["sets"]
-    assert [line.partition(" (")[0] for line in without(found.doubt)] == [
+    assert [line.partition(" (")[0] for line in describe_missing(found.doubt)] == [
         "no image is refused for being unlike the training images", "no prediction sets"]  # fmt: skip
-    assert told(found.doubt, "fp32", "refuse") == []
+    assert describe(found.doubt, "fp32", "refuse") == []
 
 
 def test_a_variant_without_a_map_brings_its_reason_along(tmp_path: Path) -> None:

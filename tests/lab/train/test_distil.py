@@ -214,7 +214,7 @@ def test_decoupled_distillation_rises_over_its_warm_up() -> None:
     np.testing.assert_allclose(losses, np.array([0.25, 0.5, 0.75, 1, 1, 1]) * losses[-1], rtol=1e-5)
     student.eval()  # ranking channels is no training
     assert float(task(student, _images(), _targets())[0].detach()) == pytest.approx(losses[-1])
-    assert task.own is not None and int(task.own.steps) == 6
+    assert task.auxiliary is not None and int(task.auxiliary.steps) == 6
 
 
 # Features
