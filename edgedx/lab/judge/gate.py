@@ -150,7 +150,7 @@ def against_teacher(
     UsageError
         The run's recipe is of other images or classes.
     CheckpointError
-        The teacher has no such operating point, is told other columns, or is missing.
+        The teacher has no such operating point, takes other columns, or is missing.
     """
     _check_same(manifest, recipe, "the bundle")
     cases = cases_of_samples(found.done, manifest)

@@ -187,7 +187,7 @@ def check_fused(
     here: bool = True,
     column_logits: np.ndarray | float = 0.0,
 ) -> dict[str, float | str]:
-    """Compare the fused kernels of this CPU with the graph computed in float as written (`column_logits` as in `Workbench`).
+    """Compare the fused kernels of this CPU with the graph computed in float as written.
 
     Raises
     ------

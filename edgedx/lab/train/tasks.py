@@ -16,7 +16,7 @@ from edgedx.lab.data.dataset import Dataset
 class TrainingTask(Protocol):
     """What the loop trains.
 
-    A task with tensors of its own (heads that are trained along, counters) holds them in a module ``auxiliary``: the loop
+    A task with tensors of its own (heads trained along, counters) holds them in a module ``auxiliary``: the loop
     trains its parameters with the model's and keeps all of it in the training state.
     """
 
