@@ -89,7 +89,7 @@ def one_seed(work: Path, patients: int, seed: int, profile: DeviceProfile) -> di
     for name, run in runs.items():
         keep(run, recipes[name])
         finetune(recipes[name], run)
-        found[name] = evaluate(open_subject(run / "teacher"))
+        found[name] = evaluate(open_subject(Run(run).teacher.path))
     record = compress(recipes["told"], runs["told"], profile, int8=True)
     int8 = next(name for name in record["metrics"]["variants"] if name.startswith("int8"))
     found["int8"] = evaluate(open_subject(Run(runs["told"]).build().variants[int8].path))
@@ -139,7 +139,7 @@ def parts(test: Dataset, rows: np.ndarray, found: dict[str, Evaluation]) -> dict
 
 def on_device(bundle: Bundle, run: Path, images: Path, test: Dataset) -> dict[str, Any]:
     """The files as a scanner reads them, answered by the bundle's FP32 graph, against PyTorch on the run's data set."""
-    student = load_checkpoint(run / "student")
+    student = load_checkpoint(Run(run).student.path)
     expected = predict(TorchRunner(student.model), test, student.card.preprocess)
     decoder = Decoder(bundle.manifest.preprocess)
     answers, used = [], 0

@@ -58,20 +58,20 @@ def one_seed(recipe: Recipe, run: Path, teachers: Path | None) -> dict[str, Any]
             shutil.copytree(teachers / run.name / stage, run / stage)
     if not Run(run).teacher.finished:
         finetune(recipe, run, resume=True)
-    data, teacher = open_data(recipe, run), load_checkpoint(run / "teacher")
+    data, teacher = open_data(recipe, run), load_checkpoint(Run(run).teacher.path)
     record = make_student(recipe, teacher, data, Run(run).student.path, ablate=True, resume=True)
     folders = {
-        "teacher": run / "teacher",
-        "pruned": run / "student" / START,
-        "pruned + labels": run / "student" / CONTROL,
-        "pruned + KD": run / "student",
+        "teacher": Run(run).teacher.path,
+        "pruned": Run(run).student.path / START,
+        "pruned + labels": Run(run).student.path / CONTROL,
+        "pruned + KD": Run(run).student.path,
     }
     steps: dict[str, Any] = {}
     for name, folder in folders.items():
         model = load_checkpoint(folder).model
         steps[name] = {s: _auc(recipe, predict(TorchRunner(model), data.subset(s), recipe.preprocess), data.subset(s))
                        for s in ("val", "test")}  # fmt: skip
-    exported = export_onnx(load_checkpoint(run / "student").model, recipe.preprocess)
+    exported = export_onnx(load_checkpoint(Run(run).student.path).model, recipe.preprocess)
     shipped = _quantized(recipe, run, exported, data, steps)
     models = {
         "int8": shipped,
@@ -92,7 +92,7 @@ def one_seed(recipe: Recipe, run: Path, teachers: Path | None) -> dict[str, Any]
 def _quantized(recipe: Recipe, run: Path, exported: bytes, data: Dataset, steps: dict[str, Any]) -> bytes:
     """Add the rows of both schemes to `steps`; the model that would ship on this machine."""
     train, val = data.subset("train"), data.subset("val")
-    profile, teacher = profile_for("this"), load_checkpoint(run / "teacher")
+    profile, teacher = profile_for("this"), load_checkpoint(Run(run).teacher.path)
     here = same_kernels(profile, read_hardware())
     ranges = ranges_to_try(profile, here)
     shipped = b""

@@ -28,6 +28,7 @@ from edgedx.lab.compress.control import calibrated
 from edgedx.lab.compress.student import make_student
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.data.prepare import open_data
+from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import machine, versions
 from edgedx.lab.train.checkpoint import Checkpoint, load_checkpoint
 from edgedx.lab.train.short_figures import area_of_logits, auc_of_logits
@@ -107,9 +108,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="Where the students go; RUN/candidates/distillation if not named.")
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     options = parser.parse_args()
-    recipe = load_recipe(str(options.run / "recipe.yaml"), options.overrides)
+    recipe = Run(options.run).recipe(options.overrides)
     arms = [arm for arm in options.arms if arm != "dkd" or recipe.task.kind == "multiclass"]
-    teacher = load_checkpoint(options.run / "teacher")
+    teacher = load_checkpoint(Run(options.run).teacher.path)
     out = options.out or options.run / "candidates" / "distillation"
     begun = time.monotonic()
     seeds = [one_seed(seed, options.run, out, arms, teacher, options.overrides) for seed in options.seeds]

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from edgedx.core.files import write_json
-from edgedx.core.settings.recipe import load_recipe
 from edgedx.core.stats.cases import Cases, predictions_of_logits
 from edgedx.core.stats.points import OperatingPoint
 from edgedx.lab.judge.figures import figures_with_intervals
+from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import machine
 
 TASKS = {"binary": 2, "multiclass": 3, "multilabel": 14}
@@ -55,7 +55,7 @@ def report_of(run: Path) -> dict[str, float]:
 
     with tempfile.TemporaryDirectory() as folder:
         path, begun = Path(folder) / "report.html", time.perf_counter()
-        found = collect(load_recipe(str(run / "recipe.yaml"), []), run)
+        found = collect(Run(run).recipe(), run)
         write_report(found, path, evidence=find_evidence(run))
         return {"seconds": time.perf_counter() - begun, "bytes": path.stat().st_size}
 

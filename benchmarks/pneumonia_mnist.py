@@ -21,7 +21,8 @@ from edgedx.cli.common import profile_for
 from edgedx.core.files import write_json
 from edgedx.core.settings.recipe import load_recipe
 from edgedx.lab.compress.compress import compress
-from edgedx.lab.run.stage import machine, read_record, versions
+from edgedx.lab.run.run import Run
+from edgedx.lab.run.stage import machine, versions
 from edgedx.lab.ship.deploy import deploy
 from edgedx.lab.train.finetune import finetune
 
@@ -35,7 +36,7 @@ def one_seed(seed: int, runs: Path, overrides: list[str], teachers: Path | None)
     if teachers and not run.exists():
         for stage in ("data", "teacher"):
             shutil.copytree(teachers / f"seed-{seed}" / stage, run / stage)
-    teacher = read_record(run / "teacher") if teachers else finetune(recipe, run, resume=True)
+    teacher = Run(run).teacher.record if teachers else finetune(recipe, run, resume=True)
     small = compress(recipe, run, profile, int8=True, resume=True)
     shipped = deploy(recipe, run, profile, force=True)
     int8 = next(entry for name, entry in small["metrics"]["variants"].items() if name.startswith("int8"))

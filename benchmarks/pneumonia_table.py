@@ -33,7 +33,7 @@ from edgedx.lab.judge.evaluation_files import predictions_csv
 from edgedx.lab.judge.figures import Figures, figures_with_intervals
 from edgedx.lab.judge.subject import open_subject
 from edgedx.lab.run.run import Run
-from edgedx.lab.run.stage import machine, read_record, versions
+from edgedx.lab.run.stage import machine, versions
 
 RESULTS = Path(__file__).parent / "results" / "pneumonia_table"
 RESAMPLES = 2000
@@ -70,10 +70,10 @@ def markdown(rows: dict[str, dict[str, Interval]], said: dict[str, list[str]]) -
 
 def recipe_of(run: Path) -> Recipe:
     """The recipe of a run; benchmarks/pneumonia_mnist.py keeps none, so it is written beside its stages."""
-    if not (run / "recipe.yaml").is_file():
-        seed = read_record(run / "teacher")["settings"]["train"]["seed"]
+    if not Run(run).exists:
+        seed = Run(run).teacher.record["settings"]["train"]["seed"]
         Run(run).keep_recipe(load_recipe("pneumonia-mnist", [f"train.seed={seed}"]))
-    return load_recipe(str(run / "recipe.yaml"), [])
+    return Run(run).recipe()
 
 
 def networks_of(run: Path) -> list[Path]:

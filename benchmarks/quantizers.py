@@ -37,6 +37,7 @@ from edgedx.lab.quantize.int8 import make_int8
 from edgedx.lab.quantize.sensitivity import exclude
 from edgedx.lab.quantize.to_onnx import export_onnx
 from edgedx.lab.quantize.workbench import Workbench, noise_of
+from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import machine, versions
 from edgedx.lab.train.checkpoint import load_checkpoint
 from edgedx.lab.train.predict import predict
@@ -107,8 +108,8 @@ def _run(command: list[str]) -> str:
 
 def own(args: argparse.Namespace, models: dict[str, bytes], told: dict[str, Any], exported: bytes) -> None:
     """edgedx, step by step for this CPU's scheme, and whole for TensorRT's."""
-    recipe = load_recipe(str(args.run / "recipe.yaml") if args.recipe is None else args.recipe, args.set)
-    data, teacher = open_data(recipe, args.run), load_checkpoint(args.run / "teacher")
+    recipe = Run(args.run).recipe(args.set) if args.recipe is None else load_recipe(args.recipe, args.set)
+    data, teacher = open_data(recipe, args.run), load_checkpoint(Run(args.run).teacher.path)
     train, val = data.subset("train"), data.subset("val")
     profile = load_profile(args.device)
     here = same_kernels(profile, read_hardware())
@@ -153,9 +154,9 @@ def main() -> None:
     args = parser.parse_args()
     args.work = args.work.resolve()
     args.work.mkdir(parents=True, exist_ok=True)
-    recipe = load_recipe(str(args.run / "recipe.yaml") if args.recipe is None else args.recipe, args.set)
+    recipe = Run(args.run).recipe(args.set) if args.recipe is None else load_recipe(args.recipe, args.set)
     data = open_data(recipe, args.run)
-    teacher, student = load_checkpoint(args.run / "teacher"), load_checkpoint(args.run / "student")
+    teacher, student = load_checkpoint(Run(args.run).teacher.path), load_checkpoint(Run(args.run).student.path)
     exported = export_onnx(student.model, recipe.preprocess)
     source, images = args.work / "student.onnx", args.work / "images.npy"
     source.write_bytes(exported)

@@ -57,7 +57,7 @@ def _test_auc(run: Path) -> float:
 
 def significance(runs: list[Path]) -> dict[str, Any]:
     """DeLong and McNemar of the first run's teacher against those of the others."""
-    found = significance_of(line_up([run / "teacher" for run in runs]), baseline=str(runs[0] / "teacher"))
+    found = significance_of(line_up([Run(run).teacher.path for run in runs]), baseline=str(runs[0] / "teacher"))
     return {key: value for key, value in report_of(found).items() if key in ("sentences", "pairs")}  # no paths
 
 

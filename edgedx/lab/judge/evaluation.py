@@ -21,7 +21,7 @@ from edgedx.core.stats.conformal import coverage
 from edgedx.core.stats.patients import patient_keys
 from edgedx.core.stats.resample import RESAMPLES
 from edgedx.core.table import null_for_nan
-from edgedx.lab.data.dataset import EXCLUDED, MANIFEST, Dataset, load_dataset
+from edgedx.lab.data.dataset import EXCLUDED, MANIFEST, SUMMARY, Dataset, load_dataset
 from edgedx.lab.data.given_images import ListedImage, ReadImage, labels_array, list_images, read_batches, read_one
 
 from .ablation import ColumnContribution, worth_of
@@ -305,7 +305,7 @@ def _known_images(subject: Subject, digests: list[str]) -> list[str]:
 
 def _prepared_without(folder: Path) -> list[str]:
     """What the data set itself excluded when it was made."""
-    found = read_json(folder / "dataset.json").get("excluded", {})
+    found = read_json(folder / SUMMARY).get("excluded", {})
     reasons = ", ".join(f"{count} {reason}" for reason, count in found.items())
     return [f"the data set was made without {reasons}: see {folder / EXCLUDED}"] if found else []
 

@@ -92,10 +92,11 @@ class Run:
         """The recipe that the run was begun with, under `overrides` (``key=value``)."""
         return load_recipe(str(self.path / RECIPE), list(overrides))
 
-    def keep_recipe(self, recipe: Recipe) -> None:
-        """Write the effective recipe beside the stages, for the commands that follow."""
+    def keep_recipe(self, recipe: Recipe) -> Path:
+        """Write the effective recipe beside the stages, for the commands that follow, and return its path."""
         text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         write_text(self.path / RECIPE, text)
+        return self.path / RECIPE
 
     # Stages
 

@@ -85,12 +85,9 @@ def crossval(plan: CrossValidation, *, resamples: int = RESAMPLES) -> dict[str, 
     InputOutputError
         A fold failed; the others are finished, and kept.
     """
-    import yaml
-
     if len(list((plan.out / FOLDS).glob("fold-*"))) > plan.folds:
         raise UsageError(f"{plan.out} holds more than {plan.folds} folds", next_step="name another --out")
-    recipe = plan.out / "recipe.yaml"
-    write_text(recipe, yaml.safe_dump(plan.recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    recipe = Run(plan.out).keep_recipe(plan.recipe)
     begun = time.monotonic()
     _train(plan, recipe)
     report = _judge(plan, resamples)
