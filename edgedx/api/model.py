@@ -20,7 +20,7 @@ from edgedx.core.settings.accept import Accept
 from edgedx.core.settings.columns import encode_rows, gather
 from edgedx.core.stats.cases import calibrated_probabilities
 from edgedx.core.stats.points import label_at
-from edgedx.device.decode.accept import acceptable, facts_of
+from edgedx.device.decode.accept import acceptable, facts_of, header_checks
 from edgedx.device.install.active import open_any
 from edgedx.device.install.health import serving_variant
 from edgedx.device.runtime.doubt import refusal
@@ -193,8 +193,8 @@ def _open(image: str | Path | NDArray[Any], accept: Accept, spec: PreprocessSpec
     refused = acceptable(accept, facts_of(read, spec), height, width)
     if refused is not None:
         return ImagePrediction(source, "refused", reason=f"{refused.code}: {refused.message}")
-    unchecked = () if read.meta else _header_rules(accept)
-    return _Opened(source, canvas(read, spec), read.meta, unchecked)
+    checks = header_checks(accept, read.meta)
+    return _Opened(source, canvas(read, spec), read.meta, tuple(checks.not_checked) if checks else ())
 
 
 def _read(path: Path, accept: Accept) -> Image:
@@ -203,18 +203,6 @@ def _read(path: Path, accept: Accept) -> Image:
     except OSError as error:
         raise InputOutputError(f"{path} cannot be opened: {error.strerror}") from error
     return open_image(content, frames=accept.multi_frame).image
-
-
-def _header_rules(accept: Accept) -> tuple[str, ...]:
-    """Rules of the model that ask for a header."""
-    rules = {
-        "modality": accept.modality,
-        "body part": accept.body_part,
-        "view": accept.view,
-        "laterality": accept.laterality,
-        "age": accept.age_years,
-    }
-    return tuple(name for name, rule in rules.items() if rule)
 
 
 class _OfBundle:

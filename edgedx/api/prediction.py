@@ -39,7 +39,7 @@ class ImagePrediction:
     reason : str
         Why there is no prediction, starting with a stable code.
     not_checked : tuple of str
-        Rules of the model that could not be checked, because the image has no header.
+        Rules of the model that could not be checked, because the file does not say it.
     canvas : ndarray of shape (H, W) or (H, W, 3), optional
         What the model saw.
     cam : ndarray of shape (h, w), optional
@@ -102,7 +102,7 @@ class ImagePrediction:
         if self.reason:
             lines.append(escape(self.reason))
         if self.not_checked:
-            lines.append(f"not checked, the image has no header: {escape(', '.join(self.not_checked))}")
+            lines.append(f"not checked, because the file does not say it: {escape(', '.join(self.not_checked))}")
         lines.append(f"<small>{NOT_A_MEDICAL_DEVICE}</small>")
         return f"<div style='display:flex;gap:1em'>{self._picture_html()}<div>{'<br>'.join(lines)}</div></div>"
 

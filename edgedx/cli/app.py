@@ -32,6 +32,7 @@ _FAMILIES = {
     "device": {
         "install": "Verify a bundle, test it on this machine, make it active.",
         "push": "Install a bundle on a device over ssh, without internet there.",
+        "predict": "Predict single images, without an inbox.",
         "status": "What is installed on a device, and whom it trusts.",
         "rollback": "Make the version before active again.",
         "keys": "Make, pin and use the keys that sign bundles.",

@@ -10,6 +10,7 @@ from pathlib import Path
 import bundles
 import numpy as np
 import pytest
+from inprocess import edgedx as command
 from made_run import VARIANTS, write_run
 
 import edgedx
@@ -76,7 +77,7 @@ def test_what_cannot_be_read_or_was_not_made_for_it_has_a_reason_and_stops_nothi
     found = edgedx.open_model(path).predict(images)
     assert [one.status for one in found] == ["unreadable", "done", "refused", "done", "unreadable"]
     assert found[2].reason.startswith("MODALITY: ") and found[2].label is None and not found[2].probabilities
-    assert found[3].not_checked == ("modality", "age") and found[1].not_checked == ()
+    assert found[3].not_checked == ("modality", "age") and found[1].not_checked == ("age",)
     assert "cannot be opened" in found[4].reason
     page = found[3]._repr_html_()
     assert "not checked" in page and "not a medical device" in page and "<img" in page
@@ -101,3 +102,15 @@ def test_a_run_and_its_onnx_file_predict_with_what_ships(tmp_path: Path) -> None
 def test_nothing_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputOutputError, match="nothing at"):
         edgedx.open_model(tmp_path / "gone.edgedx")
+
+
+def test_the_command_predicts_files_and_folders(tmp_path: Path, bundle: Path) -> None:
+    paths = [bundles.png(tmp_path / f"set/{n}.png", n, bright=n == 1) for n in range(2)]
+    done = command(tmp_path, "predict", "set", str(paths[0]), "--bundle", str(bundle), "--json")
+    assert done.returncode == 0, done.stderr
+    listed = json.loads(done.stdout)["predictions"]
+    assert [one["label"] for one in listed][:2] == [one.label for one in edgedx.open_model(bundle).predict(paths)]
+    assert len(listed) == 3 and "not a medical device" in listed[0]["disclaimer"]
+    table = command(tmp_path, "predict", "set/0.png", "--bundle", str(bundle))
+    assert "0.png" in table.stdout and "not a medical device" in table.stdout
+    assert command(tmp_path, "predict", "gone.png", "--bundle", str(bundle)).returncode == 5

@@ -12,6 +12,7 @@ import typer
 from edgedx.cli.common import line, print_json, print_table, printable, remark, warn
 
 if TYPE_CHECKING:
+    from edgedx.api.prediction import ImagePrediction
     from edgedx.device.install.status import DeviceStatus, SlotStatus
     from edgedx.lab.remote.push import Pushed
 
@@ -205,3 +206,22 @@ def keys(found: Sequence[Any], root: Path, *, json: bool) -> None:
         typer.echo(printable(f"{key.id}  {key.name}"))
     if not found:
         remark(f"{root} trusts no key")
+
+
+def predictions(found: Sequence[ImagePrediction], model: str, *, json: bool) -> None:
+    """A line for each image: what was decided, how probable each class is, and remarks."""
+    from edgedx.core.result import NOT_A_MEDICAL_DEVICE
+
+    if json:
+        print_json({"schema_version": 1, "model": model, "predictions": [one.to_dict() for one in found]})
+        return
+    rows = []
+    for one in found:
+        remarks = [one.reason] if one.reason else []
+        remarks += ["unlike the training images"] if one.out_of_distribution and not one.reason else []
+        remarks += [f"not checked, the file does not say it: {', '.join(one.not_checked)}"] if one.not_checked else []
+        probabilities = ", ".join(f"{name} {value:.2f}" for name, value in one.probabilities.items())
+        rows.append((one.source, one.label or one.status, probabilities or "-", "; ".join(remarks)))
+    line("model", model)
+    print_table(("image", "decision", "probabilities", "remarks"), rows, width=140)
+    typer.echo(NOT_A_MEDICAL_DEVICE)

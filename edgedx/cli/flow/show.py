@@ -35,10 +35,12 @@ def finetuned(record: dict[str, Any], run: Path, recipe: Recipe, *, json: bool) 
     if json:
         print_json(record)
         return
+    from edgedx.lab.data.counts import images_and_patients
+
     data, metrics = record["data"], record["metrics"]
     reasons = ", ".join(f"{reason}: {count}" for reason, count in data["excluded"].items())
     excluded = f"{sum(data['excluded'].values())} excluded" + (f" ({reasons})" if reasons else "")
-    line("data", f"{data['images']} images of {data['patients']} patients; {excluded}")
+    line("data", f"{images_and_patients(data)}; {excluded}")
     for warning in data["warnings"]:
         warn(warning)
     line("weights", metrics["weights_from"])
