@@ -18,6 +18,8 @@ _MACROS = {
     "FrameAnatomySequence": ("AnatomicRegionSequence", "FrameLaterality"),
 }
 
+_LABELS = "export the frames that show what the label says, as single images; accept.multi_frame: each is for prediction"
+
 
 def choose_frame(frames: int, policy: FramePolicy) -> int:
     """Index of the frame to read, from 0; of an even number, the middle is the later of the two.
@@ -25,10 +27,13 @@ def choose_frame(frames: int, policy: FramePolicy) -> int:
     Raises
     ------
     ImageError
-        ``MULTI_FRAME`` where there are several and `policy` is ``refuse``.
+        ``MULTI_FRAME`` where there are several and `policy` is ``refuse``; or ``each``, which is `read.read_frames`'s:
+        who asks for one image, as training does, has one label, and nobody knows of which frame.
     """
     if frames > 1 and policy == "refuse":
         raise refuse(Code.MULTI_FRAME, f"{frames} frames", next_step="export the frame to be read as a single image")
+    if frames > 1 and policy == "each":
+        raise refuse(Code.MULTI_FRAME, f"{frames} frames, where one image is asked for", next_step=_LABELS)
     return frames // 2 if policy == "middle" else 0
 
 
