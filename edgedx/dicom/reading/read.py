@@ -34,7 +34,7 @@ from edgedx.core.errors import ImageError
 from edgedx.core.image import WINDOW_UNREADABLE, Image
 from edgedx.core.settings.accept import FramePolicy
 
-from .frames import take_frame_attributes
+from .frames import kept_as_it_is, take_frame_attributes
 from .grey import grey_where_equal
 from .header import Parsed, PixelElement, check_class, describe, field, read_file_meta, read_header, silence_pydicom
 from .layout import Layout, read_layout
@@ -125,13 +125,10 @@ def read_frames(
     layout = read_layout(header.dataset, max_decoded_bytes, frame=0)
     if layout.frames > most:
         raise refuse(Code.TOO_MANY_FRAMES, f"{layout.frames} frames; at most {most} are answered one by one")
-    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        field(header.dataset, groups, list, [])  # parsed here once, and not in the copy of each frame
     for index in range(layout.frames):
         try:
-            # What a frame's functional group says must not reach the next one.
-            own = replace(header, dataset=Dataset(dict(header.dataset.items())))
-            found = _image(own, replace(layout, frame=index))
+            with kept_as_it_is(header.dataset):
+                found = _image(header, replace(layout, frame=index))
         except ImageError as error:
             if layout.frames == 1:
                 raise
