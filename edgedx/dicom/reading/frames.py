@@ -27,7 +27,9 @@ _WRITTEN = [
     if (tag := tag_for_keyword(keyword)) is not None
 ]
 
-_LABELS = "export the frames that show what the label says, as single images; accept.multi_frame: each is for prediction"
+_LABELS = (
+    "export the frames that show what the label says, as single images; accept.multi_frame: each is for prediction"
+)
 
 
 def choose_frame(frames: int, policy: FramePolicy) -> int:
