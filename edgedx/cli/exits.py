@@ -26,9 +26,6 @@ TRACEBACK = "EDGEDX_TRACEBACK"
 """Environment variable: set and not 0, the traceback of a bug is printed too."""
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_EXTRAS = {"torch": "lab", "torchvision": "lab", "timm": "lab", "onnx": "lab", "accelerate": "lab",
-           "torch_pruning": "lab", "safetensors": "lab", "matplotlib": "lab", "sklearn": "lab",
-           "scipy": "lab", "optuna": "lab", "captum": "lab", "skimage": "lab"}  # fmt: skip
 
 
 def exit_code_of(command: Callable[[], object]) -> int:
@@ -95,11 +92,9 @@ def _unexpected(error: BaseException) -> int:
 
         traceback.print_exception(error)
     package = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
-    if package in _EXTRAS:
-        _say(
-            f"this command needs {package}, which is not installed",
-            f'pip install "edgedx[{_EXTRAS[package]}]" (the workstation half; a device needs none of it)',
-        )
+    if extra := _extra_with(package):
+        half = " (the workstation half; a device needs none of it)" if extra == "lab" else ""
+        _say(f"this command needs {package}, which is not installed", f'pip install "edgedx[{extra}]"{half}')
         return 3
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         _say(f"no space left ({where(error)})", "free space, then repeat: edgedx leaves nothing half-written")
@@ -113,6 +108,12 @@ def _unexpected(error: BaseException) -> int:
         "traceback, which may quote files and headers: read it before you pass it on",
     )
     return BUG
+
+
+def _extra_with(module: str) -> str:
+    from edgedx.device.machine.software import EXTRAS
+
+    return next((key for key, extra in EXTRAS.items() if module in {name for _, name in extra.packages}), "")
 
 
 def where(error: BaseException) -> str:

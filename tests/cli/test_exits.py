@@ -97,7 +97,7 @@ main()
 def test_the_message_names_the_file_and_line_and_no_path_of_this_machine() -> None:
     done = subprocess.run([sys.executable, "-c", CRASH], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 70 and done.stdout == ""
-    assert "ValueError in edgedx/cli/devices.py:" in done.stderr and "DOE" not in done.stderr
+    assert "ValueError in edgedx/cli/tools/devices.py:" in done.stderr and "DOE" not in done.stderr
     assert str(Path(__file__).parents[2]) not in done.stderr
 
 

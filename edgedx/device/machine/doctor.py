@@ -204,9 +204,6 @@ def _decoders(software: Software) -> Iterator[Check]:
             yield Check(f"DICOM {family}", "no decoder: such images are refused", "missing", how)
         else:
             yield Check(f"DICOM {family}", found, "ok")
-    # Its only decoders are GPL-3 or crash on damaged files; said here, before a clinic finds out from a refusal.
-    how = "have the sender store it uncompressed, RLE, JPEG-LS or JPEG 2000; or convert with dcmdjpeg"
-    yield Check("DICOM JPEG Lossless", "not decoded by edgedx: such images are refused", "warning", how)
 
 
 def _extras(software: Software) -> Iterator[Check]:

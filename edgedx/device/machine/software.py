@@ -63,6 +63,7 @@ EXTRAS = {
             ("matplotlib", "matplotlib"),
             ("safetensors", "safetensors"),
             ("packaging", "packaging"),
+            ("Jinja2", "jinja2"),
         ),
     ),
     "sr": OptionalPackage("results as DICOM Structured Reports and Secondary Captures", (("highdicom", "highdicom"),)),

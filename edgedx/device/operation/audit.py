@@ -15,7 +15,7 @@ from pathlib import Path
 from edgedx.core.errors import InputOutputError
 from edgedx.core.files import sha256_file, storage_error
 from edgedx.core.result import Result
-from edgedx.device.scanner.sinks import Finding, Sink
+from edgedx.device.scanner.sinks import ScannedImage, Sink
 
 from .audit_file import ASIDE, FIRST, LONGEST, AuditFile, problem_of
 
@@ -44,9 +44,9 @@ class AuditLog(Sink):
         self._file.append(STARTED)
         self._file.flush()
 
-    def publish(self, finding: Finding, path: Path, source: Path | None) -> None:
+    def publish(self, reading: ScannedImage, path: Path, source: Path | None) -> None:
         """An image was read."""
-        result = finding.result
+        result = reading.result
         code = result.reason.code if result.reason else None
         self._file.append(ACCESSED, key=result.key, result=result.sequence, outcome=result.status, code=code)
 

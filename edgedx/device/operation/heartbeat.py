@@ -19,7 +19,7 @@ from edgedx.core.errors import InputOutputError
 from edgedx.core.files import read_json, storage_error
 from edgedx.device.pacs.outbox import counts_of
 from edgedx.device.scanner.scanner import STUCK_SECONDS
-from edgedx.device.scanner.sinks import Finding, Sink
+from edgedx.device.scanner.sinks import ScannedImage, Sink
 
 from .audit_file import ASIDE
 from .notify import notify
@@ -63,9 +63,9 @@ class Heartbeat(Sink):
         self._written, self._told = float("-inf"), ""
         self._begun = clock()
 
-    def publish(self, finding: Finding, path: Path, source: Path | None) -> None:
+    def publish(self, reading: ScannedImage, path: Path, source: Path | None) -> None:
         """Count one result."""
-        result, self._images = finding.result, self._images + 1
+        result, self._images = reading.result, self._images + 1
         for stage in _STAGES:
             self._seconds[stage] += (getattr(result.runtime, f"{stage}_ms") or 0.0) / 1e3
         self._last = {

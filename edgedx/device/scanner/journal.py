@@ -44,7 +44,7 @@ CREATE TABLE paths (
 );
 CREATE INDEX by_status ON items (bundle, status, sequence);
 CREATE INDEX by_content ON paths (sha256);
-CREATE INDEX by_answer ON items (sha256, status);
+CREATE INDEX by_digest ON items (sha256);
 """
 FINAL = ("done", "refused", "quarantined")
 
@@ -72,7 +72,7 @@ class Journal(Database):
     upgrades: ClassVar[Mapping[int, str]] = MappingProxyType(
         {
             1: "ALTER TABLE paths ADD COLUMN ctime_ns INTEGER NOT NULL DEFAULT 0;"
-            "CREATE INDEX by_answer ON items (sha256, status);"
+            "CREATE INDEX by_digest ON items (sha256);"
         }
     )
     remedy: ClassVar[str] = "start the scanner: it puts the file aside and makes it anew from the results"

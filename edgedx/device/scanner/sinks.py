@@ -35,9 +35,6 @@ class ScannedImage:
     shown: ClassEvidence | None = None
 
 
-Finding = ScannedImage  # the former name, for `device.operation`
-
-
 class Sink(Protocol):
     """Takes each result after its JSON is durable and before the ledger's final word.
 

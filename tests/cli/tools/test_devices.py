@@ -43,7 +43,7 @@ def test_doctor_prints_json_only() -> None:
 def test_doctor_prints_a_table_of_findings() -> None:
     result = runner.invoke(app, ["doctor"], catch_exceptions=False)
     assert result.exit_code == 0
-    for word in ("device profile", "ONNX Runtime", "DICOM JPEG-LS", "extra lab"):
+    for word in ("device profile", "ONNX Runtime", "JPEG Lossless", "extra lab"):
         assert word in result.stdout
 
 

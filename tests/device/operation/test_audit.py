@@ -17,7 +17,7 @@ from edgedx.core.errors import InputOutputError
 from edgedx.core.result import Result
 from edgedx.device.operation.audit import AuditLog, ExportAudit, verify
 from edgedx.device.operation.audit_file import ASIDE, AUDIT, FIRST
-from edgedx.device.scanner.sinks import Finding
+from edgedx.device.scanner.sinks import ScannedImage
 
 DIGEST = "b" * 64
 
@@ -35,8 +35,8 @@ def log(place: Place) -> Path:
     return place.out / AUDIT
 
 
-def _finding(path: Path) -> Finding:
-    return Finding(Result.model_validate_json(path.read_text()))
+def _finding(path: Path) -> ScannedImage:
+    return ScannedImage(Result.model_validate_json(path.read_text()))
 
 
 def _lines(log: Path) -> list[bytes]:
@@ -187,7 +187,7 @@ def test_a_scanner_and_an_export_share_one_chain(log: Path) -> None:
     results = [Result.model_validate_json(path.read_text()) for path in (log.parent / "results").glob("*.json")]
     audit, export = AuditLog(log.parent, DIGEST), ExportAudit(log.parent)
     for result in results:
-        audit.publish(Finding(result), Path(), None)
+        audit.publish(ScannedImage(result), Path(), None)
         export.record(result)
     export.close()
     audit.close()

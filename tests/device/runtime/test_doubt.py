@@ -26,7 +26,7 @@ from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.device.runtime.runner import Output
 from edgedx.device.scanner.heatmaps import Heatmaps, require_maps
 from edgedx.device.scanner.scanner import Options
-from edgedx.device.scanner.sinks import Finding
+from edgedx.device.scanner.sinks import ScannedImage
 from edgedx.lab.quantize.cam import add_cam
 
 
@@ -160,10 +160,10 @@ def test_a_replayed_result_leaves_the_same_picture_behind(tmp_path: Path, place:
     where = tmp_path / "r.json"
     written = []
     for _ in range(2):
-        Heatmaps().publish(Finding(result, picture(1, size=16), shown), where, None)
+        Heatmaps().publish(ScannedImage(result, picture(1, size=16), shown), where, None)
         written.append(where.with_suffix(".png").read_bytes())
     assert written[0] == written[1] and len(written[0]) > 1000
-    for lacking in (Finding(result), Finding(result, picture(1, size=16))):
+    for lacking in (ScannedImage(result), ScannedImage(result, picture(1, size=16))):
         Heatmaps().publish(lacking, tmp_path / "none.json", None)  # what was left behind by a scanner that died
     assert not (tmp_path / "none.png").exists()
 

@@ -12,7 +12,7 @@ from places import OPTIONS, Place
 
 from edgedx.core.errors import StorageError
 from edgedx.core.result import Result
-from edgedx.device.scanner.sinks import Finding, Sink
+from edgedx.device.scanner.sinks import ScannedImage, Sink
 
 
 class Taker(Sink):
@@ -24,7 +24,7 @@ class Taker(Sink):
         self.place, self.failure, self.closed = place, failure, False
         self.taken: list[tuple[Result, Path | None, bool]] = []
 
-    def publish(self, finding: Finding, path: Path, source: Path | None) -> None:
+    def publish(self, finding: ScannedImage, path: Path, source: Path | None) -> None:
         assert Result.model_validate_json(path.read_text()) == finding.result, "before its JSON is there"
         self.taken.append((finding.result, source, finding.canvas is not None))
         if self.failure is not None:
