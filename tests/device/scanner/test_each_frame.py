@@ -186,7 +186,8 @@ def test_more_frames_than_are_answered_are_refused_before_the_first(place: Place
 
 
 @pytest.mark.parametrize(
-    ("name", "frames"), [("examples_ybr_color.dcm", 30), ("SC_rgb_rle_2frame.dcm", 2), ("SC_rgb_rle_16bit_2frame.dcm", 2)]
+    ("name", "frames"),
+    [("examples_ybr_color.dcm", 30), ("SC_rgb_rle_2frame.dcm", 2), ("SC_rgb_rle_16bit_2frame.dcm", 2)],
 )
 def test_real_objects_are_answered_frame_by_frame(tmp_path: Path, each: Kept, name: str, frames: int) -> None:
     accept = EACH.model_copy(update={"modality": [], "max_saturated": 1.0})
