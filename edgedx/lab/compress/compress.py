@@ -228,8 +228,8 @@ def _judge(recipe: Recipe, model: bytes, data: Dataset, folder: Path, name: str,
     val = data.subset("val")
     temperature = fit_temperature(logits["val"], val.labels, recipe.task.kind)
     points = operating_points(recipe, logits["val"], val.labels, temperature)
-    found: dict[str, Any] = {"temperature": temperature, "operating_points": [point.model_dump() for point in points]}
+    verdict: dict[str, Any] = {"temperature": temperature, "operating_points": [point.model_dump() for point in points]}
     for split, values in logits.items():
         part = data.subset(split)
-        found[split] = summary(recipe.task, values, part.labels, part.patients, temperature, points[0])
-    return found
+        verdict[split] = summary(recipe.task, values, part.labels, part.patients, temperature, points[0])
+    return verdict

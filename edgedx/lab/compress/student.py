@@ -232,7 +232,7 @@ class _Maker:
         )
 
     def _report(self, temperature: float, trials: list[dict[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {
+        report: dict[str, Any] = {
             "method": self.method,
             "feature": self.options.feature,
             "temperature": temperature,
@@ -241,4 +241,4 @@ class _Maker:
             "unlabeled_images": len(self.unlabeled) if self.unlabeled is not None else 0,
             "steps": self.controlling.steps,
         }
-        return found | ({"said": self.said} if self.said else {})
+        return report | ({"said": self.said} if self.said else {})

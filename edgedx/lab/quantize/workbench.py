@@ -174,8 +174,8 @@ def quantize(
     list of dict
         All that were tried.
     """
-    found = Workbench(exported, recipe, train, val, scheme).calibrate(reduce_range)
-    return found[0], [candidate.describe() for candidate in found]
+    workbench = Workbench(exported, recipe, train, val, scheme).calibrate(reduce_range)
+    return workbench[0], [candidate.describe() for candidate in workbench]
 
 
 def check_fused(
