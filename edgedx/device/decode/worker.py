@@ -98,8 +98,8 @@ def _answer(out: IO[bytes], header: dict[str, Any], pixels: bytes = b"") -> None
 
 
 def _decode(path: Path, sha256: str | None, spec: PreprocessSpec, frames: FramePolicy) -> tuple[dict[str, Any], bytes]:
+    from edgedx.dicom.decoding.refusals import MAX_DECODED_BYTES
     from edgedx.dicom.reading.open import open_image
-    from edgedx.dicom.reading.refusals import MAX_DECODED_BYTES
     from edgedx.dicom.reading.source import read_bytes
 
     from .accept import facts_of

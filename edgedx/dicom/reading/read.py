@@ -31,6 +31,7 @@ from pydicom.uid import UID
 from edgedx.core.codes import Code
 from edgedx.core.image import WINDOW_UNREADABLE, Image
 from edgedx.core.settings.accept import FramePolicy
+from edgedx.dicom.decoding.refusals import MAX_DECODED_BYTES, check_content, refuse
 
 from .frames import take_frame_attributes
 from .grey import grey_where_equal
@@ -38,7 +39,6 @@ from .header import Parsed, PixelElement, check_class, describe, field, read_fil
 from .layout import read_layout
 from .lut import first_voi, modality_lut, palette_to_rgb
 from .pixels import check_transfer_syntax, clean_uid, decode
-from .refusals import MAX_DECODED_BYTES, check_content, refuse
 from .source import read_bytes
 
 

@@ -16,6 +16,7 @@ from edgedx.core.stats.metrics import fit_temperature
 from edgedx.device.machine.hardware import Hardware, read_hardware
 from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.data.dataset import Dataset
+from edgedx.lab.data.predict import predict
 from edgedx.lab.data.prepare import open_data
 from edgedx.lab.data.unlabeled import open_unlabeled, unlabeled_report
 from edgedx.lab.quantize.cam import with_cam
@@ -31,7 +32,6 @@ from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import Stage, stage_settings
 from edgedx.lab.train.checkpoint import Checkpoint, load_checkpoint
 from edgedx.lab.train.column_head import add_columns, head_of
-from edgedx.lab.train.predict import predict
 from edgedx.lab.train.short_figures import operating_points, summary
 
 from .committee import open_teachers

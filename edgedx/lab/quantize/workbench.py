@@ -14,7 +14,7 @@ from edgedx.core.progress import progress
 from edgedx.core.settings.recipe import Recipe
 from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.data.dataset import Dataset
-from edgedx.lab.train.predict import predict
+from edgedx.lab.data.predict import predict
 from edgedx.lab.train.short_figures import auc_of_logits
 
 from .bias_correction import correct_biases
