@@ -308,7 +308,7 @@ def accepted(accept: Accept) -> list[str]:
         "are refused.",
         "raster": "Pictures without a header (PNG, JPEG, TIFF, BMP, WebP) are refused."
         if accept.raster == "refuse"
-        else "Pictures without a header (PNG, JPEG, TIFF, BMP, WebP) are answered; the result says what was not checked.",
+        else "Pictures without a header are answered, and the result says what was not checked.",
         "for_processing": "Raw detector values (FOR PROCESSING) are read too."
         if accept.for_processing
         else "Raw detector values (FOR PROCESSING) are refused.",
