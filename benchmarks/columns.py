@@ -35,6 +35,7 @@ from edgedx.dicom.writing.make import PatientFacts, write_dicom
 from edgedx.dicom.writing.phantom import LABELS, draw_phantom
 from edgedx.lab.compress.compress import compress
 from edgedx.lab.data.dataset import Dataset
+from edgedx.lab.data.predict import predict
 from edgedx.lab.data.prepare import open_data
 from edgedx.lab.evidence.compare.significance import delong
 from edgedx.lab.judge.evaluation import Evaluation, evaluate
@@ -44,7 +45,6 @@ from edgedx.lab.run.stage import machine, versions
 from edgedx.lab.ship.deploy import deploy
 from edgedx.lab.train.checkpoint import load_checkpoint
 from edgedx.lab.train.finetune import finetune
-from edgedx.lab.train.predict import predict
 from edgedx.lab.train.torch_runner import TorchRunner
 
 EVEN_AT, YEARS = 58, 8.0

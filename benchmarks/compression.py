@@ -34,6 +34,7 @@ from edgedx.lab.compress.compress import ranges_to_try
 from edgedx.lab.compress.control import FOLDER as CONTROL
 from edgedx.lab.compress.student import START, make_student
 from edgedx.lab.data.dataset import Dataset
+from edgedx.lab.data.predict import predict
 from edgedx.lab.data.prepare import open_data
 from edgedx.lab.evidence.bench import contender
 from edgedx.lab.quantize.choice import same_kernels
@@ -44,7 +45,6 @@ from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import machine, versions
 from edgedx.lab.train.checkpoint import load_checkpoint
 from edgedx.lab.train.finetune import finetune
-from edgedx.lab.train.predict import predict
 from edgedx.lab.train.short_figures import auc_of_logits
 from edgedx.lab.train.torch_runner import TorchRunner
 

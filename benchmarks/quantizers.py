@@ -31,6 +31,7 @@ from edgedx.core.timing import interleave
 from edgedx.device.machine.hardware import read_hardware
 from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.compress.compress import ranges_to_try
+from edgedx.lab.data.predict import predict
 from edgedx.lab.data.prepare import open_data
 from edgedx.lab.quantize.choice import same_kernels
 from edgedx.lab.quantize.int8 import make_int8
@@ -40,7 +41,6 @@ from edgedx.lab.quantize.workbench import Workbench, noise_of
 from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import machine, versions
 from edgedx.lab.train.checkpoint import load_checkpoint
-from edgedx.lab.train.predict import predict
 from edgedx.lab.train.short_figures import auc_of_logits
 from edgedx.lab.train.torch_runner import TorchRunner
 

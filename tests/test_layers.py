@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "edgedx"
 ZONES = ["core", "dicom", "device", "lab", "api", "cli"]
 ROOMS = [
     *("core", "core.stats", "core.settings", "core.bundle"),
-    *("dicom.reading", "dicom.writing", "dicom"),
+    *("dicom.decoding", "dicom.reading", "dicom.writing", "dicom"),
     *("device.machine", "device.decode", "device.runtime", "device.clinic", "device.install", "device.scanner"),
     *("device.pacs", "device.operation"),
     *("lab.run", "lab.data.layouts", "lab.data.reading", "lab.data", "lab.data.start"),

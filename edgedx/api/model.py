@@ -164,12 +164,12 @@ class Model:
         engine = self._engine
         return combined(found, engine.task, engine.classes, engine.positive)
 
-    def _flush(self, made: list[ImagePrediction], waiting: list[_Opened], places: list[int]) -> None:
+    def _flush(self, made: list[ImagePrediction], waiting: list[_Opened], positions: list[int]) -> None:
         if waiting:
-            for place, prediction in zip(places, self._engine.predict(waiting), strict=True):
+            for place, prediction in zip(positions, self._engine.predict(waiting), strict=True):
                 made[place] = prediction
         waiting.clear()
-        places.clear()
+        positions.clear()
 
     def close(self) -> None:
         """Free the model; it is opened again when it is asked again."""

@@ -25,11 +25,11 @@ from pydicom.uid import ExplicitVRBigEndian
 from edgedx._version import __version__
 from edgedx.core.codes import Code
 from edgedx.core.errors import DependencyMissing, ImageError
+from edgedx.dicom.decoding.refusals import MAX_DECODED_BYTES, check_file_size, refuse
 from edgedx.dicom.reading.header import check_class, field, read_file_meta, read_header, silence_pydicom
 from edgedx.dicom.reading.layout import read_layout
 from edgedx.dicom.reading.pixels import check_transfer_syntax, decode
 from edgedx.dicom.reading.read import pixel_element
-from edgedx.dicom.reading.refusals import MAX_DECODED_BYTES, check_file_size, refuse
 from edgedx.dicom.writing.make import encode
 
 from .pseudonyms import Pseudonyms

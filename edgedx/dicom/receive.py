@@ -175,11 +175,11 @@ def identify(data: BytesIO, syntax: str) -> tuple[str, str] | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they quote values
-            found = read_dataset(
+            dataset = read_dataset(
                 data, transfer.is_implicit_VR, transfer.is_little_endian,
                 stop_when=lambda tag, vr, length: tag > _SOP_INSTANCE,
             )  # fmt: skip
-            pair = str(found.SOPClassUID), str(found.SOPInstanceUID)
+            pair = str(dataset.SOPClassUID), str(dataset.SOPInstanceUID)
     except Exception:  # whatever pydicom makes of what strangers send
         return None
     return pair if all(_UID.fullmatch(one) and len(one) <= 64 for one in pair) else None

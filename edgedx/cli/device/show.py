@@ -42,37 +42,37 @@ def rolled_back(done: Any, *, json: bool) -> None:
     line("next", "restart the scanner: it keeps what it opened")
 
 
-def status(found: DeviceStatus, *, json: bool) -> None:
+def status(state: DeviceStatus, *, json: bool) -> None:
     """Both slots, versions that are refused, keys, engines and the last events."""
     if json:
-        print_json(status_document(found))
+        print_json(status_document(state))
         return
-    if found.active is None:
+    if state.active is None:
         line("active", "nothing")
     else:
-        _slot("active", found.active)
-    if found.trial_starts is not None:
-        unfinished = f"{found.trial_starts} of {found.trial_limit} starts did not end in order"
+        _slot("active", state.active)
+    if state.trial_starts is not None:
+        unfinished = f"{state.trial_starts} of {state.trial_limit} starts did not end in order"
         line("trial", f"no image answered yet; {unfinished}")
-    if found.other is not None:
-        _slot("other", found.other)
-    for name, version in found.ratchet.items():
+    if state.other is not None:
+        _slot("other", state.other)
+    for name, version in state.ratchet.items():
         line("refuses", f"{name} below version {version}, the highest that was active")
-    line("trusts", ", ".join(str(key) for key in found.keys) or "no key: unsigned bundles with --allow-unsigned")
-    for engine in found.engines:
+    line("trusts", ", ".join(str(key) for key in state.keys) or "no key: unsigned bundles with --allow-unsigned")
+    for engine in state.engines:
         line("engine", engine)
-    for event in found.history[-5:]:
+    for event in state.history[-5:]:
         tail = f": {event.why}" if event.why else ", UNSIGNED" if event.unsigned else ""
         typer.echo(printable(f"{event.at}  {event.action} {event.name} {event.version} in slot {event.slot}{tail}"))
 
 
-def status_document(found: DeviceStatus) -> dict[str, Any]:
+def status_document(state: DeviceStatus) -> dict[str, Any]:
     """The status as JSON."""
     return {
         "schema_version": 1,
-        **asdict(found),
-        "keys": [{"id": key.id, "name": key.name} for key in found.keys],
-        "history": [event.model_dump(mode="json") for event in found.history],
+        **asdict(state),
+        "keys": [{"id": key.id, "name": key.name} for key in state.keys],
+        "history": [event.model_dump(mode="json") for event in state.history],
     }
 
 
@@ -197,14 +197,14 @@ def pinned(what: str, key: Any, count: int, *, json: bool) -> None:
     line(what, f"{key}; {count} trusted now")
 
 
-def keys(found: Sequence[Any], root: Path, *, json: bool) -> None:
+def keys(trusted: Sequence[Any], root: Path, *, json: bool) -> None:
     """The keys that a device trusts."""
     if json:
-        print_json({"schema_version": 1, "keys": [{"id": key.id, "name": key.name} for key in found]})
+        print_json({"schema_version": 1, "keys": [{"id": key.id, "name": key.name} for key in trusted]})
         return
-    for key in found:
+    for key in trusted:
         typer.echo(printable(f"{key.id}  {key.name}"))
-    if not found:
+    if not trusted:
         remark(f"{root} trusts no key")
 
 

@@ -23,9 +23,9 @@ def status(root: Root, json: AsJson = False) -> None:
 
     if not root.is_dir():
         raise InputOutputError(f"no folder {root}", next_step="name the --root that `edgedx install` was given")
-    found = device_status(root)
-    show.status(found, json=json)
-    for problem in found.problems:
+    state = device_status(root)
+    show.status(state, json=json)
+    for problem in state.problems:
         warn(problem)
-    if found.active is not None and found.active.problem:
+    if state.active is not None and state.active.problem:
         raise typer.Exit(5)

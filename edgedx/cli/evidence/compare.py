@@ -78,9 +78,9 @@ def compare(
     lineup = line_up(subjects, data=data, split=split, run=run, threads=threads, device=on)
     if baselines and against is None:
         against = "teacher" if "teacher" in lineup.answers else None
-    found = work(lineup, baseline=against, resamples=resamples)
-    written = write_comparison(found, out)
-    show.compared(found, out, written, trained, synthetic=lineup.synthetic, json=json)
+    comparison = work(lineup, baseline=against, resamples=resamples)
+    written = write_comparison(comparison, out)
+    show.compared(comparison, out, written, trained, synthetic=lineup.synthetic, json=json)
 
 
 def _train(path: Path, overwrite: bool) -> tuple[Path, dict[str, Any]]:

@@ -89,11 +89,11 @@ def evaluate(
         from edgedx.lab.judge.ensemble import mean_of
 
         subject = mean_of(opened)
-    found = judge(subject, data=data, split=split, point=point, subgroups=subgroup, resamples=resamples)
+    evaluation = judge(subject, data=data, split=split, point=point, subgroups=subgroup, resamples=resamples)
     members = [judge(one, data=data, split=split, resamples=resamples) for one in opened] if ensemble else []
-    folder = out or _folder(subject, found.asked.where)
-    written = write_evaluation(found, folder, predictions)
-    show.evaluated(found, members, folder, written, predictions, json=json)
+    folder = out or _folder(subject, evaluation.asked.where)
+    written = write_evaluation(evaluation, folder, predictions)
+    show.evaluated(evaluation, members, folder, written, predictions, json=json)
 
 
 def _folder(subject: Subject, where: str) -> Path:

@@ -70,10 +70,10 @@ def explain(
     shown = of_files(first, images, count, seed) if images is not None else of_split(first, split, count, seed)
     folder = out or (first.run.path if first.run else Path()) / "explain"
     parts = parts_of(folder, subjects, shown, wanted=of, seed=seed, device=on)
-    found = make(subjects, shown, chosen, wanted=of, device=on, seed=seed, resamples=resamples, parts=parts)
-    written = write_explanation(found, folder, pictures=pictures)
+    explanations = make(subjects, shown, chosen, wanted=of, device=on, seed=seed, resamples=resamples, parts=parts)
+    written = write_explanation(explanations, folder, pictures=pictures)
     parts.finish()
-    show.explained(found, folder, written, synthetic=first.synthetic, json=json)
+    show.explained(explanations, folder, written, synthetic=first.synthetic, json=json)
 
 
 def _chosen(methods: str) -> list[str]:

@@ -47,7 +47,7 @@ def robustness(
         subjects = [subjects[0], subjects[-1]]  # teacher and what ships; the student in float lies between them
     run = subjects[0].run.path if subjects[0].run else run_of(models[0])
     folder = out or run / "robustness"
-    found = judge(subjects, split=split, seed=seed, folder=folder)
-    written = write_robustness(found, folder)
+    figures = judge(subjects, split=split, seed=seed, folder=folder)
+    written = write_robustness(figures, folder)
     finished(folder)
-    show.robustness(found, folder, written, run, json=json)
+    show.robustness(figures, folder, written, run, json=json)

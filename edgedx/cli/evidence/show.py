@@ -36,7 +36,7 @@ _OVERALL = {
 
 
 def evaluated(
-    found: Evaluation,
+    evaluation: Evaluation,
     members: Sequence[Evaluation],
     folder: Path,
     written: Sequence[Path],
@@ -47,20 +47,20 @@ def evaluated(
     """The sentence first, then the figures, then the members of an ensemble."""
     if json:
         more = {"members": [member.to_dict() for member in members]} if members else {}
-        print_json({**found.to_dict(), **more, "written": [str(path) for path in written]})
+        print_json({**evaluation.to_dict(), **more, "written": [str(path) for path in written]})
         return
-    _evaluation(found)
+    _evaluation(evaluation)
     for member in members:
         line("member", f"{member.subject.path}: {member.sentence}")
     line("written", f"{folder}: {', '.join(path.name for path in written if path.parent == folder)}")
     if predictions is not None:
         line("predicted", predictions)
-    synthetic_note(found.subject.synthetic)
-    line("next", _after(found))
+    synthetic_note(evaluation.subject.synthetic)
+    line("next", _after(evaluation))
 
 
-def _after(found: Evaluation) -> str:
-    subject = found.subject
+def _after(evaluation: Evaluation) -> str:
+    subject = evaluation.subject
     if subject.name == "teacher":
         return f"edgedx compress {subject.run or 'RUN'}"
     if subject.run is not None:
@@ -68,30 +68,30 @@ def _after(found: Evaluation) -> str:
     return f"edgedx gate {subject.path} --data FOLDER (against what the bundle promises)"
 
 
-def _evaluation(found: Evaluation) -> None:
-    figures, asked = found.figures, found.asked
-    line("result", found.sentence)
+def _evaluation(evaluation: Evaluation) -> None:
+    figures, asked = evaluation.figures, evaluation.asked
+    line("result", evaluation.sentence)
     drawn = "patients" if figures.patients < figures.images else "images"
     line(
         "judged",
-        f"{figures.images} images of {figures.patients} patients ({asked.where}); {found.subject.ran}; "
+        f"{figures.images} images of {figures.patients} patients ({asked.where}); {evaluation.subject.ran}; "
         f"95 % intervals by {figures.resamples} resamples of {drawn}",
     )
-    _classes(found)
+    _classes(evaluation)
     overall = [f"{word} {_figure(figures.overall[name])}" for name, word in _OVERALL.items() if name in figures.overall]
     line("together", "; ".join(overall))
-    leads = [found.subject.positive] if found.subject.positive else list(figures.classes)
+    leads = [evaluation.subject.positive] if evaluation.subject.positive else list(figures.classes)
     for name in leads:
         levels = {key.rpartition("_")[2]: value for key, value in figures.classes[name].items() if "_at_" in key}
         at = "; ".join(f"{_figure(value)} at specificity {level}" for level, value in levels.items())
         line("fixed", f"sensitivity for {name}: {at} (threshold chosen on these images)")
-    if (sets := found.sets) is not None:
+    if (sets := evaluation.sets) is not None:
         covered = ", ".join(f"{name} {share:.2f}" for name, share in sets["covered"].items() if share is not None)
         size = f"{sets['mean_size']:.2f} classes in a set"
         line("sets", f"promised {sets['promised']:.2f} of each class, covered {covered}; {size}")
-    if found.worth is not None:
-        line("columns", found.worth.sentence)
-    _subgroups(found)
+    if evaluation.worth is not None:
+        line("columns", evaluation.worth.sentence)
+    _subgroups(evaluation)
     if reasons := Counter(reason for _, reason in asked.left_out).most_common():
         counts = "; ".join(f"{count} {reason}" for reason, count in reasons)
         line("left out", f"{len(asked.left_out)} images: {counts} (excluded.csv)")
@@ -99,9 +99,9 @@ def _evaluation(found: Evaluation) -> None:
         line("note", warning)
 
 
-def _classes(found: Evaluation) -> None:
+def _classes(evaluation: Evaluation) -> None:
     """A column for each class; with many classes a row for each, and fewer intervals."""
-    figures = found.figures
+    figures = evaluation.figures
     names = list(figures.classes)
     rows: list[list[str]] = []
     if len(names) <= _COLUMNS:
@@ -121,8 +121,8 @@ def _classes(found: Evaluation) -> None:
     print_table(titles, rows, right=True, width=130)
 
 
-def _subgroups(found: Evaluation) -> None:
-    parts = found.parts
+def _subgroups(evaluation: Evaluation) -> None:
+    parts = evaluation.parts
     if parts.subgroups:
         titles = ("subgroup", "images", "patients", "AUC-ROC", "sensitivity", "specificity")
         rows = [
@@ -140,25 +140,25 @@ def _figure(value: object) -> str:
     return "-" if value is None or str(value).startswith("nan") else str(value)
 
 
-def reported(found: Any, written: Sequence[Path], recipe: Recipe, *, json: bool) -> None:
+def reported(report: Any, written: Sequence[Path], recipe: Recipe, *, json: bool) -> None:
     """The summary of a report, and where it is."""
     from edgedx.lab.evidence.report.words import summary
 
     if json:
-        print_json({**found.to_dict(), "written": [str(path) for path in written]})
+        print_json({**report.to_dict(), "written": [str(path) for path in written]})
         return
-    for text in summary(found):
+    for text in summary(report):
         typer.echo(printable(text))
     line("written", f"{', '.join(map(str, written))} ({written[0].stat().st_size / 1e6:.1f} MB)")
     synthetic_note(recipe.synthetic)
     line("next", f"open {written[0]} in a browser; it needs no network")
 
 
-def baselines(found: dict[str, dict[str, Any]], split: str) -> None:
+def baselines(tables: dict[str, dict[str, Any]], split: str) -> None:
     """Classical baselines, the best first."""
     titles = ("baseline", f"AUC on {split}", "sensitivity", "specificity", "chosen on val", "s")
     rows = []
-    for name, record in sorted(found.items(), key=lambda item: -(item[1]["metrics"][split]["auc"]["value"] or 0)):
+    for name, record in sorted(tables.items(), key=lambda item: -(item[1]["metrics"][split]["auc"]["value"] or 0)):
         metrics = record["metrics"]
         chosen = ", ".join(f"{key} {value}" for key, value in metrics["chosen"].items())
         rates = [interval(metrics[split].get(key)) for key in ("sensitivity", "specificity")]
@@ -168,7 +168,7 @@ def baselines(found: dict[str, dict[str, Any]], split: str) -> None:
 
 
 def compared(
-    found: ModelComparison,
+    comparison: ModelComparison,
     folder: Path,
     written: Sequence[Path],
     trained: dict[str, Any],
@@ -182,15 +182,15 @@ def compared(
 
     if json:
         more = {"baselines": trained} if trained else {}
-        print_json({**report_of(found), **more, "written": [str(path) for path in written]})
+        print_json({**report_of(comparison), **more, "written": [str(path) for path in written]})
         return
-    for sentence in sentences(found):
+    for sentence in sentences(comparison):
         line("result", sentence)
-    line("compared", about(found))
-    for header, rows in (subject_rows(found), image_rows(found), fold_rows(found)):
+    line("compared", about(comparison))
+    for header, rows in (subject_rows(comparison), image_rows(comparison), fold_rows(comparison)):
         if rows:
             print_table(header, rows, width=150)
-    for note in found.notes:
+    for note in comparison.notes:
         line("note", note)
     line("written", f"{folder}: {', '.join(path.name for path in written)}")
     synthetic_note(synthetic)
@@ -218,18 +218,18 @@ def crossvalidated(report: dict[str, Any], folder: Path, recipe: Recipe, *, json
     line("written", f"{folder} ({REPORT}, out-of-fold-*.csv, folds/)")
 
 
-def robustness(found: dict[str, Any], folder: Path, written: Sequence[Path], run: Path | None, *, json: bool) -> None:
+def robustness(report: dict[str, Any], folder: Path, written: Sequence[Path], run: Path | None, *, json: bool) -> None:
     """AUC by corruption and strength, and how well foreign images are noticed, model by model."""
     from edgedx.lab.evidence.robustness.files import HEADER, foreign_rows, rows, summary
 
     if json:
-        print_json({**found, "written": [str(path) for path in written]})
+        print_json({**report, "written": [str(path) for path in written]})
         return
-    for text in summary(found):
+    for text in summary(report):
         typer.echo(printable(text))
-    for name in found["foreign_missing"]:
+    for name in report["foreign_missing"]:
         remark(f"foreign set {name} is not here, so it was left out")
-    for model in found["models"]:
+    for model in report["models"]:
         clean = model["clean"]
         least = f", least covered class {min(clean['covered'].values()):.2f}" if "covered" in clean else ""
         title = f"{model['name']}: AUC by strength; clean {clean['auc']['value']:.3f}, ECE {clean['ece']:.3f}{least}"
@@ -237,58 +237,59 @@ def robustness(found: dict[str, Any], folder: Path, written: Sequence[Path], run
         header, lines = foreign_rows(model)
         print_table(header, lines, title=f"{model['name']}: foreign images told from its own", right=True, width=110)
     line("written", f"{folder}: {', '.join(path.name for path in written)}")
-    synthetic_note(found["synthetic"])
+    synthetic_note(report["synthetic"])
     line("next", f"edgedx report {run} puts it into the report")
 
 
-def explained(found: Any, folder: Path, written: Sequence[Path], *, synthetic: bool, json: bool) -> None:
+def explained(explanations: Any, folder: Path, written: Sequence[Path], *, synthetic: bool, json: bool) -> None:
     """Tables first, then what to know before believing them."""
     from edgedx.lab.evidence.explain.files import notes, to_dict
 
     if json:
         drawn = [str(path) for path in written if path.suffix == ".png"]
-        print_json({**to_dict(found, []), "pictures": drawn, "folder": str(folder)})
+        print_json({**to_dict(explanations, []), "pictures": drawn, "folder": str(folder)})
         return
-    images, first = found.images, found.names[0]
+    images, first = explanations.images, explanations.names[0]
     line(
         "explained",
         f"{len(images)} images of {len(set(images.patients))} patients ({images.where}), "
-        f"{found.wanted or f'what {first} decides'}; {len(found.names)} models, {found.seconds:.0f} s",
+        f"{explanations.wanted or f'what {first} decides'}; {len(explanations.names)} models, "
+        f"{explanations.seconds:.0f} s",
     )
     titles = ("", "method", f"rank correlation to {first}", "above", "shared top 10 %", "deletion", "insertion",
               "random weights")  # fmt: skip
-    print_table(titles, _map_rows(found), width=130)
+    print_table(titles, _map_rows(explanations), width=130)
     line("above", f"maps of another image of the class by {first} itself; not above 0: nothing is shown")
     line("areas", "low is good for deletion, high for insertion, both against the random order")
     if reasons := Counter(reason for _, reason in images.left_out).most_common():
         line("left out", f"{len(images.left_out)}: " + "; ".join(f"{count} {reason}" for reason, count in reasons))
-    for note in notes(found):
+    for note in notes(explanations):
         line("note", note)
     line("note", "not for diagnosis")
     line("written", f"{folder}: {', '.join(path.name for path in written)}")
     synthetic_note(synthetic)
 
 
-def _map_rows(found: Any) -> list[list[str]]:
+def _map_rows(explanations: Any) -> list[list[str]]:
     from edgedx.lab.evidence.explain.explain import CONTROL
     from edgedx.lab.evidence.explain.methods import METHODS
 
     rows = []
-    sanity = {(check.model, check.method): check for check in found.sanity}
-    for name in found.names:
-        for method in found.methods:
+    sanity = {(check.model, check.method): check for check in explanations.sanity}
+    for name in explanations.names:
+        for method in explanations.methods:
             key = name, method
-            if key in found.missing:
+            if key in explanations.missing:
                 rows.append([name, METHODS[method].title, "n/a", "", "", "", "", ""])
                 continue
-            alike = found.means(found.alike[key]) if key in found.alike else None
-            area, checked = found.means(found.curves[key].areas()), sanity.get(key)
-            above = found.above_others(key) if alike else None
+            alike = explanations.means(explanations.alike[key]) if key in explanations.alike else None
+            area, checked = explanations.means(explanations.curves[key].areas()), sanity.get(key)
+            above = explanations.above_others(key) if alike else None
             likeness = [str(alike["spearman"]), _figure(above), f"{alike['shared'].value:.2f}"] if alike else ["-"] * 3
             areas = [f"{area[kind].value:.3f}" for kind in ("deletion", "insertion")]
             random = ("passes" if checked.passes else "FAILS") if checked else "-"
             rows.append([name, METHODS[method].title, *likeness, *areas, random])
-        blind = found.means(found.curves[name, CONTROL].areas())
+        blind = explanations.means(explanations.curves[name, CONTROL].areas())
         areas = [f"{blind[kind].value:.3f}" for kind in ("deletion", "insertion")]
         rows.append([name, "random order", "-", "-", "-", *areas, "-"])
     return rows

@@ -80,20 +80,20 @@ def compressed(record: dict[str, Any], run: Path, recipe: Recipe, profile: Devic
     line("next", f"edgedx deploy {run}")
 
 
-def _quantization(found: dict[str, Any]) -> None:
-    chosen = found["chosen"]
+def _quantization(record: dict[str, Any]) -> None:
+    chosen = record["chosen"]
     bits = 7 if chosen["reduce_range"] else 8
     steps = [name for name, key in (("bias correction", "bias_correction"), ("training", "qat"))
-             if found.get(key, {}).get("kept")]  # fmt: skip
+             if record.get(key, {}).get("kept")]  # fmt: skip
     line(
         "INT8",
         f"calibrator {chosen['calibrator']}, {bits}-bit weights{''.join(f', {step}' for step in steps)}; "
         f"noise {chosen['noise']:.3f} against FP32",
     )
-    for sentence in found.get("exclusion", {}).get("said", []):
+    for sentence in record.get("exclusion", {}).get("said", []):
         line("", sentence)
-    if found["missed"]:
-        line("missed", f"{found['missed']}, on val")
+    if record["missed"]:
+        line("missed", f"{record['missed']}, on val")
 
 
 def budget(wanted: Any, recipe: Recipe, profile: DeviceProfile, *, here: bool, json: bool) -> None:

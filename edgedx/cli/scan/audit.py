@@ -29,7 +29,7 @@ def audit(
     from edgedx.device.operation.audit import verify
     from edgedx.device.operation.audit_file import AUDIT
 
-    found = verify(out / AUDIT, head)
-    show.audit(found, out / AUDIT, noted=head is not None, json=json)
-    if not found.intact:
+    chain = verify(out / AUDIT, head)
+    show.audit(chain, out / AUDIT, noted=head is not None, json=json)
+    if not chain.intact:
         raise typer.Exit(1)

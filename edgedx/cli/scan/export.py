@@ -55,9 +55,9 @@ def export(
     masks = [_mask(text) for text in mask or ()]
     results = select(out, status or ["done"], result or (), since_seq)
     with progress("exporting", len(results)) as bar:
-        found = write(results, out, inbox or scanned_inbox(out), to, masks=masks, each=lambda: bar.advance(1))
-    show.exported(found, len(results), out, to, json=json)
-    if found.left_out:
+        summary = write(results, out, inbox or scanned_inbox(out), to, masks=masks, each=lambda: bar.advance(1))
+    show.exported(summary, len(results), out, to, json=json)
+    if summary.left_out:
         raise typer.Exit(1)
 
 

@@ -34,7 +34,7 @@ def retry(
 
     if every and keys:
         raise UsageError("--all and KEYs were given", next_step="leave one of them out")
-    found = quarantined(out)
-    files = found if every else chosen(found, keys or [])
+    items = quarantined(out)
+    files = items if every else chosen(items, keys or [])
     moved = list(put_back(out, (inbox or scanned_inbox(out)).absolute(), files)) if files else []
-    show.quarantine([one for one in found if one not in files], moved, json=json)
+    show.quarantine([one for one in items if one not in files], moved, json=json)

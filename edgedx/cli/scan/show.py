@@ -19,33 +19,33 @@ if TYPE_CHECKING:
     from edgedx.device.pacs.receiver import Listen
 
 
-def scanned(found: Scanned, job: ScanJob, *, json: bool) -> None:
+def scanned(outcome: Scanned, job: ScanJob, *, json: bool) -> None:
     """The summary; exits with 5 where files wait that could not be opened."""
     if json:
         print_json(
             {
                 "schema_version": 1,
-                "read_now": dict(found.read_now),
-                "waiting": found.waiting,
-                "ledger": dict(found.ledger),
-                "seconds": round(found.seconds, 2),
+                "read_now": dict(outcome.read_now),
+                "waiting": outcome.waiting,
+                "ledger": dict(outcome.ledger),
+                "seconds": round(outcome.seconds, 2),
                 "out": str(job.out),
             }
         )
     else:
-        counts = "  ".join(f"{name} {count}" for name, count in found.read_now.items())
-        typer.echo(f"{counts}  in {found.seconds:.1f} s")
+        counts = "  ".join(f"{name} {count}" for name, count in outcome.read_now.items())
+        typer.echo(f"{counts}  in {outcome.seconds:.1f} s")
         line("results", f"{job.out / 'results.csv'}, {job.out / 'results'}")
         if job.sr or job.sc:
             objects(job.out)
-        if found.read_now["quarantined"]:
+        if outcome.read_now["quarantined"]:
             line("next", f"look at {job.out / 'quarantine'}: each file has its reason beside it")
-    if found.waiting and not found.stopped:
-        remark(f"error: {found.waiting} files could not be opened, or are still being written")
+    if outcome.waiting and not outcome.stopped:
+        remark(f"error: {outcome.waiting} files could not be opened, or are still being written")
         remark("next:  check their owner, then start again; what was read is kept")
         raise typer.Exit(5)
-    if found.absent:
-        remark(f"{found.absent} files that were seen earlier are not in the inbox; they wait for it")
+    if outcome.absent:
+        remark(f"{outcome.absent} files that were seen earlier are not in the inbox; they wait for it")
 
 
 def objects(out: Path) -> None:
@@ -88,37 +88,37 @@ def quarantine(left: Sequence[Any], moved: Sequence[Path], *, json: bool) -> Non
             typer.echo(printable(f"  {one.key}  {one.code or '-'}  {one.name or one.path.name}"))
 
 
-def exported(found: Any, selected: int, out: Path, to: Path, *, json: bool) -> None:
+def exported(summary: Any, selected: int, out: Path, to: Path, *, json: bool) -> None:
     """How many copies were written, and why others were not."""
     from edgedx.device.operation.deidentified_copies import KEY
 
     if json:
-        print_json({"schema_version": 1, "written": found.written, "left_out": dict(found.left_out), "to": str(to)})
+        print_json({"schema_version": 1, "written": summary.written, "left_out": dict(summary.left_out), "to": str(to)})
         return
-    line("written", f"{found.written} of {selected} to {to}")
-    for code, count in sorted(found.left_out.items()):
+    line("written", f"{summary.written} of {selected} to {to}")
+    for code, count in sorted(summary.left_out.items()):
         line("left out", f"{count} {code}")
     line("next", f"look at what you give away; {out / KEY} can tell who they are and stays here")
 
 
-def audit(found: Any, log: Path, *, noted: bool, json: bool) -> None:
+def audit(chain: Any, log: Path, *, noted: bool, json: bool) -> None:
     """Whether the chain is intact."""
     if json:
-        print_json({"schema_version": 1, "intact": found.intact, **asdict(found)})
+        print_json({"schema_version": 1, "intact": chain.intact, **asdict(chain)})
         return
-    for one in found.aside:
+    for one in chain.aside:
         line("aside", f"{log.parent / one.file}: {one.problem or 'as it was when it was put aside'}")
         line("", f"its SHA-256: {one.sha256}")
-    if found.broken_line is None:
-        line("intact", f"{found.lines} events in {log}")
-        line("head", found.head)
-        if found.torn:
+    if chain.broken_line is None:
+        line("intact", f"{chain.lines} events in {log}")
+        line("head", chain.head)
+        if chain.torn:
             line("note", "the last line has no end, as a crash leaves it; the next scanner records that")
         if not noted:
             line("next", "note the head elsewhere: only with it are lines missed that were cut off the end")
     else:
-        line("broken", f"{log}, line {found.broken_line}: {found.problem}")
-        line("", f"the {found.lines} lines before it are as they were written")
+        line("broken", f"{log}, line {chain.broken_line}: {chain.problem}")
+        line("", f"the {chain.lines} lines before it are as they were written")
 
 
 def pacs_fields(rows: Sequence[tuple[str, str]]) -> None:
@@ -142,40 +142,40 @@ def _tls(file: Path | None) -> str:
     return "without TLS" if file is None else "with TLS"
 
 
-def status(found: dict[str, Any], problems: list[str], out: Path, *, json: bool) -> None:
+def status(state: dict[str, Any], problems: list[str], out: Path, *, json: bool) -> None:
     """State, model, results by code, what waits, and the disk."""
     if json:
-        print_json({**found, "complaints": problems})
+        print_json({**state, "complaints": problems})
         return
-    age = "" if found["age_seconds"] is None else f", heartbeat {_ago(found['age_seconds'])} ago"
-    line("scanner", f"{found['state'] if found['running'] else 'not running'}{age}")
-    line("model", f"{found['model']}, {found['variant']} on {found['provider']}; bundle {found['bundle'][:12]}")
+    age = "" if state["age_seconds"] is None else f", heartbeat {_ago(state['age_seconds'])} ago"
+    line("scanner", f"{state['state'] if state['running'] else 'not running'}{age}")
+    line("model", f"{state['model']}, {state['variant']} on {state['provider']}; bundle {state['bundle'][:12]}")
     by_status: dict[str, int] = {}
-    for key, count in found["results"].items():
+    for key, count in state["results"].items():
         by_status[key.partition(" ")[0]] = by_status.get(key.partition(" ")[0], 0) + count
     line("results", ", ".join(f"{count} {name}" for name, count in by_status.items()) or "none yet")
     for name in ("refused", "quarantined"):
-        codes = {key.partition(" ")[2]: count for key, count in found["results"].items() if key.startswith(name)}
+        codes = {key.partition(" ")[2]: count for key, count in state["results"].items() if key.startswith(name)}
         if codes:
             typer.echo(printable(f"{name:<11} {', '.join(f'{count} {code}' for code, count in codes.items())}"))
-    if found["pending"]:
-        waited = found["oldest_pending_seconds"]
-        line("pending", f"{found['pending']}, the first for {_ago(waited or 0)} at the last beat")
-    if found["absent"]:
-        line("absent", f"{found['absent']} received files are not in the inbox now")
-    if last := found["last_result"]:
-        age_now = found["age_seconds"]
-        when = "" if age_now is None else f", {_ago(age_now + found['at'] - last['at'])} ago"
+    if state["pending"]:
+        waited = state["oldest_pending_seconds"]
+        line("pending", f"{state['pending']}, the first for {_ago(waited or 0)} at the last beat")
+    if state["absent"]:
+        line("absent", f"{state['absent']} received files are not in the inbox now")
+    if last := state["last_result"]:
+        age_now = state["age_seconds"]
+        when = "" if age_now is None else f", {_ago(age_now + state['at'] - last['at'])} ago"
         line("last", f"number {last['sequence']}, {last['status']} {last['code'] or ''}".rstrip() + when)
-    if counts := found["outbox"]:
+    if counts := state["outbox"]:
         line("PACS", _counts(counts))
-    kept = found["retention"]
+    kept = state["retention"]
     if kept["swept"] is not None:
         stays = ", ".join(f"{count} {why}" for why, count in kept["kept_over_limit"].items())
         line("removed", f"{sum(kept['removed'].values())} results, {kept['removed_bytes'] / 1e9:.1f} GB, by retention")
         line("kept", f"{kept['bytes'] / 1e9:.1f} GB{f'; over the limit, and kept: {stays}' if stays else ''}")
-    line("disk", f"{found['disk_free'] >> 20} MiB free, floor {found['disk_floor'] >> 20} MiB")
-    if any(key.startswith("quarantined") for key in found["results"]):
+    line("disk", f"{state['disk_free'] >> 20} MiB free, floor {state['disk_floor'] >> 20} MiB")
+    if any(key.startswith("quarantined") for key in state["results"]):
         line("next", f"look at {out / 'quarantine'}: each file has its reason beside it")
 
 

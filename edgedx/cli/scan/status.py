@@ -24,9 +24,9 @@ def status(
     """
     from edgedx.device.operation.heartbeat import complaints, read_heartbeat
 
-    found = read_heartbeat(out)
-    problems = complaints(found)
-    show.status(found, problems, out, json=json)
+    state = read_heartbeat(out)
+    problems = complaints(state)
+    show.status(state, problems, out, json=json)
     for problem in problems:
         warn(problem)
     if problems:

@@ -41,7 +41,7 @@ def check(
     from edgedx.lab.data.start.check import check_data
 
     chosen = load_recipe(recipe, set_ or [])
-    found = check_data(chosen, out or Path("data-check") / chosen.name)
-    show.data_check(found, recipe, json=json)
-    if not found.good:
+    report = check_data(chosen, out or Path("data-check") / chosen.name)
+    show.data_check(report, recipe, json=json)
+    if not report.good:
         raise typer.Exit(5)

@@ -44,10 +44,10 @@ def examined(examination: Any, *, json: bool) -> None:
     print_table(("", "found", "status", "what to do"), rows)
 
 
-def profiles(found: Sequence[DeviceProfile], *, json: bool) -> None:
+def profiles(listed: Sequence[DeviceProfile], *, json: bool) -> None:
     """One line for each profile."""
     if json:
-        print_json({"schema_version": 1, "profiles": [profile.model_dump(mode="json") for profile in found]})
+        print_json({"schema_version": 1, "profiles": [profile.model_dump(mode="json") for profile in listed]})
         return
     rows = [
         [
@@ -55,26 +55,26 @@ def profiles(found: Sequence[DeviceProfile], *, json: bool) -> None:
             f"{profile.memory_gb:g}" if profile.memory_gb else "",
             "yes" if profile.supported else "no",
         ]
-        for profile in found
+        for profile in listed
     ]
     print_table(("name", "device", "target", "INT8", "memory GB", "supported"), rows)
 
 
-def profile(found: DeviceProfile, *, json: bool) -> None:
+def profile(chosen: DeviceProfile, *, json: bool) -> None:
     """Every field with its meaning and source."""
     from edgedx.core.settings.jetpack import jetpack_support
 
-    support = {release: jetpack_support(release) for release in found.jetpack}
+    support = {release: jetpack_support(release) for release in chosen.jetpack}
     if json:
-        print_json({"schema_version": 1, "profile": found.model_dump(mode="json"), "jetpack_support": support})
+        print_json({"schema_version": 1, "profile": chosen.model_dump(mode="json"), "jetpack_support": support})
         return
-    rows = [[key, value, meaning, found.source_of(key)] for key, value, meaning in _fields(found) if key != "sources"]
+    rows = [[key, value, meaning, chosen.source_of(key)] for key, value, meaning in _fields(chosen) if key != "sources"]
     print_table(("field", "value", "meaning", "source"), rows)
     for release, verdict in support.items():
         typer.echo(f"JetPack {printable(release)}: {_JETPACK[verdict]}")
 
 
-def matched(found: DeviceProfile, reason: str, hardware: Any, *, json: bool) -> None:
+def matched(chosen: DeviceProfile, reason: str, hardware: Any, *, json: bool) -> None:
     """The profile that fits, and how edgedx runs on this JetPack."""
     from edgedx.core.settings.jetpack import jetpack_support
 
@@ -84,21 +84,21 @@ def matched(found: DeviceProfile, reason: str, hardware: Any, *, json: bool) -> 
         print_json(
             {
                 "schema_version": 1,
-                "profile": found.name,
+                "profile": chosen.name,
                 "reason": reason,
-                "supported": found.supported,
-                "unsupported_reason": found.unsupported_reason,
+                "supported": chosen.supported,
+                "unsupported_reason": chosen.unsupported_reason,
                 "jetpack": release,
                 "jetpack_support": support,
                 "hardware": asdict(hardware),
             }
         )
         return
-    typer.echo(printable(f"{found.name}: {reason}"))
+    typer.echo(printable(f"{chosen.name}: {reason}"))
     if release and support:
         typer.echo(printable(f"JetPack {release}: {_JETPACK[support]}"))
-    if not found.supported:
-        warn(found.unsupported_reason)
+    if not chosen.supported:
+        warn(chosen.unsupported_reason)
 
 
 def _fields(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, str, str]]:
@@ -120,7 +120,7 @@ def _value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def recipes(found: Sequence[tuple[Recipe, Any]], *, json: bool) -> None:
+def recipes(listed: Sequence[tuple[Recipe, Any]], *, json: bool) -> None:
     """Title, data, licence and cost of each recipe."""
     from edgedx.core.settings.cost import GPU, SOURCE
 
@@ -135,12 +135,12 @@ def recipes(found: Sequence[tuple[Recipe, Any]], *, json: bool) -> None:
                 "gpu_hours_estimated": None if cost is None else round(cost.gpu_hours, 2),
                 "gpu_hours_arithmetic": None if cost is None else f"{cost.arithmetic}; one {GPU}, {SOURCE}",
             }
-            for recipe, cost in found
+            for recipe, cost in listed
         ]
         print_json({"schema_version": 1, "recipes": rows})
         return
-    width = max(len(recipe.name) for recipe, _ in found)
-    for recipe, cost in found:
+    width = max(len(recipe.name) for recipe, _ in listed)
+    for recipe, cost in listed:
         typer.echo(printable(f"{recipe.name:<{width}} {recipe.title}"))
         page = recipe.origin.page or recipe.data.download
         facts = [f"from {page}"] if page else []
@@ -160,17 +160,17 @@ def recipe_fields(rows: Sequence[tuple[str, str, str, str]], *, json: bool) -> N
         typer.echo(f"{key} ({kind}, default {default})\n    {description}")
 
 
-def recipe(found: Recipe, cost: Any, *, json: bool) -> None:
+def recipe(chosen: Recipe, cost: Any, *, json: bool) -> None:
     """A recipe with its defaults, as YAML."""
     from edgedx.core.settings.cost import GPU, SOURCE
 
     if json:
-        print_json(found.model_dump(mode="json"))
+        print_json(chosen.model_dump(mode="json"))
         return
     if cost is not None:
         typer.echo(f"# about {cost.gpu_hours:.2g} GPU hours to train, estimated: {cost.arithmetic};")
         typer.echo(f"# one {GPU}, {SOURCE}")
-    print_recipe(found)
+    print_recipe(chosen)
 
 
 def trial(ended: FrozenTrial, best: FrozenTrial | None) -> None:
@@ -241,37 +241,37 @@ def demonstrated(report: dict[str, Any], out: Path, recipe: Recipe, *, json: boo
     typer.echo(f"done in {report['seconds']} s; next: {again}")
 
 
-def data_check(found: DataCheck, recipe: str, *, json: bool) -> None:
+def data_check(report: DataCheck, recipe: str, *, json: bool) -> None:
     """What was found in a data set: problems, counts, exclusions, duplicates, warnings."""
     if json:
-        print_json(found.to_dict())
+        print_json(report.to_dict())
         return
-    for problem in found.problems:
+    for problem in report.problems:
         line("problem", problem.message)
         if problem.next_step:
             line("", problem.next_step)
-    if found.images:
-        line("data", f"{found.patients}; {found.listed - found.images} of {found.listed} left out")
-        width = max(map(len, found.classes))
-        for name, counts in found.classes.items():
+    if report.images:
+        line("data", f"{report.patients}; {report.listed - report.images} of {report.listed} left out")
+        width = max(map(len, report.classes))
+        for name, counts in report.classes.items():
             by_split = ", ".join(f"{split} {count}" for split, count in counts.items())
             line("", f"{name:<{width}} {sum(counts.values()):>6}  {by_split}")
-        sizes = list(found.sizes.items())
+        sizes = list(report.sizes.items())
         more = f" and {len(sizes) - 3} other sizes" if len(sizes) > 3 else ""
         line("sizes", ", ".join(f"{size}: {count}" for size, count in sizes[:3]) + more)
-    for number, (reason, count) in enumerate(found.excluded.items()):
+    for number, (reason, count) in enumerate(report.excluded.items()):
         line("left out" if not number else "", f"{count:>6}  {reason}")
-        if number == _MOST_REASONS and len(found.excluded) > _MOST_REASONS + 1:
-            line("", f"and {len(found.excluded) - number - 1} further reasons: excluded.csv")
+        if number == _MOST_REASONS and len(report.excluded) > _MOST_REASONS + 1:
+            line("", f"and {len(report.excluded) - number - 1} further reasons: excluded.csv")
             break
-    if found.near_duplicates.get("groups"):
-        near = found.near_duplicates
+    if report.near_duplicates.get("groups"):
+        near = report.near_duplicates
         line("alike", f"{near['images']} images in {near['groups']} groups of near-duplicates, kept on one side")
-    for warning in found.warnings:
+    for warning in report.warnings:
         line("warning", warning)
-    sheets = sum(path.suffix == ".png" for path in found.files)
-    names = [path.name for path in found.files if path.suffix != ".png"]
-    folder = found.files[0].parent if found.files else None
+    sheets = sum(path.suffix == ".png" for path in report.files)
+    names = [path.name for path in report.files if path.suffix != ".png"]
+    folder = report.files[0].parent if report.files else None
     line("written", f"{folder}: {', '.join(names)}, {sheets} contact sheets" if folder else "nothing")
-    after = f"; next: edgedx finetune {recipe}" if found.good else ""
-    line("good" if found.good else "not good", f"in {found.seconds:.0f} s{after}")
+    after = f"; next: edgedx finetune {recipe}" if report.good else ""
+    line("good" if report.good else "not good", f"in {report.seconds:.0f} s{after}")

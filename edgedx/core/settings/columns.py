@@ -111,11 +111,11 @@ def clean(column: Column, text: object) -> str:
 
 def gather(columns: Sequence[Column], table: Mapping[str, str], header: Mapping[str, str]) -> dict[str, str]:
     """Clean values by column: the table's cell, else the header's fact."""
-    found = {}
+    values = {}
     for column in columns:
         of_header = header.get(column.header, "") if column.header is not None else ""
-        found[column.name] = clean(column, _decimal_point(table.get(column.name, ""))) or clean(column, of_header)
-    return found
+        values[column.name] = clean(column, _decimal_point(table.get(column.name, ""))) or clean(column, of_header)
+    return values
 
 
 def _decimal_point(text: str) -> str:
@@ -163,24 +163,24 @@ def encode(columns: Sequence[FittedColumn], values: Mapping[str, str]) -> NDArra
     A number is its distance from the mean in standard deviations, within `CLIP`, and a 1 that says it is there; a
     category is a 1 in its place. What is absent is all zeros.
     """
-    found = np.zeros(width(columns), np.float32)
+    encoded = np.zeros(width(columns), np.float32)
     for column, (start, _) in zip(columns, spans(columns), strict=True):
         text = clean(column, values.get(column.name, ""))
         if not text:
             continue
         if column.kind == "number":
-            found[start : start + 2] = np.clip((float(text) - column.mean) / column.spread, -CLIP, CLIP), 1.0
+            encoded[start : start + 2] = np.clip((float(text) - column.mean) / column.spread, -CLIP, CLIP), 1.0
         else:
-            found[start + column.categories.index(text)] = 1.0
-    return found
+            encoded[start + column.categories.index(text)] = 1.0
+    return encoded
 
 
 def encode_rows(columns: Sequence[FittedColumn], rows: Sequence[Mapping[str, str]]) -> NDArray[np.float32]:
     """`encode` of several images, of shape (N, `width`)."""
-    found = np.zeros((len(rows), width(columns)), np.float32)
+    encoded = np.zeros((len(rows), width(columns)), np.float32)
     for place, values in enumerate(rows):
-        found[place] = encode(columns, values)
-    return found
+        encoded[place] = encode(columns, values)
+    return encoded
 
 
 def present(columns: Sequence[Column], encoded: NDArray[np.float32]) -> NDArray[np.bool_]:

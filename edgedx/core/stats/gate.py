@@ -98,9 +98,9 @@ class Verdict:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON: NaN becomes null. Images are counted, not named: names stand in flips.csv."""
-        found = self.comparison
+        comparison = self.comparison
         nothing = {"value": None, "low": None, "high": None}
-        gap = found.largest_gap if found else None
+        gap = comparison.largest_gap if comparison else None
         return {
             "schema_version": 1,
             "passed": self.passed,
@@ -112,15 +112,15 @@ class Verdict:
             "rule": self.limits.rule,
             "budget": self.limits.max_auc_drop,
             "limits": asdict(self.limits),
-            "auc_drop": found.whole.auc.drop.to_dict() if found else nothing,
-            "auc_drop_at_most": found.whole.auc.to_dict()["drop_at_most"] if found else None,
+            "auc_drop": comparison.whole.auc.drop.to_dict() if comparison else nothing,
+            "auc_drop_at_most": comparison.whole.auc.to_dict()["drop_at_most"] if comparison else None,
             "checks": [asdict(check) for check in self.checks],
             "flips": len(self.flips),
             "operating_points": {"teacher": self.points[0], "student": self.points[1]},
-            "calibration": _plain(found.calibration) if found else None,
-            "figures": found.whole.to_dict() if found else None,
-            "subgroups": [part.to_dict() for part in found.subgroups] if found else [],
-            "not_judged": [{"subgroup": name, "why": why} for name, why in found.not_judged] if found else [],
+            "calibration": _plain(comparison.calibration) if comparison else None,
+            "figures": comparison.whole.to_dict() if comparison else None,
+            "subgroups": [part.to_dict() for part in comparison.subgroups] if comparison else [],
+            "not_judged": [{"subgroup": name, "why": why} for name, why in comparison.not_judged] if comparison else [],
             "largest_gap": {"subgroup": gap.name, "auc_drop": gap.auc.drop.value} if gap else None,
         }
 
@@ -210,9 +210,9 @@ def _numbers(
 
 
 def _checks(
-    cases: Cases, found: Comparison, limits: Limits, where: str, subject: str, reference: str
+    cases: Cases, comparison: Comparison, limits: Limits, where: str, subject: str, reference: str
 ) -> Iterator[GateCheck]:
-    auc, patients = found.whole.auc, len(set(cases.patients))
+    auc, patients = comparison.whole.auc, len(set(cases.patients))
     number = f"{len(cases)} images" + (f" of {patients} patients" if patients < len(cases) else "")
     change = f"{subject} {_change(auc.drop)} AUC against {reference} on {where}"
     yield _bounded("auc", auc, limits.max_auc_drop, limits.rule, change, "AUC", number)
@@ -223,17 +223,17 @@ def _checks(
         sentence = f"{subject} has {auc.student} AUC on {where}, {relation} gate.least_auc of {limits.least_auc:g}"
         yield GateCheck("least_auc", reached, sentence, _or_none(auc.student.value), limits.least_auc)
     if limits.max_sensitivity_drop is not None:
-        for name, rate in found.whole.sensitivity.items():
+        for name, rate in comparison.whole.sensitivity.items():
             change = f"{subject} {_change(rate.drop)} sensitivity for {name} against {reference} on {where}"
             limit = limits.max_sensitivity_drop
             yield _bounded(f"sensitivity {name}", rate, limit, limits.rule, change, "sensitivity", number)
     if limits.max_ece is not None:
-        ece = found.calibration["student"]["ece"]
+        ece = comparison.calibration["student"]["ece"]
         passed = bool(ece <= limits.max_ece)
         verb = "within" if passed else "over"
         sentence = f"the calibration error (ECE) of {subject} is {ece:.3f} on {where}, {verb} {limits.max_ece:g}"
         yield GateCheck("ece", passed, sentence, _or_none(ece), limits.max_ece)
-    yield from _subgroup_checks(found, limits, reference)
+    yield from _subgroup_checks(comparison, limits, reference)
 
 
 def _better_than_chance(cases: Cases, auc: Interval, where: str, subject: str, number: str) -> GateCheck:
@@ -299,16 +299,16 @@ def _bounded(name: str, figure: Paired, limit: float, rule: Rule, change: str, w
                  f"of {limit:g}", _or_none(upper), limit)  # fmt: skip
 
 
-def _subgroup_checks(found: Comparison, limits: Limits, reference: str) -> Iterator[GateCheck]:
+def _subgroup_checks(comparison: Comparison, limits: Limits, reference: str) -> Iterator[GateCheck]:
     """A subgroup fails when its loss is proven to be over the limit: few have the images to prove the contrary.
 
     Bonferroni: among many subgroups one looks bad by chance.
     """
-    for part in found.subgroups:
-        level = 1 - (1 - CONFIDENCE) / len(found.subgroups)
-        worst = [("AUC", part.auc, limits.max_auc_drop, found.whole.auc)]
+    for part in comparison.subgroups:
+        level = 1 - (1 - CONFIDENCE) / len(comparison.subgroups)
+        worst = [("AUC", part.auc, limits.max_auc_drop, comparison.whole.auc)]
         if limits.max_sensitivity_drop is not None:
-            worst += [(f"sensitivity for {name}", rate, limits.max_sensitivity_drop, found.whole.sensitivity[name])
+            worst += [(f"sensitivity for {name}", rate, limits.max_sensitivity_drop, comparison.whole.sensitivity[name])
                       for name, rate in part.sensitivity.items()]  # fmt: skip
         for word, figure, limit, whole in worst:
             least = figure.draws.lower(level)
@@ -347,14 +347,14 @@ def _plain(table: dict[str, dict[str, float]]) -> dict[str, dict[str, float | No
 
 def rows_of(verdict: Verdict) -> list[tuple[str, str, str, str]]:
     """(figure, teacher, student, drop) for a table: all images, then each subgroup, then calibration."""
-    found = verdict.comparison
-    if found is None:
+    comparison = verdict.comparison
+    if comparison is None:
         return []
     rows = []
-    for part in (found.whole, *found.subgroups):
+    for part in (comparison.whole, *comparison.subgroups):
         rows += list(_part_rows(part))
     for name, word in (("ece", "ECE"), ("brier", "Brier score")):
-        one, two = (found.calibration[role][name] for role in ("teacher", "student"))
+        one, two = (comparison.calibration[role][name] for role in ("teacher", "student"))
         rows.append((word, f"{one:.3f}", f"{two:.3f}", f"{two - one:+.3f}"))
     return rows
 

@@ -92,13 +92,13 @@ class FeatureSpace:
         """
         values = np.asarray(features, np.float32)
         along = values @ self.basis
-        found = np.full(len(values), np.inf)
+        least = np.full(len(values), np.inf)
         for mean, centre in zip(self.means, self._centres, strict=True):
             part = (along - centre).astype(np.float64) ** 2
             whole = ((values - mean).astype(np.float64) ** 2).sum(axis=1)
             squared = (part / self.variances).sum(axis=1) + (whole - part.sum(axis=1)) / self.rest
-            found = np.minimum(found, squared)
-        return np.asarray(np.sqrt(np.maximum(found, 0.0) / values.shape[1]))
+            least = np.minimum(least, squared)
+        return np.asarray(np.sqrt(np.maximum(least, 0.0) / values.shape[1]))
 
     @cached_property
     def _centres(self) -> NDArray[np.float32]:

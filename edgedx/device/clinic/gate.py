@@ -152,22 +152,22 @@ def limits_of(manifest: Manifest, rule: Rule | None = None) -> Limits:
     )
 
 
-def against_promise(manifest: Manifest, samples: Sequence[Sample], found: Examined) -> ClinicEvaluation:
+def against_promise(manifest: Manifest, samples: Sequence[Sample], examined: Examined) -> ClinicEvaluation:
     """What was answered here, against what the bundle promises (see `judge_answers`)."""
-    return judge_answers(manifest, samples, found.answers)
+    return judge_answers(manifest, samples, examined.answers)
 
 
-def against_table(manifest: Manifest, found: Examined, table: Path, rule: Rule | None = None) -> Verdict:
+def against_table(manifest: Manifest, examined: Examined, table: Path, rule: Rule | None = None) -> Verdict:
     """What was answered here, against another model's answers in a CSV file (see `read_predictions`)."""
-    cases = cases_of_samples(found.done, manifest)
+    cases = cases_of_samples(examined.done, manifest)
     point = manifest.operating_points[0]
     return judge(
         cases,
         read_predictions(table, cases, point.threshold),
-        predictions_of_logits(cases, found.logits, manifest.temperature, point),
+        predictions_of_logits(cases, examined.logits, manifest.temperature, point),
         limits_of(manifest, rule),
         where="the labelled images",
         subject="the bundle",
         reference=f"the answers in {table.name}",
-        ran=found.ran,
+        ran=examined.ran,
     )

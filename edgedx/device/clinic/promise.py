@@ -162,14 +162,14 @@ def judge_answers(
     )
 
 
-def _told(word: str, found: Interval, promised: float | None, budget: float) -> tuple[str, bool]:
+def _told(word: str, interval: Interval, promised: float | None, budget: float) -> tuple[str, bool]:
     """A figure beside its promise, and whether the promise holds; a figure that is not a number breaks it."""
     if promised is None:
-        return f"{word} on the samples is {found}; the bundle promises none", True
-    held = bool(found.high >= promised - budget)
+        return f"{word} on the samples is {interval}; the bundle promises none", True
+    held = bool(interval.high >= promised - budget)
     verb = "within" if held else "over"
     return (
-        f"{word} on the samples is {found}; the bundle promises {promised:.3f}: "
+        f"{word} on the samples is {interval}; the bundle promises {promised:.3f}: "
         f"what is lost is {verb} the budget of {budget:g}",
         held,
     )

@@ -118,8 +118,8 @@ def _decode(
 def _canvases(
     path: Path, sha256: str | None, spec: PreprocessSpec, frames: FramePolicy
 ) -> Iterator[tuple[dict[str, Any], bytes]]:
+    from edgedx.dicom.decoding.refusals import MAX_DECODED_BYTES
     from edgedx.dicom.reading.open import open_frames, open_image
-    from edgedx.dicom.reading.refusals import MAX_DECODED_BYTES
     from edgedx.dicom.reading.source import read_bytes
 
     from .accept import facts_of

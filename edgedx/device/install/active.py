@@ -34,9 +34,9 @@ def open_any(path: Path) -> Bundle:
     BundleError, GateRefused
         See `open_bundle`.
     """
-    found = installed_at(path)
-    if found is not None:
-        root, slot = found
+    installed = installed_at(path)
+    if installed is not None:
+        root, slot = installed
         return open_slot(root, slot or chosen_slot(root), pinned(root))
     if path.is_dir():
         return open_folder(path)

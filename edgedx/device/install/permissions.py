@@ -59,34 +59,34 @@ def _inside(root: Path) -> Iterator[tuple[Path, int]]:
             raise storage_error(trust, error) from error
 
 
-def _check(path: Path, found: os.stat_result, owners: set[int], kind: int) -> None:
-    if stat.S_ISLNK(found.st_mode):
+def _check(path: Path, facts: os.stat_result, owners: set[int], kind: int) -> None:
+    if stat.S_ISLNK(facts.st_mode):
         raise GateRefused(
             f"{path} is a symbolic link: what it names may be changed by whoever owns that",
             next_step="put the real file or folder there; --root itself may be a link",
         )
-    if stat.S_IFMT(found.st_mode) != kind:
+    if stat.S_IFMT(facts.st_mode) != kind:
         wanted = "folder" if kind == stat.S_IFDIR else "regular file"
         raise InputOutputError(f"{path} is not a {wanted}", next_step="find out who put it there, then move it away")
-    if found.st_uid not in owners:
+    if facts.st_uid not in owners:
         raise GateRefused(
-            f"{path} belongs to user {found.st_uid}, who is neither root nor the owner of the device's folder",
+            f"{path} belongs to user {facts.st_uid}, who is neither root nor the owner of the device's folder",
             next_step=f"find out what it holds; if that is as it should be: chown root {path}",
         )
-    if found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and not _private_group(found)):
-        who = "everybody" if found.st_mode & stat.S_IWOTH else f"group {found.st_gid}"
+    if facts.st_mode & stat.S_IWOTH or (facts.st_mode & stat.S_IWGRP and not _private_group(facts)):
+        who = "everybody" if facts.st_mode & stat.S_IWOTH else f"group {facts.st_gid}"
         raise GateRefused(
             f"{path} can be written by {who}: the keys and models in there may be anybody's",
             next_step=f"chmod go-w {path}; then compare `edgedx keys list --root DIR` with the keys that you pinned",
         )
 
 
-def _private_group(found: os.stat_result) -> bool:
+def _private_group(facts: os.stat_result) -> bool:
     """Whether a group is its owner's alone: root's, or the one of the same name that many systems give each user."""
-    if found.st_gid == 0:
+    if facts.st_gid == 0:
         return True
     try:
-        owner, group = pwd.getpwuid(found.st_uid), grp.getgrgid(found.st_gid)
+        owner, group = pwd.getpwuid(facts.st_uid), grp.getgrgid(facts.st_gid)
     except KeyError:  # a container knows numbers alone
-        return found.st_gid == found.st_uid
-    return owner.pw_gid == found.st_gid and owner.pw_name == group.gr_name and set(group.gr_mem) <= {owner.pw_name}
+        return facts.st_gid == facts.st_uid
+    return owner.pw_gid == facts.st_gid and owner.pw_name == group.gr_name and set(group.gr_mem) <= {owner.pw_name}

@@ -47,8 +47,8 @@ def run_nvpmodel() -> str | None:
 
 def parse_nvpmodel(text: str) -> str | None:
     """Name of the power mode in the text of ``nvpmodel -q``."""
-    found = re.search(r"^NV Power Mode:\s*(\S+)", text, re.M)
-    return found[1] if found else None
+    match = re.search(r"^NV Power Mode:\s*(\S+)", text, re.M)
+    return match[1] if match else None
 
 
 def _cpu_clocks(root: Path) -> Iterator[tuple[str, dict[str, float]]]:

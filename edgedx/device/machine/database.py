@@ -110,10 +110,10 @@ class Database:
             self._db.execute(f"PRAGMA user_version={self.version}")
 
     def _known_version(self) -> int:
-        found = int(self._value("PRAGMA user_version"))
-        if found == 0 and self._value("SELECT count(*) FROM sqlite_master WHERE name = ?", self.first_table):
+        version = int(self._value("PRAGMA user_version"))
+        if version == 0 and self._value("SELECT count(*) FROM sqlite_master WHERE name = ?", self.first_table):
             return 1
-        return found
+        return version
 
     def close(self) -> None:
         """Close the connection."""

@@ -221,13 +221,13 @@ def _machine() -> str:
 
 
 def _os(root: Path) -> str:
-    found = re.search(r'^PRETTY_NAME="?([^"\n]+)', _read(root / "etc/os-release"), re.M)
-    return found[1] if found else f"{platform.system()} {platform.release()}"
+    match = re.search(r'^PRETTY_NAME="?([^"\n]+)', _read(root / "etc/os-release"), re.M)
+    return match[1] if match else f"{platform.system()} {platform.release()}"
 
 
 def _memory_gb(root: Path) -> float | None:
-    found = re.search(r"^MemTotal:\s*(\d+) kB", _read(root / "proc/meminfo"), re.M)
-    return round(int(found[1]) / (1 << 20), 2) if found else None
+    match = re.search(r"^MemTotal:\s*(\d+) kB", _read(root / "proc/meminfo"), re.M)
+    return round(int(match[1]) / (1 << 20), 2) if match else None
 
 
 def _board(root: Path) -> Board | None:
@@ -238,8 +238,8 @@ def _board(root: Path) -> Board | None:
 
 
 def _jetson(root: Path) -> Jetson:
-    found = re.search(r"R(\d+) \(release\), REVISION: (\d+(?:\.\d+)*)", _read(root / "etc/nv_tegra_release"))
-    l4t = f"{found[1]}.{found[2]}" if found else None
+    match = re.search(r"R(\d+) \(release\), REVISION: (\d+(?:\.\d+)*)", _read(root / "etc/nv_tegra_release"))
+    l4t = f"{match[1]}.{match[2]}" if match else None
     modes = re.findall(r"^<\s*POWER_MODEL\s+ID=\d+\s+NAME=(\S+?)\s*>", _read(root / "etc/nvpmodel.conf"), re.M)
     return Jetson(l4t, jetpack_of(l4t) if l4t else None, tuple(modes))
 

@@ -85,13 +85,13 @@ class Heartbeat(Sink):
         now = self._clock()
         if now - self._written < BUSY_SECONDS:
             return
-        found = self._look(scanner, now)
-        told = json.dumps({key: found[key] for key in ("state", "results", "pending", "troubles")}, sort_keys=True)
-        if told == self._told and now - self._written < IDLE_SECONDS:
+        state = self._look(scanner, now)
+        summary = json.dumps({key: state[key] for key in ("state", "results", "pending", "troubles")}, sort_keys=True)
+        if summary == self._told and now - self._written < IDLE_SECONDS:
             return
-        self._write(found)
-        self._written, self._told = now, told
-        notify(f"STATUS={found['state']}; {found['pending']} pending, {sum(found['results'].values())} results")
+        self._write(state)
+        self._written, self._told = now, summary
+        notify(f"STATUS={state['state']}; {state['pending']} pending, {sum(state['results'].values())} results")
 
     def stopped(self, scanner: Scanner) -> None:
         """The last beat."""
@@ -131,9 +131,9 @@ class Heartbeat(Sink):
             "provider": scanner.predictor.runner.provider,
         }
 
-    def _write(self, found: dict[str, Any]) -> None:
-        text = metrics_text(found)
-        for name, content in ((STATUS, json.dumps(found, indent=2) + "\n"), (METRICS, text)):
+    def _write(self, state: dict[str, Any]) -> None:
+        text = metrics_text(state)
+        for name, content in ((STATUS, json.dumps(state, indent=2) + "\n"), (METRICS, text)):
             partial = self._out / f".{name}.tmp"
             try:
                 partial.write_text(content, encoding="utf-8")
@@ -171,14 +171,14 @@ def read_heartbeat(out: Path) -> dict[str, Any]:
         raise InputOutputError(
             f"no scanner has written to {out}: no {STATUS}", next_step="name the --out that `edgedx scan` was given"
         )
-    found = read_json(path)
-    if not isinstance(found, dict) or found.get("schema_version") != SCHEMA_VERSION:
+    state = read_json(path)
+    if not isinstance(state, dict) or state.get("schema_version") != SCHEMA_VERSION:
         raise InputOutputError(f"{path} is not of this version", next_step="is another edgedx scanning there?")
-    same_start = found["boot"] == boot_id()
-    age = time.monotonic() - found["at"] if same_start else None
-    alive = same_start and found["state"] != "stopped" and _exists(int(found["pid"]))
+    same_start = state["boot"] == boot_id()
+    age = time.monotonic() - state["at"] if same_start else None
+    alive = same_start and state["state"] != "stopped" and _exists(int(state["pid"]))
     return {
-        **found,
+        **state,
         "age_seconds": None if age is None else round(age, 1),
         "running": bool(alive and age is not None and age < STALE_SECONDS),
         "outbox": counts_of(out),
@@ -211,21 +211,21 @@ def _exists(pid: int) -> bool:
     return True
 
 
-def complaints(found: dict[str, Any]) -> list[str]:
+def complaints(state: dict[str, Any]) -> list[str]:
     """What a person should look at, in order of weight; empty where all is well."""
     said = []
-    if found["state"] == "stopped":
+    if state["state"] == "stopped":
         said.append("the scanner was stopped")
-    elif not found["running"]:
+    elif not state["running"]:
         said.append("the scanner does not run: it died, hangs, or the machine was started again without it")
-    if found["disk_free"] < found["disk_floor"]:
+    if state["disk_free"] < state["disk_floor"]:
         said.append("the disk is below its floor: no work is taken until there is space")
-    said += found.get("troubles", [])
-    if (found["oldest_pending_seconds"] or 0.0) > STUCK_SECONDS:
-        said.append(f"the first file has waited for {found['oldest_pending_seconds'] / 60:.0f} minutes for its result")
-    said += [f"{count} results without their {sink}" for sink, count in found["sink_failures"].items()]
-    if count := found.get("audit_put_aside"):
+    said += state.get("troubles", [])
+    if (state["oldest_pending_seconds"] or 0.0) > STUCK_SECONDS:
+        said.append(f"the first file has waited for {state['oldest_pending_seconds'] / 60:.0f} minutes for its result")
+    said += [f"{count} results without their {sink}" for sink, count in state["sink_failures"].items()]
+    if count := state.get("audit_put_aside"):
         said.append(f"{count} audit logs were put aside, as their end was not ours: see `edgedx audit verify`")
-    if (found.get("outbox") or {}).get("failed"):
-        said.append(f"{found['outbox']['failed']} objects that the PACS refused: see `edgedx scan outbox`")
+    if (state.get("outbox") or {}).get("failed"):
+        said.append(f"{state['outbox']['failed']} objects that the PACS refused: see `edgedx scan outbox`")
     return said

@@ -8,7 +8,7 @@ from typing import Any
 _ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
-def metrics_text(found: Mapping[str, Any]) -> str:
+def metrics_text(state: Mapping[str, Any]) -> str:
     """The document that `heartbeat.Heartbeat` writes, as metrics. No file name and no patient is in it."""
     lines: list[str] = []
 
@@ -18,24 +18,24 @@ def metrics_text(found: Mapping[str, Any]) -> str:
             pairs = ",".join(f'{key}="{text.translate(_ESCAPED)}"' for key, text in labels.items())
             lines.append(f"edgedx_{name}{{{pairs}}} {value!r}" if pairs else f"edgedx_{name} {value!r}")
 
-    of_status = [key.partition(" ")[::2] for key in found["results"]]
+    of_status = [key.partition(" ")[::2] for key in state["results"]]
     results = [
         ({"status": status, "code": code}, count)
-        for (status, code), count in zip(of_status, found["results"].values(), strict=True)
+        for (status, code), count in zip(of_status, state["results"].values(), strict=True)
     ]
     add("results_total", "counter", "Results in the ledger, by status and reason code.", *results)
-    add("pending", "gauge", "Received files without a result.", ({}, found["pending"]))
+    add("pending", "gauge", "Received files without a result.", ({}, state["pending"]))
     add("oldest_pending_seconds", "gauge", "Seconds that the first of them has been the first.",
-        ({}, found["oldest_pending_seconds"] or 0.0))  # fmt: skip
-    add("images_total", "counter", "Images answered by this process.", ({}, found["read_by_this_process"]))
-    spent = [({"stage": stage}, value) for stage, value in found["seconds"].items()]
+        ({}, state["oldest_pending_seconds"] or 0.0))  # fmt: skip
+    add("images_total", "counter", "Images answered by this process.", ({}, state["read_by_this_process"]))
+    spent = [({"stage": stage}, value) for stage, value in state["seconds"].items()]
     add("stage_seconds_total", "counter", "Seconds spent by this process, by stage.", *spent)
-    failures = [({"sink": sink}, count) for sink, count in found["sink_failures"].items()]
+    failures = [({"sink": sink}, count) for sink, count in state["sink_failures"].items()]
     add("sink_failures_total", "counter", "Results that a further output failed on, by output.", *failures)
-    add("disk_free_bytes", "gauge", "Free on the disk of the output folder.", ({}, found["disk_free"]))
-    add("disk_floor_bytes", "gauge", "Below this no work is taken.", ({}, found["disk_floor"]))
-    add("waiting_for_disk", "gauge", "1 while that is so.", ({}, float(found["state"] == "waiting for disk")))
-    add("beat_seconds", "gauge", "When this was written, seconds since the machine started.", ({}, found["at"]))
-    labels = {key: str(found[key]) for key in ("model", "bundle", "variant", "provider")}
+    add("disk_free_bytes", "gauge", "Free on the disk of the output folder.", ({}, state["disk_free"]))
+    add("disk_floor_bytes", "gauge", "Below this no work is taken.", ({}, state["disk_floor"]))
+    add("waiting_for_disk", "gauge", "1 while that is so.", ({}, float(state["state"] == "waiting for disk")))
+    add("beat_seconds", "gauge", "When this was written, seconds since the machine started.", ({}, state["at"]))
+    labels = {key: str(state[key]) for key in ("model", "bundle", "variant", "provider")}
     add("scanner_info", "gauge", "What is scanning.", (labels, 1.0))
     return "\n".join(lines) + "\n"

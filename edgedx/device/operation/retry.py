@@ -71,7 +71,7 @@ def _known(out: Path, key: str) -> tuple[str, str]:
     return "", ""
 
 
-def chosen(found: Iterable[Quarantined], keys: Sequence[str]) -> list[Quarantined]:
+def chosen(items: Iterable[Quarantined], keys: Sequence[str]) -> list[Quarantined]:
     """Those whose key begins as one of `keys` says.
 
     Raises
@@ -82,7 +82,7 @@ def chosen(found: Iterable[Quarantined], keys: Sequence[str]) -> list[Quarantine
     fitting: dict[Path, Quarantined] = {}
     for key in keys:
         begin = key[:12] if re.fullmatch("[0-9a-f]{4,64}", key) else "-"
-        of_key = {one.path: one for one in found if one.key.startswith(begin)}
+        of_key = {one.path: one for one in items if one.key.startswith(begin)}
         if not of_key:
             raise UsageError(f"nothing is quarantined under {key!r}", next_step="list them: edgedx scan retry OUT")
         fitting |= of_key

@@ -131,10 +131,10 @@ def begin(path: Path, tell: Tell = log.warning) -> Start:
     InputOutputError, GateRefused
         Neither slot can serve, or the file cannot be opened.
     """
-    found = installed_at(path)
-    if found is None or found[1] is not None:
+    installed = installed_at(path)
+    if installed is None or installed[1] is not None:
         return Start(open_any(path))
-    root = found[0]
+    root = installed[0]
     slot = chosen_slot(root)
     bundle, error = _try_open(root, slot)
     if bundle is not None and not _on_trial(_state(root), slot, bundle):

@@ -104,18 +104,18 @@ class Desk:
         """
         if not is_image_class(sop_class):
             return Status.CLASS_NOT_TAKEN
-        found = identify(data, syntax)
-        if found is None:
+        identity = identify(data, syntax)
+        if identity is None:
             return Status.NOT_UNDERSTOOD
-        if found != (sop_class, sop_instance):
+        if identity != (sop_class, sop_instance):
             return Status.NOT_WHAT_IT_SAYS
-        header = file_header(*found, syntax)
+        header = file_header(*identity, syntax)
         with data.getbuffer() as body, self._lock:
             digest = hashlib.sha256(header)
             digest.update(body)
             sha256 = digest.hexdigest()
             try:
-                return self._store(file_name(found[1], sha256), sha256, header, body)
+                return self._store(file_name(identity[1], sha256), sha256, header, body)
             except (InputOutputError, OSError, MemoryError):  # full, or gone: the peer keeps it and sends it again
                 return Status.NO_SPACE
 

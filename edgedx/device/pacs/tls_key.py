@@ -19,16 +19,16 @@ def warn_of_key(path: Path) -> str:
         The warning; empty where all is well, or the file is not there.
     """
     try:
-        found = os.stat(path)
+        facts = os.stat(path)
     except OSError:  # who reads it says so
         return ""
-    mode = stat.S_IMODE(found.st_mode)
+    mode = stat.S_IMODE(facts.st_mode)
     if mode & stat.S_IROTH:
         why = "every user of this machine can read it"
     elif mode & (stat.S_IWGRP | stat.S_IWOTH):
         why = "others than its owner can change it"
-    elif found.st_uid not in (0, os.geteuid()):
-        why = f"it belongs to user {found.st_uid}, who can read and change it"
+    elif facts.st_uid not in (0, os.geteuid()):
+        why = f"it belongs to user {facts.st_uid}, who can read and change it"
     else:
         return ""
     text = f"TLS key {path} (mode {mode:o}): {why}; chmod 600, owned by the service's user"

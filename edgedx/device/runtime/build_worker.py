@@ -110,8 +110,8 @@ def build(settings: dict[str, Any], say: Say) -> dict[str, Any]:
 
 def _peak_mb() -> float:
     """Peak of this process, MiB. getrusage would give that of the parent, which the kernel hands down at the start."""
-    found = re.search(r"^VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(), re.M)
-    return int(found[1]) / 1024 if found else 0.0
+    match = re.search(r"^VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(), re.M)
+    return int(match[1]) / 1024 if match else 0.0
 
 
 def _config(builder: Any, network: Any, library: Library, settings: dict[str, Any], *, typed: bool, say: Say) -> Any:

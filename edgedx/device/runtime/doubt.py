@@ -77,12 +77,12 @@ class Doubts:
         return PredictionSet(classes=names, coverage=round(1 - alpha, 6), meaning=meaning)
 
 
-def refusal(found: Unlikeness) -> Reason:
+def refusal(unlikeness: Unlikeness) -> Reason:
     """Why an image that is out of distribution has no answer."""
     score = (
-        f"energy {found.energy:.2f}, limit {found.energy_limit:.2f}"
-        if found.distance is None or found.distance_limit is None
-        else f"distance {found.distance:.2f}, limit {found.distance_limit:.2f}"
+        f"energy {unlikeness.energy:.2f}, limit {unlikeness.energy_limit:.2f}"
+        if unlikeness.distance is None or unlikeness.distance_limit is None
+        else f"distance {unlikeness.distance:.2f}, limit {unlikeness.distance_limit:.2f}"
     )
     return Reason(
         code="OUT_OF_DISTRIBUTION", message=f"the image is unlike those that the model learned from ({score})"

@@ -44,8 +44,8 @@ def check_golden(bundle: Bundle, runner: Runner, variant: str | None = None) -> 
             raise ValueError("columns are not those of the manifest")
     except (KeyError, ValueError, OSError, TypeError, EOFError, IndexError, zipfile.BadZipFile) as error:
         raise BundleError(f"{bundle.path}: golden samples are malformed: {error}") from error
-    found = (runner.infer(batch) if columns is None else runner.infer(batch, columns)).logits
-    difference = float(np.abs(found - expected).max()) if found.shape == expected.shape else float("nan")
+    logits = (runner.infer(batch) if columns is None else runner.infer(batch, columns)).logits
+    difference = float(np.abs(logits - expected).max()) if logits.shape == expected.shape else float("nan")
     if not difference <= tolerance:  # also refuses NaN
         quantized = manifest.variants[name].precision == "int8"
         lead = (

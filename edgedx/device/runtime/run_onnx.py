@@ -113,9 +113,9 @@ class OnnxRunner:
                     f"the model takes {self._columns} numbers beside each image, not {given[COLUMNS].shape[1:]}",
                     next_step="its columns are not those that it was trained with: deploy it again",
                 )
-        found = dict(zip(asked, self._session.run(asked, given), strict=True))
-        maps = found.pop(CAM, None)
-        logits, *rest = found.values()
+        outputs = dict(zip(asked, self._session.run(asked, given), strict=True))
+        maps = outputs.pop(CAM, None)
+        logits, *rest = outputs.values()
         return Output(logits, rest[0] if rest else None, maps)
 
     def deactivate(self) -> None:

@@ -146,15 +146,15 @@ class TensorrtRunner:
             self._stream.upload(self._addresses[name], array)
         if not self._context.execute_async_v3(self._stream.handle):
             raise ProviderMissing("TensorRT could not run the engine", next_step="see `edgedx doctor`, then restart")
-        found = {
+        outputs = {
             name: np.empty((len(given[self._input]), *shape[1:]), np.float32)
             for name, shape in self._shapes.items()
             if name not in given and (cam or name != CAM)
         }
-        for name, array in found.items():
+        for name, array in outputs.items():
             self._stream.download(array, self._addresses[name])
         self._stream.wait()
-        return found
+        return outputs
 
     def deactivate(self) -> None:
         """Free context, engine and buffers, in this order."""

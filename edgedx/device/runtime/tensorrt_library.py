@@ -113,8 +113,8 @@ def abilities(flavour: Flavour, version: tuple[int, ...]) -> Abilities:
 
 def version_numbers(version: str) -> tuple[int, ...]:
     """``10.13.3.9.post1`` as (10, 13, 3, 9)."""
-    found = re.match(r"\d+(?:\.\d+)*", version)
-    return tuple(int(part) for part in found[0].split(".")) if found else ()
+    match = re.match(r"\d+(?:\.\d+)*", version)
+    return tuple(int(part) for part in match[0].split(".")) if match else ()
 
 
 def flavours_for(target: str) -> tuple[Flavour, ...]:

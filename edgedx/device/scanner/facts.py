@@ -23,9 +23,9 @@ class Stat(NamedTuple):  # one for each file of the inbox is kept in memory, and
     ctime_ns: int = 0
 
     @classmethod
-    def of(cls, found: os.stat_result) -> Stat:
+    def of(cls, facts: os.stat_result) -> Stat:
         """Those of a file that the system was asked about."""
-        return cls(found.st_size, found.st_mtime_ns, found.st_ino, found.st_ctime_ns)
+        return cls(facts.st_size, facts.st_mtime_ns, facts.st_ino, facts.st_ctime_ns)
 
 
 @dataclass(frozen=True)

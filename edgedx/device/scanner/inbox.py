@@ -21,7 +21,7 @@ from .facts import Stat
 log = logging.getLogger("edgedx.scan")
 
 LARGEST = 512 << 20
-"""Bytes of a file that the decoder reads (`dicom.reading.refusals.MAX_DECODED_BYTES`); a larger one is told apart by
+"""Bytes of a file that the decoder reads (`dicom.decoding.refusals.MAX_DECODED_BYTES`); a larger one is told apart by
 its size and its ends, and never read through: it may be a sparse one of terabytes."""
 _END = 1 << 20  # bytes at either end of such a file
 _CHUNK = 1 << 18

@@ -133,14 +133,14 @@ class Journal(Database):
 
     def pending(self, limit: int, skip: Collection[str] = ()) -> list[Item]:
         """The oldest items that have no final status, without those whose key is in `skip`."""
-        found: list[Item] = []
+        items: list[Item] = []
         with self._translate():
             for item in self._items("bundle = ? AND status IN ('received', 'claimed') ORDER BY sequence", self.bundle):
                 if item.key not in skip:
-                    found.append(item)
-                    if len(found) == limit:
+                    items.append(item)
+                    if len(items) == limit:
                         break
-        return found
+        return items
 
     def count_pending(self) -> int:
         """Items of this bundle that have no final status."""
@@ -236,8 +236,8 @@ class Journal(Database):
     def counts(self) -> dict[str, int]:
         """Items of all bundles by status; all statuses are present."""
         with self._translate():
-            found = dict(self._db.execute("SELECT status, count(*) FROM items GROUP BY status").fetchall())
-        return {status: int(found.get(status, 0)) for status in ("received", "claimed", *FINAL)}
+            counts = dict(self._db.execute("SELECT status, count(*) FROM items GROUP BY status").fetchall())
+        return {status: int(counts.get(status, 0)) for status in ("received", "claimed", *FINAL)}
 
     def codes(self) -> dict[str, int]:
         """Results of all bundles, by status and reason code: ``"done "``, ``"refused MODALITY"`` ...

@@ -83,10 +83,10 @@ def is_there(out: Path, mark: str) -> bool:
 def identity(out: Path) -> tuple[int, int] | None:
     """File system and inode; another one where the disk was mounted anew."""
     try:
-        found = out.stat()
+        facts = out.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return facts.st_dev, facts.st_ino
 
 
 def _record(inbox: Path) -> dict[str, str]:

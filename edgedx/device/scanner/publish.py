@@ -219,10 +219,10 @@ def _line(cells: Sequence[object]) -> str:
 
 def _version(path: Path) -> _Version | None:
     try:
-        found = path.stat()
+        facts = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return facts.st_ino, facts.st_size, facts.st_mtime_ns
 
 
 class _Lines:

@@ -323,7 +323,7 @@ class Scanner:
 
     def troubles(self) -> list[str]:
         """What keeps files from their results, or results from where they belong, as sentences without names."""
-        found = [self._trouble] if self._trouble else []
+        troubles = [self._trouble] if self._trouble else []
         for count, text in (
             (len(self._intake.hopeless()), "files of the inbox cannot be opened: check their owner"),
             (self._source.unlisted, "folders of the inbox cannot be listed: check their owner and their depth"),
@@ -333,12 +333,12 @@ class Scanner:
                 "files that cannot be read stay in the inbox: OUT has no room for them, or they are open",
             ),
         ):
-            found += [f"{count} {text}"] if count else []
+            troubles += [f"{count} {text}"] if count else []
         if self.publisher.table_trouble:
-            found.append(self.publisher.table_trouble)
+            troubles.append(self.publisher.table_trouble)
         if damaged := damaged_ledgers(self.out):
-            found.append(f"the ledger was damaged and made anew: check the disk, then remove {', '.join(damaged)}")
-        return found
+            troubles.append(f"the ledger was damaged and made anew: check the disk, then remove {', '.join(damaged)}")
+        return troubles
 
     def sink_failures(self) -> dict[str, int]:
         """Results that a sink failed on, by sink."""

@@ -1,1 +1,1 @@
-"""Files of the clinic to arrays."""
+"""Files of the clinic to images: header, admission, frames, windows."""

@@ -10,8 +10,7 @@ import struct
 from dataclasses import dataclass
 
 from edgedx.core.codes import Code
-
-from .refusals import refuse
+from edgedx.dicom.decoding.refusals import refuse
 
 _ITEM, _SEQUENCE_END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"  # (FFFE,E000) and (FFFE,E0DD), little endian
 _BEGINNINGS = (b"\xff\xd8", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")  # SOI; SOC; the signature box of JP2

@@ -10,9 +10,9 @@ from pydicom.dataset import Dataset
 
 from edgedx.core.codes import Code
 from edgedx.core.settings.accept import FramePolicy
+from edgedx.dicom.decoding.refusals import refuse
 
 from .header import field
-from .refusals import refuse
 
 # Enhanced objects, breast tomosynthesis among them, keep these in functional groups (PS3.3 C.7.6.16.2.9 Pixel Value
 # Transformation, .10 Frame VOI LUT, .8 Frame Anatomy).

@@ -20,10 +20,10 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from edgedx.core.codes import Code
 from edgedx.core.settings.accept import CODE_STRING, UNREADABLE_FIELDS, HeaderField
+from edgedx.dicom.decoding.refusals import refuse
 
 from .coded_terms import UNREADABLE, coded_term
 from .patient_age import AgeUnreadable, age_at_study
-from .refusals import refuse
 
 _META_LIMIT = 1 << 16  # bytes; a real File Meta Information group has a few hundred
 _KEYWORDS = (

@@ -8,10 +8,10 @@ from pydicom.dataset import Dataset
 
 from edgedx.core.codes import Code
 from edgedx.core.settings.accept import FramePolicy
+from edgedx.dicom.decoding.refusals import check_budget, refuse
 
 from .frames import choose_frame
 from .header import field
-from .refusals import check_budget, refuse
 
 GREY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
 YBR = ("YBR_FULL", "YBR_FULL_422")

@@ -13,9 +13,9 @@ from pydicom.dataset import Dataset
 from edgedx.core.codes import Code
 from edgedx.core.errors import ImageError
 from edgedx.core.image import VoiTable, VoiWindow
+from edgedx.dicom.decoding.refusals import refuse
 
 from .header import field
-from .refusals import refuse
 
 Range = tuple[float, float]
 

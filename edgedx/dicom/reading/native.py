@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedx.core.codes import Code
+from edgedx.dicom.decoding.refusals import refuse
 
 from .layout import Layout
-from .refusals import refuse
 
 
 def native_words(data: bytes, start: int, length: int, layout: Layout, *, big_endian: bool, vr: str) -> NDArray[Any]:

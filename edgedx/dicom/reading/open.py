@@ -12,8 +12,8 @@ from edgedx.core.codes import Code
 from edgedx.core.errors import ImageError
 from edgedx.core.image import Image
 from edgedx.core.settings.accept import FramePolicy
+from edgedx.dicom.decoding.refusals import MAX_DECODED_BYTES, refuse
 
-from .refusals import MAX_DECODED_BYTES, refuse
 from .source import read_bytes
 
 if TYPE_CHECKING:

@@ -12,16 +12,23 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import convert_color_space  # type: ignore[attr-defined]  # public, but not re-exported by name
 
 from edgedx.core.codes import Code
+from edgedx.dicom.decoding.codecs import (
+    IMAGECODECS,
+    SIMPLEJPEG,
+    decode_jpeg,
+    decode_jpeg_2000,
+    decode_jpeg_ls,
+    decoder_name,
+)
+from edgedx.dicom.decoding.codestream import Size, check_end, read_jpeg_2000_header, read_jpeg_ls_size
+from edgedx.dicom.decoding.jpeg_markers import LOSSLESS, JpegHeader, read_jpeg_header, with_colour_transform
+from edgedx.dicom.decoding.refusals import refuse
 
-from .codecs import IMAGECODECS, SIMPLEJPEG, decode_jpeg, decode_jpeg_2000, decode_jpeg_ls, decoder_name
-from .codestream import Size, check_end, read_jpeg_2000_header, read_jpeg_ls_size
 from .fragments import frame_of, read_fragments
 from .header import PixelElement, field
-from .jpeg_markers import LOSSLESS, JpegHeader, read_jpeg_header, with_colour_transform
 from .layout import YBR, YBR_JPEG_2000, Layout
 from .native import native_words, run_length_words
 from .padding import padded
-from .refusals import refuse
 
 _NATIVE = (uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian)
 _JPEG_LOSSLESS = (uid.JPEGLossless, uid.JPEGLosslessSV1)

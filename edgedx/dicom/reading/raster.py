@@ -27,15 +27,15 @@ from numpy.typing import NDArray
 
 from edgedx.core.codes import Code
 from edgedx.core.image import FORMAT, Image
+from edgedx.dicom.decoding.codecs import decode_jpeg, decoder_name
+from edgedx.dicom.decoding.codestream import longest_zero_run
+from edgedx.dicom.decoding.jpeg_markers import read_jpeg_header
+from edgedx.dicom.decoding.png import read_png_header
+from edgedx.dicom.decoding.refusals import MAX_DECODED_BYTES, check_budget, check_content, check_file_size, refuse
+from edgedx.dicom.decoding.tiff import decode_page
+from edgedx.dicom.decoding.tiff_tags import WHITE_IS_ZERO, read_page
 
-from .codecs import decode_jpeg, decoder_name
-from .codestream import longest_zero_run
 from .grey import grey_where_equal
-from .jpeg_markers import read_jpeg_header
-from .png import read_png_header
-from .refusals import MAX_DECODED_BYTES, check_budget, check_content, check_file_size, refuse
-from .tiff import decode_page
-from .tiff_tags import WHITE_IS_ZERO, read_page
 
 RasterFormat = Literal["png", "jpeg", "tiff", "bmp", "webp"]
 

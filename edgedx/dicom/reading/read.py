@@ -33,6 +33,7 @@ from edgedx.core.codes import Code
 from edgedx.core.errors import ImageError
 from edgedx.core.image import WINDOW_UNREADABLE, Image
 from edgedx.core.settings.accept import FramePolicy
+from edgedx.dicom.decoding.refusals import MAX_DECODED_BYTES, check_content, refuse
 
 from .frames import kept_as_it_is, take_frame_attributes
 from .grey import grey_where_equal
@@ -40,7 +41,6 @@ from .header import Parsed, PixelElement, check_class, describe, field, read_fil
 from .layout import Layout, read_layout
 from .lut import first_voi, modality_lut, palette_to_rgb
 from .pixels import check_transfer_syntax, clean_uid, decode
-from .refusals import MAX_DECODED_BYTES, check_content, refuse
 from .source import read_bytes
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edgedx.core.files import storage_error
-
-from .refusals import check_file_size
+from edgedx.dicom.decoding.refusals import check_file_size
 
 
 def read_bytes(source: Path | str | bytes | BinaryIO, max_bytes: int) -> bytes:

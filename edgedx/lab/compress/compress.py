@@ -16,6 +16,7 @@ from edgedx.core.stats.metrics import fit_temperature
 from edgedx.device.machine.hardware import Hardware, read_hardware
 from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.data.dataset import Dataset
+from edgedx.lab.data.predict import predict
 from edgedx.lab.data.prepare import open_data
 from edgedx.lab.data.unlabeled import open_unlabeled, unlabeled_report
 from edgedx.lab.quantize.cam import with_cam
@@ -31,7 +32,6 @@ from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import Stage, stage_settings
 from edgedx.lab.train.checkpoint import Checkpoint, load_checkpoint
 from edgedx.lab.train.column_head import add_columns, head_of
-from edgedx.lab.train.predict import predict
 from edgedx.lab.train.short_figures import operating_points, summary
 
 from .committee import open_teachers
@@ -228,8 +228,8 @@ def _judge(recipe: Recipe, model: bytes, data: Dataset, folder: Path, name: str,
     val = data.subset("val")
     temperature = fit_temperature(logits["val"], val.labels, recipe.task.kind)
     points = operating_points(recipe, logits["val"], val.labels, temperature)
-    found: dict[str, Any] = {"temperature": temperature, "operating_points": [point.model_dump() for point in points]}
+    verdict: dict[str, Any] = {"temperature": temperature, "operating_points": [point.model_dump() for point in points]}
     for split, values in logits.items():
         part = data.subset(split)
-        found[split] = summary(recipe.task, values, part.labels, part.patients, temperature, points[0])
-    return found
+        verdict[split] = summary(recipe.task, values, part.labels, part.patients, temperature, points[0])
+    return verdict

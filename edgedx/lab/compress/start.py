@@ -72,8 +72,8 @@ def open_start(recipe: Recipe, folder: Path) -> tuple[nn.Module, ModelCard]:
     Always from the file, also in the process that wrote it: a run that was killed in between starts from the same
     tensors, in the same memory layout.
     """
-    found = load_checkpoint(folder, dropout=recipe.model.dropout)
-    return found.model, found.card
+    checkpoint = load_checkpoint(folder, dropout=recipe.model.dropout)
+    return checkpoint.model, checkpoint.card
 
 
 def student_backbone(recipe: Recipe, teacher: Checkpoint) -> str:

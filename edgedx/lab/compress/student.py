@@ -13,6 +13,7 @@ from torch import nn
 from edgedx.core.files import write_text
 from edgedx.core.settings.recipe import Recipe
 from edgedx.lab.data.dataset import Dataset
+from edgedx.lab.data.predict import predict
 from edgedx.lab.run.card import CARD
 from edgedx.lab.run.stage import Stage, stage_settings
 from edgedx.lab.train.checkpoint import Checkpoint, load_checkpoint
@@ -20,7 +21,6 @@ from edgedx.lab.train.distil import Distil, contrast_for, method_for, say
 from edgedx.lab.train.finish import finish
 from edgedx.lab.train.loop import fit
 from edgedx.lab.train.phase import Outcome, Phase, Training
-from edgedx.lab.train.predict import predict
 from edgedx.lab.train.pruned import count_macs
 from edgedx.lab.train.tasks import Classify, TrainingTask, class_weights
 from edgedx.lab.train.torch_runner import TorchRunner
@@ -232,7 +232,7 @@ class _Maker:
         )
 
     def _report(self, temperature: float, trials: list[dict[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {
+        report: dict[str, Any] = {
             "method": self.method,
             "feature": self.options.feature,
             "temperature": temperature,
@@ -241,4 +241,4 @@ class _Maker:
             "unlabeled_images": len(self.unlabeled) if self.unlabeled is not None else 0,
             "steps": self.controlling.steps,
         }
-        return found | ({"said": self.said} if self.said else {})
+        return report | ({"said": self.said} if self.said else {})

@@ -50,47 +50,47 @@ def find_alike(recipe: Recipe, cases: Sequence[PreparedImage], canvases: Canvas)
     shapes = [(case.height, case.width) for case in cases] if recipe.preprocess.resize == "letterbox" else None
     pairs = near_duplicates(canvases, [case.index for case in cases], shapes)
     group = connected(len(cases), pairs)
-    found = Alike(pairs, group, [])
-    largest = max(found.groups(), key=len, default=[])
+    alike = Alike(pairs, group, [])
+    largest = max(alike.groups(), key=len, default=[])
     patients = {cases[position].row.patient for position in largest} - {""}
     if len(patients) > 1 and len(largest) > max(2, _LARGEST_SHARE * len(cases)):
-        found.warnings.append(
+        alike.warnings.append(
             f"{len(largest)} images of {len(patients)} patients look alike to the comparison of thumbnails: it cannot "
             "tell copies from likeness on this set and is not used for the split"
         )
-        return replace(found, pairs=pairs[:0], group=np.arange(len(cases)))
-    different = sum(len({cases[position].label_key for position in group}) > 1 for group in found.groups())
+        return replace(alike, pairs=pairs[:0], group=np.arange(len(cases)))
+    different = sum(len({cases[position].label_key for position in group}) > 1 for group in alike.groups())
     if different:
-        found.warnings.append(
+        alike.warnings.append(
             f"{different} groups of near-duplicates hold more than one label: some of these labels may be wrong "
             "(near-duplicates.csv)"
         )
-    return found
+    return alike
 
 
-def bind(cases: Sequence[PreparedImage], found: Alike) -> list[PreparedImage]:
+def bind(cases: Sequence[PreparedImage], alike: Alike) -> list[PreparedImage]:
     """Cases whose `unit` joins patients by near-duplicates, so that a split by unit divides neither.
 
     A unit has the name of its first patient in order: a patient without near-duplicates keeps his place in the split.
     """
     first: dict[str, int] = {}
     same_patient = [(first.setdefault(case.patient, position), position) for position, case in enumerate(cases)]
-    roots = connected(len(cases), np.concatenate([found.pairs, np.array(same_patient, np.int64).reshape(-1, 2)]))
+    roots = connected(len(cases), np.concatenate([alike.pairs, np.array(same_patient, np.int64).reshape(-1, 2)]))
     names: dict[int, str] = {}
     for root, case in zip(roots.tolist(), cases, strict=True):
         names[root] = min(names.get(root, case.patient), case.patient)
     return [replace(case, joined=names[root]) for root, case in zip(roots.tolist(), cases, strict=True)]
 
 
-def leaves_train(found: Alike, splits: Sequence[str]) -> list[int]:
+def leaves_train(alike: Alike, splits: Sequence[str]) -> list[int]:
     """Positions of train in whose group there is an image of val or test: of a split that the source gives."""
-    judged = {int(found.group[position]) for position, split in enumerate(splits) if split != "train"}
-    return [position for position, split in enumerate(splits) if split == "train" and found.group[position] in judged]
+    judged = {int(alike.group[position]) for position, split in enumerate(splits) if split != "train"}
+    return [position for position, split in enumerate(splits) if split == "train" and alike.group[position] in judged]
 
 
-def counts(found: Alike, cases: Sequence[PreparedImage], left: int) -> dict[str, int]:
+def counts(alike: Alike, cases: Sequence[PreparedImage], left: int) -> dict[str, int]:
     """For the summary of a data set."""
-    groups = found.groups()
+    groups = alike.groups()
     return {
         "groups": len(groups),
         "images": sum(map(len, groups)),

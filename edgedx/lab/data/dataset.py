@@ -202,27 +202,27 @@ def divide(recipe: Recipe, cases: list[PreparedImage], canvases: Canvas, exclude
         A leak between splits that the source gives.
     """
     cases = drop_duplicates(cases, excluded)
-    found = find_alike(recipe, cases, canvases)
-    if found is not None and recipe.data.near_duplicates == "together":
-        cases = bind(cases, found)
+    alike = find_alike(recipe, cases, canvases)
+    if alike is not None and recipe.data.near_duplicates == "together":
+        cases = bind(cases, alike)
     splits = assign_splits(cases, recipe.data)
-    if found is None:
+    if alike is None:
         return Divided(*settle_leaks(recipe, cases, splits, excluded), [], [], None)
-    left = leaves_train(found, splits)
-    warnings = list(found.warnings)
+    left = leaves_train(alike, splits)
+    warnings = list(alike.warnings)
     if left and recipe.data.near_duplicates == "list":
         warnings.append(f"{len(left)} training images have a near-duplicate in val or test: figures flatter")
         left = []
     table = [
         [number, cases[position].row.name, label_text(recipe, cases[position].row.label), cases[position].row.patient,
          splits[position] if position not in left else "excluded"]
-        for number, group in enumerate(found.groups(), start=1) for position in group
+        for number, group in enumerate(alike.groups(), start=1) for position in group
     ]  # fmt: skip
     gone = {cases[position].index for position in left}
     kept, kept_splits = settle_leaks(recipe, cases, splits, excluded)
     drop = [position for position, case in enumerate(kept) if case.index in gone]
     excluded += [(kept[position].row.name, LEAVES_TRAIN) for position in drop]
-    return Divided(*without(kept, kept_splits, drop), warnings, table, counts(found, cases, len(left)))
+    return Divided(*without(kept, kept_splits, drop), warnings, table, counts(alike, cases, len(left)))
 
 
 def class_counts(recipe: Recipe, cases: list[PreparedImage], splits: list[str]) -> dict[str, dict[str, int]]:

@@ -109,13 +109,13 @@ def _say_where_to_get(recipe: Recipe) -> Iterator[None]:
         raise DataError(error.message, next_step=next_step) from error
 
 
-def _found_row(recipe: Recipe, found: ListedEntry) -> Row:
-    label, problem = label_of_text(recipe, found.label)
-    if found.problem:
-        label, problem = (), found.problem
-    patient = found.patient if recipe.data.patient_column else ""
-    beside = {column.name: found.groups.get(column.name, "") for column in recipe.columns.use}
-    return Row(found.image, label, patient, found.split, found.groups, problem, found.fold, beside)
+def _found_row(recipe: Recipe, entry: ListedEntry) -> Row:
+    label, problem = label_of_text(recipe, entry.label)
+    if entry.problem:
+        label, problem = (), entry.problem
+    patient = entry.patient if recipe.data.patient_column else ""
+    beside = {column.name: entry.groups.get(column.name, "") for column in recipe.columns.use}
+    return Row(entry.image, label, patient, entry.split, entry.groups, problem, entry.fold, beside)
 
 
 def _medmnist(recipe: Recipe) -> Source:

@@ -44,19 +44,19 @@ def predictions_csv(cases: Cases, answers: Predictions) -> str:
     return csv_text(["image", "patient_id", "truth", *cases.classes, "decision"], rows)
 
 
-def write_evaluation(found: Evaluation, folder: Path, predictions: Path | None = None) -> list[Path]:
+def write_evaluation(evaluation: Evaluation, folder: Path, predictions: Path | None = None) -> list[Path]:
     """Write ``evaluation.json``, tables and pictures, and return their paths."""
     from .evaluation_plots import draw_evaluation
 
     written = [folder / REPORT, predictions or folder / PREDICTIONS]
-    write_text(written[1], predictions_csv(found.asked.cases, found.answers))
+    write_text(written[1], predictions_csv(evaluation.asked.cases, evaluation.answers))
     left_out = folder / LEFT_OUT
-    if found.asked.left_out:
-        rows = [[plain_cell(name), reason] for name, reason in found.asked.left_out]
+    if evaluation.asked.left_out:
+        rows = [[plain_cell(name), reason] for name, reason in evaluation.asked.left_out]
         write_text(left_out, csv_text(["image", "reason"], rows))
         written.append(left_out)
     else:
         left_out.unlink(missing_ok=True)
-    written += draw_evaluation(found, folder)
-    write_json(folder / REPORT, found.to_dict())
+    written += draw_evaluation(evaluation, folder)
+    write_json(folder / REPORT, evaluation.to_dict())
     return written

@@ -18,10 +18,10 @@ from edgedx.device.install.active import open_any
 from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.device.runtime.runner import Runner
 from edgedx.lab.data.dataset import Dataset
+from edgedx.lab.data.predict import predict
 from edgedx.lab.run.device_build import CompiledVariant, DeviceBuild
 from edgedx.lab.run.run import Run
 from edgedx.lab.train.checkpoint import load_checkpoint
-from edgedx.lab.train.predict import predict
 from edgedx.lab.train.torch_runner import TorchRunner
 
 from .subject import how_it_runs, runner_or_stand_in
@@ -141,7 +141,7 @@ def limits_of_recipe(recipe: Recipe) -> Limits:
 
 
 def against_teacher(
-    manifest: Manifest, found: Examined, recipe: Recipe, run: Path | Run, rule: Rule | None = None
+    manifest: Manifest, examined: Examined, recipe: Recipe, run: Path | Run, rule: Rule | None = None
 ) -> Verdict:
     """A bundle's answers to labelled images of a clinic, against what the run's teacher says to the same images.
 
@@ -153,7 +153,7 @@ def against_teacher(
         The teacher has no such operating point, takes other columns, or is missing.
     """
     _check_same(manifest, recipe, "the bundle")
-    cases = cases_of_samples(found.done, manifest)
+    cases = cases_of_samples(examined.done, manifest)
     point = manifest.operating_points[0]
     run = Run.of(run)
     full = load_checkpoint(run.teacher.path)
@@ -169,15 +169,15 @@ def against_teacher(
             next_step="name the run that the bundle was made in: --run runs/NAME",
         )
     with TorchRunner(full.model) as runner:
-        logits = runner.infer(normalise(found.canvases, recipe.preprocess), found.columns).logits
+        logits = runner.infer(normalise(examined.canvases, recipe.preprocess), examined.columns).logits
     return judge(
         cases,
         predictions_of_logits(cases, logits, full.card.temperature, known[point.name]),
-        predictions_of_logits(cases, found.logits, manifest.temperature, point),
+        predictions_of_logits(cases, examined.logits, manifest.temperature, point),
         limits_of(manifest, rule),
         where="the labelled images",
         subject="the bundle",
-        ran=found.ran,
+        ran=examined.ran,
     )
 
 

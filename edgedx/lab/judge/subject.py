@@ -133,8 +133,8 @@ def _checkpoint(path: Path, run: Run | None, recipe: Recipe | None, device: str)
     from edgedx.lab.train.checkpoint import load_checkpoint
     from edgedx.lab.train.torch_runner import TorchRunner
 
-    found = load_checkpoint(path)
-    card = found.card
+    checkpoint = load_checkpoint(path)
+    card = checkpoint.card
     where = "CPU" if device == "cpu" else f"{device}: {torch.cuda.get_device_name()}"
     return Subject(
         name=path.name,
@@ -148,7 +148,7 @@ def _checkpoint(path: Path, run: Run | None, recipe: Recipe | None, device: str)
         points=card.operating_points or [OperatingPoint(name="argmax", threshold={})],
         accept=recipe.accept if recipe else Accept(),
         synthetic=card.synthetic,
-        runner=TorchRunner(found.model, device, features=True),
+        runner=TorchRunner(checkpoint.model, device, features=True),
         run=run,
         recipe=recipe,
         columns=tuple(card.columns),

@@ -100,41 +100,41 @@ def _activations(graph: Graph, data: Dataset, spec: PreprocessSpec, batch: int) 
         }
 
 
-def _range(found: Histogram, calibrator: Calibrator, percentile: float, symmetric: bool) -> tuple[float, float]:
-    if calibrator == "minmax" or not found.low < found.high:
-        return found.low, found.high
+def _range(histogram: Histogram, calibrator: Calibrator, percentile: float, symmetric: bool) -> tuple[float, float]:
+    if calibrator == "minmax" or not histogram.low < histogram.high:
+        return histogram.low, histogram.high
     if calibrator == "percentile":
-        return _percentile(found, percentile)
-    return _least_error(found, symmetric)
+        return _percentile(histogram, percentile)
+    return _least_error(histogram, symmetric)
 
 
-def _percentile(found: Histogram, percentile: float) -> tuple[float, float]:
+def _percentile(histogram: Histogram, percentile: float) -> tuple[float, float]:
     """Leave out the same share at either end, but never zero and never an end that is exact, such as that of a ReLU."""
-    share = np.cumsum(found.counts) / found.counts.sum()
+    share = np.cumsum(histogram.counts) / histogram.counts.sum()
     cut = (100.0 - percentile) / 200.0
-    edges = np.linspace(found.low, found.high, len(share) + 1)
+    edges = np.linspace(histogram.low, histogram.high, len(share) + 1)
     low = edges[int(np.searchsorted(share, cut, side="right"))]
     high = edges[min(int(np.searchsorted(share, 1.0 - cut)) + 1, len(share))]
     return float(low), float(high)
 
 
-def _least_error(found: Histogram, symmetric: bool) -> tuple[float, float]:
+def _least_error(histogram: Histogram, symmetric: bool) -> tuple[float, float]:
     """The ends whose 256 levels have the least mean square error: fine levels against what is cut off."""
     shares = np.linspace(1.0, 0.3, 29)
-    lows = [0.0] if found.low >= 0 else [found.low * share for share in shares]
-    highs = [0.0] if found.high <= 0 else [found.high * share for share in shares]
+    lows = [0.0] if histogram.low >= 0 else [histogram.low * share for share in shares]
+    highs = [0.0] if histogram.high <= 0 else [histogram.high * share for share in shares]
     if symmetric:
-        peak = max(abs(found.low), abs(found.high))
+        peak = max(abs(histogram.low), abs(histogram.high))
         pairs = [(-peak * share, peak * share) for share in shares]
     else:
         pairs = [(low, high) for low in lows for high in highs]
-    errors = [_error(found, low, high, 254 if symmetric else 255) for low, high in pairs]
+    errors = [_error(histogram, low, high, 254 if symmetric else 255) for low, high in pairs]
     low, high = pairs[int(np.argmin(errors))]
-    return max(low, found.low), min(high, found.high)
+    return max(low, histogram.low), min(high, histogram.high)
 
 
-def _error(found: Histogram, low: float, high: float, steps: int) -> float:
+def _error(histogram: Histogram, low: float, high: float, steps: int) -> float:
     step = max(high - low, 1e-30) / steps
-    values = found.centres
+    values = histogram.centres
     rounded = np.round((values.clip(low, high) - low) / step) * step + low
-    return float(found.counts @ (values - rounded) ** 2)
+    return float(histogram.counts @ (values - rounded) ** 2)

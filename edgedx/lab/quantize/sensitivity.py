@@ -10,7 +10,7 @@ import numpy as np
 
 from edgedx.core.progress import progress
 from edgedx.device.runtime.run_onnx import OnnxRunner
-from edgedx.lab.train.predict import predict
+from edgedx.lab.data.predict import predict
 
 from .qdq import write_qdq
 from .workbench import QuantizedModel, Workbench, noise_of

@@ -18,9 +18,9 @@ from edgedx.core.errors import GateRefused, UnsupportedModel
 from edgedx.core.preprocess import PreprocessSpec
 from edgedx.device.runtime.run_onnx import CPU, OnnxRunner
 from edgedx.lab.data.dataset import Dataset
+from edgedx.lab.data.predict import predict
 from edgedx.lab.train.column_head import image_part
 from edgedx.lab.train.network import WithFeatures
-from edgedx.lab.train.predict import predict
 from edgedx.lab.train.torch_runner import TorchRunner
 
 OPSET = 18

@@ -14,7 +14,7 @@ from edgedx.core.progress import progress
 from edgedx.core.settings.recipe import Recipe
 from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.data.dataset import Dataset
-from edgedx.lab.train.predict import predict
+from edgedx.lab.data.predict import predict
 from edgedx.lab.train.short_figures import auc_of_logits
 
 from .bias_correction import correct_biases
@@ -174,8 +174,8 @@ def quantize(
     list of dict
         All that were tried.
     """
-    found = Workbench(exported, recipe, train, val, scheme).calibrate(reduce_range)
-    return found[0], [candidate.describe() for candidate in found]
+    workbench = Workbench(exported, recipe, train, val, scheme).calibrate(reduce_range)
+    return workbench[0], [candidate.describe() for candidate in workbench]
 
 
 def check_fused(

@@ -216,11 +216,11 @@ def push(
     )  # fmt: skip
 
 
-def _pin(remote: Remote, facts: DeviceFacts, tool: str, place: str, pins: Sequence[Path]) -> None:
+def _pin(remote: Remote, facts: DeviceFacts, tool: str, root: str, pins: Sequence[Path]) -> None:
     for number, pin in enumerate(pins):
         name = f"{number}.pub"
         remote.copy({name: (pin, sha256_file(pin))}, f"{facts.root}/incoming", rsync=facts.has_rsync)
-        _ask(remote, tool, "keys", "pin", f"{facts.root}/incoming/{name}", "--root", place, "--json")
+        _ask(remote, tool, "keys", "pin", f"{facts.root}/incoming/{name}", "--root", root, "--json")
 
 
 def _environment(

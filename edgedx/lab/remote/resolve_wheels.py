@@ -63,17 +63,17 @@ def _last_error(text: str) -> str:
     return (errors or lines or ["no message"])[-1][:300]
 
 
-def complete(target: WheelTarget, folder: Path, own: Path, extras: set[str], constraint: Path | None) -> None:
+def complete(target: WheelTarget, folder: Path, wheel: Path, extras: set[str], constraint: Path | None) -> None:
     """Fetch what pip left out: it asks the markers of requirements about this machine, not about the device."""
     for _ in range(10):
-        lacking = missing_requirements(target, folder, own, extras)
+        lacking = missing_requirements(target, folder, wheel, extras)
         if not lacking:
             return
-        download(target, [str(own), *lacking], folder, constraint)
+        download(target, [str(wheel), *lacking], folder, constraint)
     raise MissingError(f"the wheelhouse stays incomplete for {target}: {', '.join(lacking)}")
 
 
-def missing_requirements(target: WheelTarget, folder: Path, own: Path, extras: set[str]) -> list[str]:
+def missing_requirements(target: WheelTarget, folder: Path, wheel: Path, extras: set[str]) -> list[str]:
     """Requirements of edgedx, and of what it requires, that no wheel of `folder` meets on the device.
 
     Raises
@@ -87,7 +87,7 @@ def missing_requirements(target: WheelTarget, folder: Path, own: Path, extras: s
 
     _check_tags(target, folder)
     known = {canonicalize_name(str(data["Name"])): data for data in map(metadata, sorted(folder.glob("*.whl")))}
-    queue: list[tuple[str, frozenset[str]]] = [(canonicalize_name(str(metadata(own)["Name"])), frozenset(extras))]
+    queue: list[tuple[str, frozenset[str]]] = [(canonicalize_name(str(metadata(wheel)["Name"])), frozenset(extras))]
     seen: set[tuple[str, frozenset[str]]] = set()
     lacking: list[str] = []
     while queue:

@@ -102,10 +102,10 @@ def wheel_target(profile: DeviceProfile, python: str | None = None, glibc: str |
         raise UsageError(f"--python {python}", next_step=f"choose one of {', '.join(PYTHONS)}")
     usual, libc, system = _usual_system(profile, python)
     if glibc is not None:
-        found = re.fullmatch(r"2\.(\d{1,2})", glibc)
-        if not found or int(found[1]) < _LEAST_GLIBC[profile.arch]:
+        match = re.fullmatch(r"2\.(\d{1,2})", glibc)
+        if not match or int(match[1]) < _LEAST_GLIBC[profile.arch]:
             raise UsageError(f"--glibc {glibc}", next_step="give what `ldd --version` prints there, such as 2.35")
-        libc = (2, int(found[1]))
+        libc = (2, int(match[1]))
     return WheelTarget(python or usual, profile.arch, libc, system)
 
 

@@ -61,8 +61,8 @@ class ModelFolder:
     def metrics(self) -> dict[str, Any]:
         """Figures and history of its training; empty where none were kept."""
         path = self.path / METRICS
-        found: dict[str, Any] = read_json(path) if path.is_file() else {}
-        return found
+        metrics: dict[str, Any] = read_json(path) if path.is_file() else {}
+        return metrics
 
     @property
     def weight_bytes(self) -> int:

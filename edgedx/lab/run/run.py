@@ -135,14 +135,14 @@ class Run:
         CheckpointError
             The run was compressed by an edgedx that kept one device's variants only.
         """
-        found = [DeviceBuild(path.parent.parent) for path in sorted(self.path.glob(f"devices/*/variants/{RECORD}"))]
+        builds = [DeviceBuild(path.parent.parent) for path in sorted(self.path.glob(f"devices/*/variants/{RECORD}"))]
         old = [name for name in _OLD if (self.path / name / RECORD).is_file()]
-        if old and not found:
+        if old and not builds:
             raise CheckpointError(
                 f"{self.path / old[0]} was compressed by an older edgedx, which kept the variants of one device only",
                 next_step=f"edgedx compress {self.path}: the student stays, its variants are made again",
             )
-        return found
+        return builds
 
     def build(self, profile: str | None = None) -> DeviceBuild:
         """The finished build for `profile`; the only one unless given.

@@ -48,8 +48,8 @@ class Stage:
         path = self.folder / RECORD
         if not path.is_file():
             return None
-        found = read_json(path)
-        return found if found.get("fingerprint") == self.fingerprint else None
+        record = read_json(path)
+        return record if record.get("fingerprint") == self.fingerprint else None
 
     def run(
         self,
@@ -158,13 +158,13 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Versions of edgedx, Python and the libraries that decide results."""
-    found = {"edgedx": __version__, "python": platform.python_version()}
+    versions = {"edgedx": __version__, "python": platform.python_version()}
     for name in _LIBRARIES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def machine() -> str:

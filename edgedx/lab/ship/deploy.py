@@ -241,10 +241,10 @@ def _baseline(recipe: Recipe, data: Dataset, variant: CompiledVariant) -> dict[s
     deciles = np.linspace(0, 100, 11)
     peak = float((1 << recipe.preprocess.bits) - 1)
     brightness = np.concatenate([part.reshape(len(part), -1).mean(axis=1) / peak for part in val.batches(256)])
-    found = {"brightness": np.percentile(brightness, deciles).tolist()}
+    baseline = {"brightness": np.percentile(brightness, deciles).tolist()}
     for index, name in enumerate(recipe.task.classes):
-        found[f"score:{name}"] = np.percentile(chance[:, index], deciles).tolist()
-    return found
+        baseline[f"score:{name}"] = np.percentile(chance[:, index], deciles).tolist()
+    return baseline
 
 
 def _flat(entry: Mapping[str, Any]) -> dict[str, float]:
@@ -264,10 +264,10 @@ def _warnings(
 ) -> list[str]:
     """What may not work on the device, as far as it can be known here."""
     built = {name: model for name, model in models.items() if variants[name].entry["purpose"] == "tensorrt"}
-    found = check_profile(built, profile) if profile.target == "jetson" else []
-    found += [f"no engine of {one['variant']} for SM {', '.join(one['sm'])}: {one['refused']}"
+    warnings = check_profile(built, profile) if profile.target == "jetson" else []
+    warnings += [f"no engine of {one['variant']} for SM {', '.join(one['sm'])}: {one['refused']}"
               for one in shipped.records if "refused" in one]  # fmt: skip
-    return found + ([shipped.note] if shipped.note else [])
+    return warnings + ([shipped.note] if shipped.note else [])
 
 
 def _device_steps(profile: DeviceProfile, default: str, path: Path, shipped: Shipped) -> list[str]:

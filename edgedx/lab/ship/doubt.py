@@ -132,8 +132,8 @@ def _limits(
     # As a device will read it, rounded to what is stored.
     space = unpack_space(packed, on_val.features.shape[1], file)
     limit = limit_for(space.distance(on_val.features))
-    found = OodLimits(file=file, pass_rate=PASS_RATE, images=images, energy=of_energy, distance=limit)
-    return found, {file: packed}
+    limits = OodLimits(file=file, pass_rate=PASS_RATE, images=images, energy=of_energy, distance=limit)
+    return limits, {file: packed}
 
 
 def _sets(recipe: Recipe, val: Dataset, variant: CompiledVariant, temperature: float) -> SetThresholds:

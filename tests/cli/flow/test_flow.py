@@ -73,8 +73,8 @@ def test_other_settings_do_not_replace_a_result_unasked(folder: Path) -> None:
 def test_a_bundle_for_another_target_is_refused(folder: Path) -> None:
     done = edgedx(folder, "deploy", "runs/tiny", "--target", "jetson")
     assert done.returncode == 2
-    assert "compressed for x86-avx2 (target cpu), not for orin-nano-8gb (target jetson)" in done.stderr
-    assert "edgedx compress runs/tiny --device orin-nano-8gb --overwrite" in done.stderr
+    assert "runs/tiny is compressed for x86-avx2 (cpu), none of target jetson" in done.stderr
+    assert "edgedx compress runs/tiny --device NAME" in done.stderr
     other = edgedx(folder, "deploy", "runs/tiny", "--device", "x86-vnni")
     assert other.returncode == 2 and "x86-avx2" in other.stderr and "x86-vnni" in other.stderr
     both = edgedx(folder, "deploy", "runs/tiny", "--device", "x86-avx2", "--target", "rtx")

@@ -67,7 +67,7 @@ def test_another_models_table_is_the_teacher(clinic: Path) -> None:
     assert [part["value"] for part in document["teacher"]["subgroups"]] == ["F", "M"]
     proven = edgedx(clinic, "gate", "good.edgedx", *arguments, "--rule", "non-inferior")
     assert proven.returncode == 1  # twenty of a class cannot prove a loss within 0.02
-    assert "not proven" in proven.stderr and "gate.rule=value" in proven.stderr
+    assert "not proven" in proven.stderr and "gate.rule" not in proven.stderr  # no hint names a way around
     bad = edgedx(clinic, "gate", "bad.edgedx", *arguments, "--out", "judged")
     assert bad.returncode == 1 and "changed   40 of 40 decisions differ" in bad.stdout
     assert len((clinic / "judged" / "flips.csv").read_text().splitlines()) == 41

@@ -22,7 +22,7 @@ from edgedx.device.machine.writers import HOLE_SECONDS
 from edgedx.device.operation.heartbeat import complaints
 from edgedx.device.scanner.inbox import LARGEST, Inbox
 from edgedx.device.scanner.scanner import STUCK_SECONDS, Scanner
-from edgedx.dicom.reading.refusals import MAX_DECODED_BYTES
+from edgedx.dicom.decoding.refusals import MAX_DECODED_BYTES
 
 
 def passes(place: Place, scanner: Scanner, count: int, step: float = 1.0) -> None:

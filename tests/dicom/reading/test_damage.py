@@ -95,7 +95,7 @@ def damage_to(kind: str, folder: Path) -> tuple[bytes, int, int]:
         if kind.startswith("jpeg"):
             return data, data.index(b"\xff\xda") + 20, len(data) - 2
         if kind.startswith("tiff"):
-            from edgedx.dicom.reading.tiff_tags import read_page
+            from edgedx.dicom.decoding.tiff_tags import read_page
 
             segments = read_page(data, 1 << 29).segments
             return data, min(at for at, _ in segments), max(at + length for at, length in segments)

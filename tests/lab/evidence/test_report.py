@@ -92,12 +92,15 @@ def test_the_model_card_lists_every_field_that_an_image_is_checked_by(
         max_saturated=0.83,
         min_side=317,
         ood="flag",
+        raster="refuse",
     )
     assert set(strict.model_dump(exclude_defaults=True)) == set(Accept.model_fields), "give every field a value here"
     write_report(collect(recipe.model_copy(update={"accept": strict}), run, resamples=100), tmp_path / "r.html")
     text = (tmp_path / "r.html").with_suffix(suffix).read_text()
     for words in ("Modality: CR", "Body part: CHEST", "View: PA", "Side (laterality): L", "Age: 18 to 97 years",
-                  "Header: view may not be absent", "Raw detector values (FOR PROCESSING) are read too",
+                  "Header: view may not be absent",
+                  "without a header (PNG, JPEG, TIFF, BMP, WebP) are refused",
+                  "Raw detector values (FOR PROCESSING) are read too",
                   "the middle one is read", "At most 83%", "At least 317 pixels",
                   "are answered, and the result says so"):  # fmt: skip
         assert words in text, words

@@ -165,7 +165,7 @@ def test_a_column_of_file_names_is_no_subgroup(made: Path, tmp_path: Path) -> No
         site = "north" if index < 20 else "south"
         lines.append(f"{index}.png,{tiny.CLASSES[index % 2]},original-{'x' * 200}-{index}.png,{site}")
     (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
-    found = evaluate(open_subject(made / "run" / "int8" / "fp32.onnx"), data=tmp_path / "t.csv", resamples=50)
+    found = evaluate(open_subject(made / VARIANTS / "fp32.onnx"), data=tmp_path / "t.csv", resamples=50)
     assert {part.column for part in found.parts.subgroups} == {"site"}
     assert ("source_file", "40 values among 40 images are no groups") in found.parts.not_judged
     assert max(len(f"{name} {why}") for name, why in found.parts.not_judged) < 120

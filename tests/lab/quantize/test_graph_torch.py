@@ -12,6 +12,7 @@ from quantizing import SCHEMES, plan_for
 from edgedx.core.errors import UnsupportedModel
 from edgedx.core.preprocess import normalise
 from edgedx.device.runtime.run_onnx import OnnxRunner
+from edgedx.lab.data.predict import predict
 from edgedx.lab.quantize.fake_quant import FakeQuantActivation
 from edgedx.lab.quantize.graph_torch import GraphModule
 from edgedx.lab.quantize.onnx_graph import with_weights
@@ -19,7 +20,6 @@ from edgedx.lab.quantize.qdq import Scheme, write_qdq
 from edgedx.lab.quantize.to_onnx import export_onnx
 from edgedx.lab.quantize.workbench import noise_of
 from edgedx.lab.train.network import build_model
-from edgedx.lab.train.predict import predict
 
 DATA = quantizing.images(24, start=900)
 

@@ -18,10 +18,10 @@ from quantizing import SCHEMES, plan_for
 
 from edgedx.core.preprocess import normalise
 from edgedx.device.runtime.run_onnx import OnnxRunner
+from edgedx.lab.data.predict import predict
 from edgedx.lab.quantize.onnx_graph import Graph, attributes, operators, with_weights
 from edgedx.lab.quantize.qdq import Scheme, eight_bit_ranges, step_of, write_qdq
 from edgedx.lab.quantize.workbench import noise_of
-from edgedx.lab.train.predict import predict
 
 ON_ARM = pytest.mark.skipif(platform.machine() != "aarch64", reason="ONNX Runtime has S8S8 kernels on ARM alone")
 

@@ -307,8 +307,11 @@ def test_a_host_that_does_not_answer_is_said_so(server: sshd.Sshd) -> None:
 
 def test_a_run_without_a_bundle_is_refused_before_the_device_is_asked(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.yaml").write_text("")
     done = edgedx(tmp_path, "push", "run", "device")
-    assert done.returncode == 2 and "run holds no bundle" in done.stderr and "edgedx deploy run" in done.stderr
+    assert (
+        done.returncode == 2 and "run holds no compressed model" in done.stderr and "edgedx compress run" in done.stderr
+    )
 
 
 @pytest.mark.parametrize("host", ["-oProxyCommand=touch x", "a b", "", "user@-x", "a;b"])

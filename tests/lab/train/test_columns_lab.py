@@ -26,6 +26,7 @@ from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.dicom.writing.make import PatientFacts, write_dicom
 from edgedx.lab.compress.committee import Committee, open_teachers
 from edgedx.lab.data.dataset import MANIFEST, Dataset, build_dataset, load_dataset
+from edgedx.lab.data.predict import predict
 from edgedx.lab.data.prepare import data_stage
 from edgedx.lab.data.unlabeled import open_unlabeled
 from edgedx.lab.quantize.cam import add_cam
@@ -40,7 +41,6 @@ from edgedx.lab.train.column_head import WithColumns, add_columns, head_logits, 
 from edgedx.lab.train.feed import Feed, mix
 from edgedx.lab.train.loop import fit
 from edgedx.lab.train.phase import Phase, Training
-from edgedx.lab.train.predict import predict
 from edgedx.lab.train.tasks import Classify
 from edgedx.lab.train.torch_runner import TorchRunner
 

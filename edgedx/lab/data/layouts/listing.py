@@ -125,9 +125,9 @@ def images_below(root: Path, folders: Iterable[Path], suffixes: Sequence[str]) -
     return found
 
 
-def apart(found: Iterable[ListedEntry]) -> list[ListedEntry]:
+def apart(entries: Iterable[ListedEntry]) -> list[ListedEntry]:
     """Patients of the official test set out of the images to train with: those are kept, and excluded with a reason."""
-    listed = list(found)
+    listed = list(entries)
     tested = {one.patient for one in listed if one.split == "test" and one.patient and not one.problem}
     return [
         replace(one, problem=one.problem or BOTH) if one.split != "test" and one.patient in tested else one

@@ -109,29 +109,29 @@ def check_data(recipe: Recipe, folder: Path) -> DataCheck:
         patients.
     """
     began = time.monotonic()
-    found = DataCheck(recipe.name)
+    report = DataCheck(recipe.name)
     folder.mkdir(parents=True, exist_ok=True)
-    source, recipe = _listed(recipe, found)
+    source, recipe = _listed(recipe, report)
     if source is not None:
         with tempfile.TemporaryDirectory(prefix=".check-", dir=folder) as scratch:
-            _examine(recipe, source, Path(scratch), folder, found)
-    found.seconds = time.monotonic() - began
-    write_json(folder / REPORT, found.to_dict())
-    return found
+            _examine(recipe, source, Path(scratch), folder, report)
+    report.seconds = time.monotonic() - began
+    write_json(folder / REPORT, report.to_dict())
+    return report
 
 
-def _tried(work: Callable[[], T], found: DataCheck) -> T | None:
+def _tried(work: Callable[[], T], report: DataCheck) -> T | None:
     """The work's result; its error joins the problems."""
     try:
         return work()
     except EdgedxError as error:
-        found.problems.append(Problem(error.message, error.next_step or ""))
+        report.problems.append(Problem(error.message, error.next_step or ""))
         return None
 
 
-def _listed(recipe: Recipe, found: DataCheck) -> tuple[Source | None, Recipe]:
+def _listed(recipe: Recipe, report: DataCheck) -> tuple[Source | None, Recipe]:
     """The rows of the source; where spellings of patients contradict, those of merged patients, to go on."""
-    source = _tried(lambda: open_source(recipe), found)
+    source = _tried(lambda: open_source(recipe), report)
     if source is None and recipe.data.patient_ids == "refuse":
         merged = recipe.model_copy(update={"data": recipe.data.model_copy(update={"patient_ids": "merge"})})
         try:
@@ -141,71 +141,71 @@ def _listed(recipe: Recipe, found: DataCheck) -> tuple[Source | None, Recipe]:
     return source, recipe
 
 
-def _examine(recipe: Recipe, source: Source, scratch: Path, folder: Path, found: DataCheck) -> None:
+def _examine(recipe: Recipe, source: Source, scratch: Path, folder: Path, report: DataCheck) -> None:
     excluded = [(row.name, row.problem) for row in source.rows if row.problem]
     usable = [row for row in source.rows if not row.problem]
-    found.listed = len(source.rows)
-    found.warnings += source.warnings
+    report.listed = len(source.rows)
+    report.warnings += source.warnings
     path = scratch / CANVASES
     cases = decode_rows(recipe, source, usable, path, excluded) if usable else []
     if not cases:
-        found.problems.append(Problem("no image can be used", "see the reasons below"))
-        _write_excluded(folder, excluded, found)
+        report.problems.append(Problem("no image can be used", "see the reasons below"))
+        _write_excluded(folder, excluded, report)
         return
     canvases = np.load(path, mmap_mode="r", allow_pickle=False)
     read = len(cases)
-    divided = _tried(lambda: divide(recipe, cases, canvases, excluded), found)
+    divided = _tried(lambda: divide(recipe, cases, canvases, excluded), report)
     splits = divided.splits if divided is not None else ["train"] * read
     if divided is not None:
         cases = divided.cases
-        found.warnings += divided.warnings
-        found.near_duplicates = divided.counts or {}
+        report.warnings += divided.warnings
+        report.near_duplicates = divided.counts or {}
         if divided.alike:
             rows = [[number, plain_cell(str(name)), *more] for number, name, *more in divided.alike]
             write_text(folder / NEAR_DUPLICATES, csv_text(["group", "image", "label", "patient_id", "split"], rows))
-            found.files.append(folder / NEAR_DUPLICATES)
-        found.warnings += _tried(lambda: check_classes(cases, splits, recipe.task), found) or []
-        _tried(lambda: column_summary(recipe.columns.use, [case.row.columns for case in cases], splits), found)
+            report.files.append(folder / NEAR_DUPLICATES)
+        report.warnings += _tried(lambda: check_classes(cases, splits, recipe.task), report) or []
+        _tried(lambda: column_summary(recipe.columns.use, [case.row.columns for case in cases], splits), report)
     unnamed = sum(not case.row.patient for case in cases)
     facts = {"images": len(cases), "patients": len({case.patient for case in cases}), "images_without_patient": unnamed}
-    found.images, found.patients = len(cases), images_and_patients(facts)
+    report.images, report.patients = len(cases), images_and_patients(facts)
     if unnamed:
-        found.warnings.append(
+        report.warnings.append(
             f"{unnamed} images of unknown patients: images of one person may stand in train and in test, and n counts "
             "images, so that intervals are too narrow"
         )
-    found.classes = class_counts(recipe, cases, splits)
-    found.sizes = dict(Counter(f"{case.width} x {case.height}" for case in cases).most_common())
-    _judge_facts(recipe, cases, found)
+    report.classes = class_counts(recipe, cases, splits)
+    report.sizes = dict(Counter(f"{case.width} x {case.height}" for case in cases).most_common())
+    _judge_facts(recipe, cases, report)
     for index, name in enumerate(recipe.task.classes):
         positions = [case.index for case in cases if _shows(recipe, case, index)]
         if positions:
             plain = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or str(index)
-            found.files.append(write_sheet(canvases, positions, folder / f"contact-{plain}.png"))
-    _write_excluded(folder, excluded, found)
+            report.files.append(write_sheet(canvases, positions, folder / f"contact-{plain}.png"))
+    _write_excluded(folder, excluded, report)
 
 
 def _shows(recipe: Recipe, case: PreparedImage, index: int) -> bool:
     return case.row.label[index] == 1 if recipe.task.kind == "multilabel" else case.row.label[0] == index
 
 
-def _judge_facts(recipe: Recipe, cases: list[PreparedImage], found: DataCheck) -> None:
+def _judge_facts(recipe: Recipe, cases: list[PreparedImage], report: DataCheck) -> None:
     root = None
     if recipe.data.source not in ("medmnist", "phantom"):
         root = locate(str(recipe.data.path))
     facts = [file_facts(root, case) for case in cases]
     many = recipe.task.kind == "multilabel"
     labels = np.array([case.row.label if many else case.row.label[0] for case in cases], np.float64)
-    found.confounders = find_confounders(facts, labels, recipe.task.classes, [case.unit for case in cases])
-    if found.confounders:
-        found.warnings.append(
+    report.confounders = find_confounders(facts, labels, recipe.task.classes, [case.unit for case in cases])
+    if report.confounders:
+        report.warnings.append(
             "what is no disease tells the class, so a network may learn that instead: "
-            + "; ".join(one.sentence for one in found.confounders[:3])
+            + "; ".join(one.sentence for one in report.confounders[:3])
         )
 
 
-def _write_excluded(folder: Path, excluded: list[tuple[str, str]], found: DataCheck) -> None:
-    found.excluded = count_reasons(excluded)
+def _write_excluded(folder: Path, excluded: list[tuple[str, str]], report: DataCheck) -> None:
+    report.excluded = count_reasons(excluded)
     rows = [[plain_cell(name), reason] for name, reason in excluded]
     write_text(folder / EXCLUDED, csv_text(["image", "reason"], rows))
-    found.files.append(folder / EXCLUDED)
+    report.files.append(folder / EXCLUDED)

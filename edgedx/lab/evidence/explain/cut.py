@@ -29,9 +29,9 @@ class Cut(nn.Module):
         super().__init__()
         self.model, self.task, self.maps = model, task, nn.Identity()
         with torch.no_grad():
-            found = self.features(torch.zeros(1, *input_shape, device=next(model.parameters()).device))
-        in_space = found.ndim == 4 and "NHWC" not in str(getattr(model, "output_fmt", ""))
-        self.places = (found.shape[2], found.shape[3]) if in_space else (1, 1)
+            features = self.features(torch.zeros(1, *input_shape, device=next(model.parameters()).device))
+        in_space = features.ndim == 4 and "NHWC" not in str(getattr(model, "output_fmt", ""))
+        self.places = (features.shape[2], features.shape[3]) if in_space else (1, 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, less their mean over the classes where softmax would not see it."""

@@ -305,7 +305,10 @@ def accepted(accept: Accept) -> list[str]:
         "required": "Header: no field is required; where one is absent it is not checked."
         if not accept.required
         else f"Header: {', '.join(accept.required).replace('_', ' ')} may not be absent, so pictures without a header "
-        "(PNG, JPEG, TIFF) are refused.",
+        "are refused.",
+        "raster": "Pictures without a header (PNG, JPEG, TIFF, BMP, WebP) are refused."
+        if accept.raster == "refuse"
+        else "Pictures without a header are answered, and the result says what was not checked.",
         "for_processing": "Raw detector values (FOR PROCESSING) are read too."
         if accept.for_processing
         else "Raw detector values (FOR PROCESSING) are refused.",

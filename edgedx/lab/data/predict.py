@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from edgedx.core.preprocess import PreprocessSpec, normalise
 from edgedx.device.runtime.runner import Runner
-from edgedx.lab.data.dataset import Dataset
+
+from .dataset import Dataset
 
 
 def predict(runner: Runner, data: Dataset, spec: PreprocessSpec, *, batch: int = 64) -> NDArray[np.float32]:

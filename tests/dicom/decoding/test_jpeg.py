@@ -18,7 +18,7 @@ from pydicom.encaps import encapsulate
 from samples import code_of, packaged, saved
 
 from edgedx.core.errors import ImageError
-from edgedx.dicom.reading.jpeg_markers import read_jpeg_header, with_colour_transform
+from edgedx.dicom.decoding.jpeg_markers import read_jpeg_header, with_colour_transform
 from edgedx.dicom.reading.open import open_image
 from edgedx.dicom.reading.read import read_dicom
 from edgedx.dicom.writing.make import write_dicom

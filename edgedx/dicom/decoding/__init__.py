@@ -1,0 +1,1 @@
+"""Coded pixels to arrays, strictly: what a decoder only warns of is refused."""
