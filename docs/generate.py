@@ -162,9 +162,9 @@ single image; `frame` is its number), or `each`. With `each`:
   (`TOO_MANY_FRAMES`, before the first is decoded). The decoder holds the file and one frame; it has 30 seconds and
   half a second more for each frame. Files are worked off one by one then, instead of eight together.
 - Report and picture ([dicom-outputs.md](dicom-outputs.md)) and the heat map are of the frame that decides.
-- Training, `edgedx evaluate`, `edgedx gate` and the rest of the lab refuse such an object (`MULTI_FRAME`): a data set
-  has one label for a file, and nobody knows of which frames it is true. Train on single images: export the frames
-  that show what the label says.
+- Training, `edgedx evaluate`, `edgedx gate` and the rest of the lab leave such an object out, with `MULTI_FRAME` as
+  the reason (`excluded.csv`): a data set has one label for a file, and nobody knows of which frames it is true. Train
+  on single images: export the frames that show what the label says.
 """
 
 RESULTS_DICOM = """
