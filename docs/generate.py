@@ -50,7 +50,9 @@ existed take its default. The rules are asked in the order of the first table be
 - `accept.for_processing`: raw detector values are refused unless asked for; the SOP class says it too.
 - `accept.multi_frame`: several frames are refused; or the first or the middle one is read, when training, in
   `edgedx evaluate` and on the device alike, with rescale and window of that frame where the object is an enhanced one.
-  Of an even number, the middle is the later of the two. A TIFF of several pages is always refused.
+  Of an even number, the middle is the later of the two. A TIFF of several pages is always refused. With `each`, the
+  device and `edgedx predict` answer every frame, and the most suspicious one decides:
+  [results.md](results.md#several-frames).
 - `accept.max_saturated`: the share of pixels that the model's window makes black or white, before resizing. The
   default 0.9 stops images of which nothing is left (a wrong window, a decoder's zeros with a burned-in text) and lets
   through what is black by nature, such as the background of a mammogram. Of the 5,856 images of PneumoniaMNIST the
@@ -118,11 +120,51 @@ RESULTS = """
 same content read by the same bundle has the same key, so a result is overwritten and never doubled. The file is whole
 or not there at all. Fields are only ever added while `schema_version` stays as it is.
 
-`OUT/results.csv` is the same for people, a line for each result in the order of arrival: sequence, file, status, label,
-probability (of the label; of several findings, the greatest), reason, created, model, and the name of the JSON. It is
-written from the results anew when it was lost, cut, rotated away or edited; lines that somebody wrote into it are kept
-as `results.edited-N.csv`. After a model update a file has one line for each model that read it. It holds no patient's
-name unless a file's name does.
+`OUT/results.csv` is the same for people, a line for each result in the order of arrival: sequence, file, status,
+label, probability (of the label; of several findings, the greatest), reason, created, model, frame (of a multi-frame
+object, else empty) and the name of the JSON, which stays the last column. It is written from the results anew when it
+was lost, cut, rotated away or edited; lines that somebody wrote into it are kept as `results.edited-N.csv`. After a
+model update a file has one line for each model that read it. It holds no patient's name unless a file's name does.
+"""
+
+FRAMES = """
+## Several frames
+
+A cine loop (ultrasound, angiography), a breast tomosynthesis or an enhanced object is one file of many frames. The
+recipe's `accept.multi_frame` says what becomes of it: `refuse`, or `first` or `middle` (that frame is read as a
+single image; `frame` is its number), or `each`. With `each`:
+
+- Every frame is decoded, one at a time, preprocessed and answered as a single image would be. `frames` has one entry
+  for each, in order, with number (from 1, as Referenced Frame Number counts), label, probabilities, prediction set
+  and unlikeness. An object is still one result, one key and one line in `results.csv`.
+- **The object's answer is that of its most suspicious frame.** Of a binary task that is the frame with the highest
+  probability of the positive class; `prediction` is its answer and `frame` its number. Of a multilabel task each
+  finding has the highest probability that any frame gives it (`frame_by_finding`), so that an effusion in one frame
+  and a nodule in another are both found; `frame` is then that of the finding shown. `frame_rule` says it in words.
+  Why this rule: a lesion is seen in few frames of many, which a mean would drown; it points to a frame that a person
+  can look at; and it adds nothing that would have to be learned. Multiclass recipes cannot have `each`: none of their
+  classes is the one that frames are searched for.
+- **What it costs: thresholds, calibration and the gate are of single images.** The highest of many scores is higher
+  than that of one, so that sensitivity does not fall and specificity does, the more frames there are: were frames
+  independent, a specificity of 0.95 would be 0.95^60, or 0.05, for an object of 60; neighbouring frames are much
+  alike, so it is less bad, and nobody knows how much before it is measured. Measure it on labelled objects of the
+  site before relying on it, and choose an operating point of higher specificity (`--point`). The object's probability
+  is a score, not a calibrated chance. There is no prediction set of the object, because its promise is of one image.
+- `unlikeness` is that of the most unlike frame. With `accept.ood: refuse` one such frame refuses the object
+  (`OUT_OF_DISTRIBUTION`, naming it; `frames` keeps the scores and no prediction). Of single images such as those of
+  the training 1 of 100 is refused; of objects with many frames far more. `accept.ood: flag` answers, and says how
+  many frames were unlike.
+- **All or nothing.** A frame that is damaged, missing, blank or not what the model was made for ends the object with
+  that frame's code, and the message names it: "frame 12 of 60: ...". A Number of Frames that promises more than the
+  file holds is `TRUNCATED`, one that promises fewer `HEADER_MISMATCH` or `BROKEN_HEADER`. There is never an answer
+  from a part.
+- At most 300 frames, and fewer where the network input is so large that they would take over 128 MiB
+  (`TOO_MANY_FRAMES`, before the first is decoded). The decoder holds the file and one frame; it has 30 seconds and
+  half a second more for each frame. Files are worked off one by one then, instead of eight together.
+- Report and picture ([dicom-outputs.md](dicom-outputs.md)) and the heat map are of the frame that decides.
+- Training, `edgedx evaluate`, `edgedx gate` and the rest of the lab leave such an object out, with `MULTI_FRAME` as
+  the reason (`excluded.csv`): a data set has one label for a file, and nobody knows of which frames it is true. Train
+  on single images: export the frames that show what the label says.
 """
 
 RESULTS_DICOM = """
@@ -286,7 +328,14 @@ def results() -> str:
         heading = " ".join(str(part.get("description", "")).split())
         lines += [f"## {name}", "", heading, "", *_table(("field", "type", "meaning"), rows), ""]
     codes = [(f"`{code.name}`", code.value) for code in Unfit]
-    lines += ["## Beside it: DICOM objects", RESULTS_DICOM, *_table(("code of KEY.warning.json", "why"), codes), ""]
+    lines += [
+        FRAMES.strip(),
+        "",
+        "## Beside it: DICOM objects",
+        RESULTS_DICOM,
+        *_table(("code of KEY.warning.json", "why"), codes),
+        "",
+    ]
     text = json.dumps(schema, indent=1, sort_keys=True)
     return "\n".join([*lines, "## JSON Schema", "", "```json", text, "```", ""])
 

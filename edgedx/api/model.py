@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from edgedx.core.preprocess import Canvas, canvas
 from edgedx.core.settings.accept import Accept
 from edgedx.core.settings.columns import encode_rows, gather
 from edgedx.core.stats.cases import calibrated_probabilities
+from edgedx.core.stats.frames import most_frames, shown_class
 from edgedx.core.stats.points import label_at
 from edgedx.device.decode.accept import acceptable, facts_of, header_checks
 from edgedx.device.install.active import open_any
@@ -26,9 +27,9 @@ from edgedx.device.install.health import serving_variant
 from edgedx.device.runtime.doubt import refusal
 from edgedx.device.runtime.open_runner import open_runner
 from edgedx.device.runtime.predict import Predictor
-from edgedx.dicom.reading.open import open_image
+from edgedx.dicom.reading.open import open_frames, open_image
 
-from .prediction import ImagePrediction
+from .prediction import ImagePrediction, combined
 
 if TYPE_CHECKING:
     from edgedx.core.preprocess import PreprocessSpec
@@ -143,6 +144,9 @@ class Model:
         places: list[int] = []
         for image in images:
             opened = _open(image, self._engine.accept, self._engine.preprocess)
+            if isinstance(opened, list):
+                made.append(self._object(opened))
+                continue
             made.append(opened if isinstance(opened, ImagePrediction) else ImagePrediction(opened.source, "waiting"))
             if isinstance(opened, _Opened):
                 waiting.append(opened)
@@ -151,6 +155,14 @@ class Model:
                 self._flush(made, waiting, places)
         self._flush(made, waiting, places)
         return made
+
+    def _object(self, frames: list[_Opened]) -> ImagePrediction:
+        """Every frame of one object is answered, in portions, and one answer made of them."""
+        found: list[ImagePrediction] = []
+        for start in range(0, len(frames), _BATCH):
+            found += self._engine.predict(frames[start : start + _BATCH])
+        engine = self._engine
+        return combined(found, engine.task, engine.classes, engine.positive)
 
     def _flush(self, made: list[ImagePrediction], waiting: list[_Opened], positions: list[int]) -> None:
         if waiting:
@@ -182,27 +194,44 @@ class _Opened:
     facts: Mapping[str, str]
     not_checked: tuple[str, ...]
 
+    @property
+    def frame(self) -> int | None:
+        """Number of the frame, where the object has several."""
+        return int(self.facts["Frame"]) if "Frame" in self.facts else None
 
-def _open(image: str | Path | NDArray[Any], accept: Accept, spec: PreprocessSpec) -> _Opened | ImagePrediction:
+
+def _open(
+    image: str | Path | NDArray[Any], accept: Accept, spec: PreprocessSpec
+) -> _Opened | list[_Opened] | ImagePrediction:
+    """What the model is to answer; a list of frames where it answers each of several."""
     source = "array" if isinstance(image, np.ndarray) else str(image)
+    opened: list[_Opened] = []
     try:
-        read = Image.of_array(image) if isinstance(image, np.ndarray) else _read(Path(image), accept)
+        images = [(Image.of_array(image), 1)] if isinstance(image, np.ndarray) else _read(Path(image), accept, spec)
+        for read, count in images:
+            height, width = read.pixels.shape[:2]
+            refused = acceptable(accept, facts_of(read, spec), height, width)
+            if refused is not None:
+                where = f"frame {len(opened) + 1} of {count}: " if count > 1 else ""
+                return ImagePrediction(source, "refused", reason=f"{refused.code}: {where}{refused.message}")
+            checks = header_checks(accept, read.meta)
+            opened.append(_Opened(source, canvas(read, spec), read.meta, tuple(checks.not_checked) if checks else ()))
     except EdgedxError as error:
         return ImagePrediction(source, "unreadable", reason=f"{getattr(error, 'code', 'FILE')}: {error.message}")
-    height, width = read.pixels.shape[:2]
-    refused = acceptable(accept, facts_of(read, spec), height, width)
-    if refused is not None:
-        return ImagePrediction(source, "refused", reason=f"{refused.code}: {refused.message}")
-    checks = header_checks(accept, read.meta)
-    return _Opened(source, canvas(read, spec), read.meta, tuple(checks.not_checked) if checks else ())
+    return opened if len(opened) > 1 else opened[0]
 
 
-def _read(path: Path, accept: Accept) -> Image:
+def _read(path: Path, accept: Accept, spec: PreprocessSpec) -> Iterator[tuple[Image, int]]:
+    """The image, or each frame, with how many are read."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise InputOutputError(f"{path} cannot be opened: {error.strerror}") from error
-    return open_image(content, frames=accept.multi_frame).image
+    if accept.multi_frame != "each":
+        yield open_image(content, frames=accept.multi_frame).image, 1
+        return
+    for opened in open_frames(content, most=most_frames(spec.canvas_bytes)):
+        yield opened.image, opened.frames
 
 
 class _OfBundle:
@@ -212,6 +241,8 @@ class _OfBundle:
         manifest = predictor.manifest
         self.predictor, self.name, self.runner = predictor, name, predictor.runner
         self.classes, self.accept, self.preprocess = manifest.classes, manifest.accept, manifest.preprocess
+        self.task: str = manifest.task
+        self.positive = manifest.positive
 
     def predict(self, images: Sequence[_Opened]) -> list[ImagePrediction]:
         answers = self.predictor.predict_canvases(
@@ -229,6 +260,7 @@ class _OfBundle:
                         "refused",
                         reason=f"{why.code}: {why.message}",
                         out_of_distribution=True,
+                        frame=image.frame,
                         canvas=image.canvas,
                     )  # fmt: skip
                 )
@@ -245,6 +277,7 @@ class _OfBundle:
                     None if answer.prediction_set is None else answer.prediction_set.classes,
                     outside,
                     not_checked=image.not_checked,
+                    frame=image.frame,
                     canvas=image.canvas,
                     cam=None if answer.shown is None else answer.shown.evidence,
                 )
@@ -259,6 +292,7 @@ class _OfSubject:
         self.subject, self.point = subject, subject.point(operating_point)
         self.name, self.classes, self.accept = subject.ran, subject.classes, subject.accept
         self.preprocess: PreprocessSpec = subject.preprocess
+        self.task, self.positive = subject.task, subject.positive
         self.runner: Runner = subject.runner
 
     def predict(self, images: Sequence[_Opened]) -> list[ImagePrediction]:
@@ -273,8 +307,7 @@ class _OfSubject:
         made = []
         for row, image in enumerate(images):
             label = label_at(subject.task, subject.classes, subject.positive, point.threshold, values[row])
-            decided = [k for k, name in enumerate(subject.classes) if name in label.split("|")]
-            strongest = max(decided or range(len(subject.classes)), key=lambda k: values[row][k])
+            strongest = shown_class(subject.classes, label, values[row])
             made.append(
                 ImagePrediction(
                     image.source,
@@ -284,6 +317,7 @@ class _OfSubject:
                     point.name,
                     dict(point.threshold),
                     not_checked=image.not_checked,
+                    frame=image.frame,
                     canvas=image.canvas,
                     cam=None if output.cam is None else evidence(output.cam[row], strongest, subject.task),
                 )

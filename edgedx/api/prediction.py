@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any
 
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from edgedx.core.heatmap import overlay
 from edgedx.core.preprocess import Canvas
 from edgedx.core.result import NOT_A_MEDICAL_DEVICE
+from edgedx.core.stats.frames import deciding_frames, rule_in_words, shown_class
+from edgedx.core.stats.points import label_at
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,14 @@ class ImagePrediction:
         Why there is no prediction, starting with a stable code.
     not_checked : tuple of str
         Rules of the model that could not be checked, because the file does not say it.
+    frame : int, optional
+        Of a multi-frame object: number of the frame, from 1, that was read, or that decided where each was answered.
+    frame_rule : str
+        How the object's answer came from those of its frames, in words.
+    frames : tuple of ImagePrediction
+        Every frame, in order, where each was answered (``accept.multi_frame: each``).
     canvas : ndarray of shape (H, W) or (H, W, 3), optional
-        What the model saw.
+        What the model saw; of several frames, that of `frame`.
     cam : ndarray of shape (h, w), optional
         What speaks for the class decided for, place by place, where the model tells it.
     """
@@ -56,6 +65,9 @@ class ImagePrediction:
     out_of_distribution: bool | None = None
     reason: str = ""
     not_checked: tuple[str, ...] = ()
+    frame: int | None = None
+    frame_rule: str = ""
+    frames: tuple[ImagePrediction, ...] = field(default=(), repr=False)
     canvas: Canvas | None = field(default=None, repr=False)
     cam: NDArray[np.float32] | None = field(default=None, repr=False)
 
@@ -72,7 +84,22 @@ class ImagePrediction:
         return overlay(self.canvas, self.cam)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON, without pixels."""
+        """As JSON, without pixels; the fields about frames only where there are several."""
+        about_frames: dict[str, Any] = {} if self.frame is None else {"frame": self.frame}
+        if self.frames:
+            about_frames["frame_rule"] = self.frame_rule
+            about_frames["frames"] = [
+                {
+                    "frame": one.frame,
+                    "status": one.status,
+                    "label": one.label,
+                    "probabilities": one.probabilities,
+                    "prediction_set": one.prediction_set,
+                    "out_of_distribution": one.out_of_distribution,
+                    "reason": one.reason,
+                }
+                for one in self.frames
+            ]
         return {
             "source": self.source,
             "status": self.status,
@@ -84,6 +111,7 @@ class ImagePrediction:
             "out_of_distribution": self.out_of_distribution,
             "reason": self.reason,
             "not_checked": list(self.not_checked),
+            **about_frames,
             "disclaimer": NOT_A_MEDICAL_DEVICE,
         }
 
@@ -97,6 +125,8 @@ class ImagePrediction:
             )
         if self.prediction_set is not None:
             lines.append(f"prediction set: {escape(', '.join(self.prediction_set) or 'none')}")
+        if self.frame_rule:
+            lines.append(escape(self.frame_rule))
         if self.out_of_distribution:
             lines.append("unlike the training images")
         if self.reason:
@@ -117,3 +147,37 @@ class ImagePrediction:
             shown = shown[..., ::-1] if shown.ndim == 3 else shown
         data = base64.b64encode(cv2.imencode(".png", shown)[1].tobytes()).decode()
         return f"<img alt='image' style='max-width:320px' src='data:image/png;base64,{data}'>"
+
+
+def combined(
+    frames: Sequence[ImagePrediction], task: str, classes: Sequence[str], positive: str | None
+) -> ImagePrediction:
+    """One prediction of an object from those of its frames, as a scanner makes it (`core.stats.frames`).
+
+    Where a frame was refused, the object is, for the reason of the first such frame.
+    """
+    bare = tuple(replace(one, canvas=None, cam=None) for one in frames)
+    outside = None if frames[0].out_of_distribution is None else any(one.out_of_distribution for one in frames)
+    for number, one in enumerate(frames, 1):
+        if one.status != "done":
+            code, _, why = one.reason.partition(": ")
+            unanswered = tuple(
+                replace(each, label=None, probabilities={}, threshold={}, prediction_set=None) for each in bare
+            )
+            reason = f"{code}: frame {number} of {len(frames)}: {why}"
+            return replace(one, reason=reason, frame=number, frames=unanswered, out_of_distribution=outside)
+    values = np.array([[one.probabilities[name] for name in classes] for one in frames])
+    by_class = deciding_frames(task, classes, positive, values)
+    chosen = values[by_class, np.arange(len(classes))]
+    label = label_at(task, classes, positive, frames[0].threshold, chosen)
+    place = int(by_class[shown_class(classes, label, chosen)])
+    return replace(
+        frames[place],
+        label=label,
+        probabilities=dict(zip(classes, map(float, chosen), strict=True)),
+        prediction_set=None,
+        out_of_distribution=outside,
+        frame=place + 1,
+        frame_rule=rule_in_words(task, positive, place + 1, len(frames)),
+        frames=bare,
+    )

@@ -37,6 +37,8 @@ class Code(str, Enum):
     # Sound files that hold no image for a model.
     MULTI_FRAME = ("MULTI_FRAME", "refused", "More than one frame or page.",
         "Export the one frame, or set accept.multi_frame in the recipe where one frame is what the model learned from.")
+    TOO_MANY_FRAMES = ("TOO_MANY_FRAMES", "refused", "More frames than are answered one by one.",
+        "Export a part of the frames; or set accept.multi_frame to first or middle where one frame is enough.")
     DICOMDIR = "DICOMDIR", "refused", "A DICOMDIR: an index of files, not an image.", "Nothing; leave it out."
     REPORT = "REPORT", "refused", "A structured report or key object selection.", "Give the images that it refers to."
     RADIOTHERAPY = ("RADIOTHERAPY", "refused", "A radiotherapy plan, structure set, dose or record.",

@@ -77,6 +77,11 @@ class PreprocessSpec(BaseModel):
         """(channels, height, width)."""
         return (self.channels, *self.size)
 
+    @property
+    def canvas_bytes(self) -> int:
+        """Memory of one canvas."""
+        return self.channels * self.size[0] * self.size[1] * self.bits // 8
+
     def digest(self) -> str:
         """SHA-256 of the part that decides the canvas; cached canvases carry it."""
         return sha256_bytes(canonical_json(self.model_dump(mode="json", exclude={"mean", "std"})))

@@ -74,6 +74,18 @@ class Unlikeness(BaseModel):
     pass_rate: float = Field(description="Share of images such as those of the val split that each limit lets pass.")
 
 
+class FrameResult(BaseModel):
+    """What the model said of one frame of a multi-frame object."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    frame: int = Field(description="Number of the frame, from 1, as Referenced Frame Number (0008,1160) counts.")
+    label: str | None = Field(None, description="Class decided for; null where the object has no answer.")
+    probabilities: dict[str, float] = Field({}, description="Calibrated; empty where the object has no answer.")
+    prediction_set: list[str] | None = Field(None, description="Where the bundle has thresholds for it.")
+    unlikeness: Unlikeness | None = Field(None, description="Where the model has statistics for it.")
+
+
 class ColumnsUsed(BaseModel):
     """What the model was told beside the image (`core.columns`): names alone, never a value."""
 
@@ -129,8 +141,27 @@ class Result(BaseModel):
     status: Literal["done", "refused", "quarantined"] = Field(description="What became of the image.")
     source: SourceFile = Field(description="The file.")
     prediction: Prediction | None = Field(None, description="Of what is done, and of nothing else.")
-    prediction_set: PredictionSet | None = Field(None, description="Where the bundle has thresholds for it.")
-    unlikeness: Unlikeness | None = Field(None, description="Where the model was asked and has statistics for it.")
+    prediction_set: PredictionSet | None = Field(
+        None,
+        description="Where the bundle has thresholds for it; not of an object of which each frame was answered: what is "
+        "promised for an image does not hold for the most suspicious of many.",
+    )
+    unlikeness: Unlikeness | None = Field(
+        None,
+        description="Where the model was asked and has statistics for it; of several frames, the most unlike one's.",
+    )
+    frame: int | None = Field(
+        None,
+        description="Of a multi-frame object: number of the frame, from 1, that was read, or that decided where each "
+        "was answered, or because of which the object was refused.",
+    )
+    frame_rule: str | None = Field(None, description="How the object's answer came from those of its frames, in words.")
+    frame_by_finding: dict[str, int] | None = Field(
+        None, description="Of several findings: the frame in which each is most probable."
+    )
+    frames: list[FrameResult] | None = Field(
+        None, description="Every frame, in order, where each was answered (accept.multi_frame: each)."
+    )
     columns: ColumnsUsed | None = Field(None, description="Where the model was asked and takes more than the image.")
     header: HeaderChecks | None = Field(
         None, description="Where a rule for the header could not be checked, or a field not read."

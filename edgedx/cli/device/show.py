@@ -218,6 +218,7 @@ def predictions(found: Sequence[ImagePrediction], model: str, *, json: bool) -> 
     rows = []
     for one in found:
         remarks = [one.reason] if one.reason else []
+        remarks += [one.frame_rule or f"frame {one.frame} was read"] if one.frame and not one.reason else []
         remarks += ["unlike the training images"] if one.out_of_distribution and not one.reason else []
         remarks += [f"not checked, the file does not say it: {', '.join(one.not_checked)}"] if one.not_checked else []
         probabilities = ", ".join(f"{name} {value:.2f}" for name, value in one.probabilities.items())

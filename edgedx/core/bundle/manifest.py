@@ -268,6 +268,8 @@ def _check_manifest(manifest: Manifest, path: Path) -> None:
         raise BundleError(f"{path}: default_variant {manifest.default_variant!r} is no variant")
     if manifest.positive is not None and manifest.positive not in manifest.classes:
         raise BundleError(f"{path}: positive class {manifest.positive!r} is not among the classes")
+    if manifest.accept.multi_frame == "each" and manifest.task != "multilabel" and manifest.positive is None:
+        raise BundleError(f"{path}: accept.multi_frame: each, and no class that the frames are searched for")
     if len({column.name for column in manifest.columns}) != len(manifest.columns):
         raise BundleError(f"{path}: a column stands twice")
     for name, sets in manifest.doubt.sets.items():

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from typing_extensions import Self
 
-FramePolicy = Literal["refuse", "first", "middle"]
+FramePolicy = Literal["refuse", "first", "middle", "each"]
 HeaderField = Literal["modality", "body_part", "view", "laterality", "age"]
 UNREADABLE_FIELDS = "Unreadable"
 """Key of an image's facts: the header fields, joined by commas, whose value is there and not understood."""
@@ -52,8 +52,9 @@ class Accept(BaseModel):
     )
     multi_frame: FramePolicy = Field(
         "refuse",
-        description="Several frames: refuse, or read the first or the middle one. DICOM only: a TIFF of "
-        "several pages is refused.",
+        description="Several frames: refuse, or read the first or the middle one; or each, where a model of single "
+        "images answers every frame and the most suspicious one decides (docs/refusals.md; not for argmax among many "
+        "classes). DICOM only: a TIFF of several pages is refused.",
     )
     max_saturated: float = Field(
         0.9,

@@ -62,6 +62,11 @@ class Recipe(_Section):
         columns = self.data.label_columns
         if columns and (self.task.kind != "multilabel" or len(columns) != len(self.task.classes)):
             raise ValueError("data.label_columns: one for each class, and only for multilabel tasks")
+        if self.accept.multi_frame == "each" and self.task.kind == "multiclass":
+            raise ValueError(
+                "accept.multi_frame: each needs a binary or multilabel task, whose classes say what the frames are "
+                "searched for; choose first, middle or refuse"
+            )
         return self
 
 

@@ -111,7 +111,9 @@ def _read(
     manifest: Manifest, samples: Sequence[Sample]
 ) -> tuple[list[tuple[Sample, DecodedCanvas]], dict[str, dict[str, Any]]]:
     opened, refused = [], {}
-    decoder = Decoder(manifest.preprocess, frames=manifest.accept.multi_frame)
+    policy = manifest.accept.multi_frame
+    # The promise is of single images: an object's label says nothing of each of its frames.
+    decoder = Decoder(manifest.preprocess, frames="refuse" if policy == "each" else policy)
     try:
         for sample in track(samples, "reading images", len(samples)):
             try:

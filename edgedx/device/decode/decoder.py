@@ -2,7 +2,7 @@
 
 The parent's half; the child's is `decode_worker`. The parent passes a path; the child returns a small canvas, so
 large pixel arrays never cross the pipe and the parent's memory stays flat. Messages are a 4-byte length, JSON, and the
-canvas' bytes; nothing is pickled.
+canvas' bytes; nothing is pickled. Where each frame of an object is asked for there is such a message for each.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 import struct
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,13 @@ import numpy as np
 from edgedx.core.errors import ImageError, MissingError
 from edgedx.core.preprocess import Canvas, PreprocessSpec
 from edgedx.core.settings.accept import FramePolicy
+from edgedx.core.stats.frames import most_frames
 from edgedx.device.machine.child import Child, describe_exit, module_command
 
 _MAX_MESSAGE = 256 << 20
 _START_SECONDS = 120.0  # a small board that reads Python from an SD card
+_FRAME_SECONDS = 0.5
+"""More time for each frame of an object: 300 of them stay well below the service's watchdog."""
 _DEATH_SECONDS = 5.0
 _STARTS = 3
 """A child that is killed while it starts (the kernel's out-of-memory killer picks it first) is started again."""
@@ -56,6 +59,8 @@ class DecodedCanvas:
         Of the source.
     decode_ms, preprocess_ms : float
         Milliseconds.
+    rest : tuple of DecodedCanvas
+        The frames behind this one, where each was asked for.
     """
 
     canvas: Canvas
@@ -69,6 +74,12 @@ class DecodedCanvas:
     sop_instance_uid: str | None
     decode_ms: float
     preprocess_ms: float
+    rest: tuple[DecodedCanvas, ...] = ()
+
+    @property
+    def frames(self) -> tuple[DecodedCanvas, ...]:
+        """Every frame that was read, in order; mostly one."""
+        return (self, *self.rest)
 
 
 class Decoder:
@@ -78,7 +89,7 @@ class Decoder:
     ----------
     spec : PreprocessSpec
     seconds : float
-        Longest time for one file.
+        Longest time for one file; one each of whose frames is read has half a second more for each.
     memory_mb : int
         Address space of the child, MiB.
     frames : str
@@ -163,25 +174,43 @@ class Decoder:
             See `warm`.
         """
         self.warm()
-        deadline = time.monotonic() + self._seconds
+        seconds, found, count = self._seconds, list[DecodedCanvas](), 1
+        deadline = time.monotonic() + seconds
+        header: dict[str, Any] = {}
         try:
             self._send({"path": str(path.absolute()), "sha256": sha256})
-            header, pixels = self._message(deadline)
-            answer = None if "code" in header or "changed" in header else _parse(header, pixels, self._spec)
-            code, message = str(header.get("code", "")), str(header.get("message", ""))
+            while len(found) < count:
+                header, pixels = self._message(deadline)
+                if "code" in header or "changed" in header:
+                    break
+                found.append(_parse(header, pixels, self._spec))
+                if len(found) == 1:
+                    count = self._count(header)
+                    seconds += _FRAME_SECONDS * (count - 1)
+                    deadline += _FRAME_SECONDS * (count - 1)
         except TimeoutError:
             self.close()
-            raise ImageError("DECODER_TIMEOUT", f"decoding took longer than {self._seconds:.0f} s") from None
+            where = f" ({len(found)} of {count} frames were read)" if count > 1 else ""
+            raise ImageError("DECODER_TIMEOUT", f"decoding took longer than {seconds:.0f} s{where}") from None
         except _BROKEN:
-            raise ImageError("DECODER_CRASH", f"the decoder process died ({self._bury()})") from None
+            where = f" at frame {len(found) + 1} of {count}" if count > 1 else ""
+            raise ImageError("DECODER_CRASH", f"the decoder process died ({self._bury()}){where}") from None
+        code, message = str(header.get("code", "")), str(header.get("message", ""))
         self._served += 1
         if self._served >= self._lifetime or code == "DECODER_MEMORY":
             self.close()
         if "changed" in header:
             raise FileChanged
-        if answer is None:
+        if len(found) < count:
             raise ImageError(code, message)
-        return answer
+        return replace(found[0], rest=tuple(found[1:]))
+
+    def _count(self, header: dict[str, Any]) -> int:
+        """How many frames the child says that it sends."""
+        count = int(header.get("frames", 1))
+        if not 1 <= count <= (most_frames(self._spec.canvas_bytes) if self._frames == "each" else 1):
+            raise ValueError("not a number of frames")
+        return count
 
     def close(self) -> None:
         """End the child, whatever it is doing."""

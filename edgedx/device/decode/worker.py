@@ -13,7 +13,7 @@ import select
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,6 +23,7 @@ from edgedx.core.errors import ImageError, InputOutputError
 from edgedx.core.files import sha256_bytes
 from edgedx.core.preprocess import PreprocessSpec, canvas
 from edgedx.core.settings.accept import FramePolicy
+from edgedx.core.stats.frames import most_frames
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _IDLE_SECONDS = 1.0
@@ -44,7 +45,8 @@ def serve(settings: dict[str, Any]) -> None:
     _answer(out, {"ready": True})
     while len(size := _next(requests, 4, trim)) == 4:
         request = json.loads(_next(requests, struct.unpack(">I", size)[0], trim))
-        _answer(out, *_decode(Path(request["path"]), request["sha256"], spec, settings["frames"]))
+        for header, pixels in _decode(Path(request["path"]), request["sha256"], spec, settings["frames"]):
+            _answer(out, header, pixels)
 
 
 def _confine(memory: int) -> None:
@@ -97,46 +99,63 @@ def _answer(out: IO[bytes], header: dict[str, Any], pixels: bytes = b"") -> None
     out.flush()
 
 
-def _decode(path: Path, sha256: str | None, spec: PreprocessSpec, frames: FramePolicy) -> tuple[dict[str, Any], bytes]:
+def _decode(
+    path: Path, sha256: str | None, spec: PreprocessSpec, frames: FramePolicy
+) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """One answer; of an object each of whose frames is asked for, one each, which says how many there are."""
+    try:
+        yield from _canvases(path, sha256, spec, frames)
+    except ImageError as error:
+        yield {"code": error.code, "message": error.message}, b""
+    except InputOutputError:
+        yield {"changed": True}, b""
+    except MemoryError:
+        yield {"code": "DECODER_MEMORY", "message": "decoding takes more memory than the decoder is allowed"}, b""
+    except Exception as error:  # a reader's bug: its message may hold a header's values
+        yield {"code": "DECODE_FAILED", "message": f"the reader failed ({type(error).__name__})"}, b""
+
+
+def _canvases(
+    path: Path, sha256: str | None, spec: PreprocessSpec, frames: FramePolicy
+) -> Iterator[tuple[dict[str, Any], bytes]]:
     from edgedx.dicom.decoding.refusals import MAX_DECODED_BYTES
-    from edgedx.dicom.reading.open import open_image
+    from edgedx.dicom.reading.open import open_frames, open_image
     from edgedx.dicom.reading.source import read_bytes
 
     from .accept import facts_of
 
     begun = time.perf_counter()
-    try:
-        content = read_bytes(path, MAX_DECODED_BYTES)
-        digest = sha256_bytes(content)
-        if sha256 not in (None, digest):
-            return {"changed": True}, b""
-        opened = open_image(content, frames=frames)
-        del content  # preprocessing needs the room
+    content = read_bytes(path, MAX_DECODED_BYTES)
+    digest = sha256_bytes(content)
+    if sha256 not in (None, digest):
+        yield {"changed": True}, b""
+        return
+    each = frames == "each"
+    images = (
+        open_frames(content, most=most_frames(spec.canvas_bytes))
+        if each
+        else iter([open_image(content, frames=frames)])
+    )
+    del content  # preprocessing needs the room
+    for opened in images:
         decoded = time.perf_counter()
         small = np.ascontiguousarray(canvas(opened.image, spec))
-        facts = facts_of(opened.image, spec)
-    except ImageError as error:
-        return {"code": error.code, "message": error.message}, b""
-    except InputOutputError:
-        return {"changed": True}, b""
-    except MemoryError:
-        return {"code": "DECODER_MEMORY", "message": "decoding takes more memory than the decoder is allowed"}, b""
-    except Exception as error:  # a reader's bug: its message may hold a header's values
-        return {"code": "DECODE_FAILED", "message": f"the reader failed ({type(error).__name__})"}, b""
-    height, width = opened.image.pixels.shape[:2]
-    header = {
-        "sha256": digest,
-        "height": height,
-        "width": width,
-        "meta": facts,
-        "format": opened.format,
-        "transfer_syntax": opened.transfer_syntax,
-        "decoder": opened.decoder,
-        "sop_instance_uid": opened.sop_instance_uid,
-        "decode_ms": 1e3 * (decoded - begun),
-        "preprocess_ms": 1e3 * (time.perf_counter() - decoded),
-    }
-    return header, small.tobytes()
+        height, width = opened.image.pixels.shape[:2]
+        header = {
+            "sha256": digest,
+            "height": height,
+            "width": width,
+            "meta": facts_of(opened.image, spec),
+            "format": opened.format,
+            "transfer_syntax": opened.transfer_syntax,
+            "decoder": opened.decoder,
+            "sop_instance_uid": opened.sop_instance_uid,
+            "frames": opened.frames if each else 1,
+            "decode_ms": 1e3 * (decoded - begun),
+            "preprocess_ms": 1e3 * (time.perf_counter() - decoded),
+        }
+        yield header, small.tobytes()
+        begun = time.perf_counter()
 
 
 if __name__ == "__main__":

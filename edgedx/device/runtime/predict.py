@@ -17,6 +17,7 @@ from edgedx.core.preprocess import Canvas, canvas, normalise
 from edgedx.core.result import ColumnsUsed, Prediction, PredictionSet, Unlikeness
 from edgedx.core.settings.columns import FittedColumn, encode_rows, gather, present
 from edgedx.core.stats.cases import calibrated_probabilities
+from edgedx.core.stats.frames import shown_class
 from edgedx.core.stats.points import OperatingPoint, label_at
 
 from .doubt import Doubts
@@ -161,9 +162,9 @@ def _told(columns: Sequence[FittedColumn], encoded: NDArray[np.float32]) -> Colu
 
 
 def _shown(manifest: Manifest, prediction: Prediction, cam: NDArray[np.float32]) -> ClassEvidence:
-    decided = [name for name in manifest.classes if name in prediction.label.split("|")]
-    name = max(decided or manifest.classes, key=lambda one: prediction.probabilities[one])
-    return ClassEvidence(name, evidence(cam, manifest.classes.index(name), manifest.task))
+    values = [prediction.probabilities[name] for name in manifest.classes]
+    index = shown_class(manifest.classes, prediction.label, values)
+    return ClassEvidence(manifest.classes[index], evidence(cam, index, manifest.task))
 
 
 def choose_point(manifest: Manifest, name: str | None) -> OperatingPoint:

@@ -30,12 +30,15 @@ class ReadAhead:
     ----------
     out : Path
         The output folder, where the mark lies.
+    allowed : bool
+        Whether it is ever the time for it: not where each file may hold the frames of a whole cine in memory.
     """
 
-    def __init__(self, source: Inbox, readers: Readers, out: Path) -> None:
+    def __init__(self, source: Inbox, readers: Readers, out: Path, *, allowed: bool = True) -> None:
         self._source, self._readers, self._mark = source, readers, out / MARK
         self._decoded: dict[str, DecodedCanvas] = {}
         self._careful, self._marked = self._mark.exists(), False
+        self._allowed = allowed
 
     def begin(self, names: Iterable[str]) -> dict[str, Future[DecodedCanvas | None]]:
         """Have files decoded; nothing where this is not the time for it.
@@ -45,7 +48,7 @@ class ReadAhead:
         StorageError
             The mark cannot be written.
         """
-        if self._careful:
+        if self._careful or not self._allowed:
             return {}
         self._set_mark()
         return {name: self._readers.run(partial(self._look, name)) for name in names}

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from edgedx.core.result import Reason, Result, Runtime, SourceFile
 from edgedx.device.decode.accept import acceptable, header_checks
 from edgedx.device.decode.decoder import DecodedCanvas, Decoder
 from edgedx.device.runtime.doubt import refusal as out_of_distribution
+from edgedx.device.runtime.frames import ObjectAnswer, answer_frames
 from edgedx.device.runtime.predict import ImageAnswer, Predictor
 
 from .decide import INCOMPLETE_CODES, after_failure, interrupted_too_often
@@ -115,38 +116,62 @@ class Examiner:
 
     def admit(self, item: Item, name: str, decoded: DecodedCanvas) -> AdmittedImage | Result:
         """Ask whether the model was made for what was decoded."""
-        refusal = acceptable(self.bundle.manifest.accept, decoded.meta, decoded.height, decoded.width)
-        if refusal is None:
-            return AdmittedImage(item, name, decoded)
-        return record(self.bundle, self.variant, self._provider, item, name, "refused", decoded=decoded, reason=refusal)
+        for number, one in enumerate(decoded.frames, 1):
+            refusal = acceptable(self.bundle.manifest.accept, one.meta, one.height, one.width)
+            if refusal is None:
+                continue
+            if decoded.rest:
+                where = f"frame {number} of {len(decoded.frames)}: {refusal.message}"
+                refusal = Reason(code=refusal.code, message=where)
+            return record(
+                self.bundle, self.variant, self._provider, item, name, "refused", decoded=decoded, reason=refusal,
+                frame=number,
+            )  # fmt: skip
+        return AdmittedImage(item, name, decoded)
 
     def answer(self, batch: Sequence[AdmittedImage]) -> list[ScannedImage]:
         """Ask the model about a batch."""
         if not batch:
             return []
+        if any(one.decoded.rest for one in batch):
+            return [self._answer_frames(one) if one.decoded.rest else self.answer([one])[0] for one in batch]
         try:
             canvases = np.stack([one.decoded.canvas for one in batch])
             answers = self.predictor.predict_canvases(canvases, [one.decoded.meta for one in batch])
         except FloatingPointError as error:
             if len(batch) > 1:  # which of them was it?
                 return [reading for one in batch for reading in self.answer([one])]
-            (one,) = batch
-            reason = Reason(code="NOT_A_NUMBER", message=str(error))
-            result = record(self.bundle, self.variant, self._provider, one.item, one.name, "quarantined",
-                            decoded=one.decoded, reason=reason)  # fmt: skip
-            return [ScannedImage(result, one.decoded.canvas)]
+            return [self._not_a_number(batch[0], error)]
         return [self._judged(one, answer) for one, answer in zip(batch, answers, strict=True)]
 
-    def _judged(self, one: AdmittedImage, answer: ImageAnswer) -> ScannedImage:
-        unlikeness = answer.unlikeness
+    def _answer_frames(self, one: AdmittedImage) -> ScannedImage:
+        frames = one.decoded.frames
+        try:
+            found = answer_frames(self.predictor, [each.canvas for each in frames], [each.meta for each in frames])
+        except FloatingPointError as error:
+            return self._not_a_number(one, error)
+        return self._judged(one, found.answer, found)
+
+    def _not_a_number(self, one: AdmittedImage, error: FloatingPointError) -> ScannedImage:
+        reason = Reason(code="NOT_A_NUMBER", message=str(error))
+        result = record(self.bundle, self.variant, self._provider, one.item, one.name, "quarantined",
+                        decoded=one.decoded, reason=reason)  # fmt: skip
+        return ScannedImage(result, one.decoded.canvas)
+
+    def _judged(self, one: AdmittedImage, answer: ImageAnswer, whole: ObjectAnswer | None = None) -> ScannedImage:
+        unlikeness, frames = answer.unlikeness, one.decoded.frames
         refuses = self.bundle.manifest.accept.ood == "refuse"
         refused = refuses and unlikeness is not None and unlikeness.out_of_distribution
         reason = out_of_distribution(unlikeness) if refused and unlikeness else None
+        place = None if whole is None else whole.strangest if refused else whole.place
+        if reason is not None and place is not None:
+            where = f"frame {place + 1} of {len(frames)}, the most unlike one: {reason.message}"
+            reason = Reason(code=reason.code, message=where)
         result = record(
             self.bundle, self.variant, self._provider, one.item, one.name, "refused" if refused else "done",
-            decoded=one.decoded, answer=answer, reason=reason,
+            decoded=one.decoded, answer=answer, reason=reason, frame=None if place is None else place + 1, whole=whole,
         )  # fmt: skip
-        return ScannedImage(result, one.decoded.canvas, answer.shown)
+        return ScannedImage(result, frames[place or 0].canvas, answer.shown)
 
     @property
     def _provider(self) -> str:
@@ -164,6 +189,8 @@ def record(
     decoded: DecodedCanvas | None = None,
     answer: ImageAnswer | None = None,
     reason: Reason | None = None,
+    frame: int | None = None,
+    whole: ObjectAnswer | None = None,
 ) -> Result:
     """Compose a result.
 
@@ -177,6 +204,10 @@ def record(
         Where the model was asked. Of what is refused all the same, the prediction is left out: nobody should use it.
     reason : Reason, optional
         Why there is no prediction.
+    frame : int, optional
+        Number of the frame that decides, where each was read.
+    whole : ObjectAnswer, optional
+        What `answer` is of, where each frame was answered.
     """
     source = SourceFile(name=os.fsencode(name).decode(errors="backslashreplace"), sha256=item.sha256, bytes=item.bytes)
     runtime = Runtime(
@@ -195,9 +226,10 @@ def record(
                 "decoder": decoded.decoder,
             }
         )
-        runtime = runtime.model_copy(
-            update={"decode_ms": round(decoded.decode_ms, 3), "preprocess_ms": round(decoded.preprocess_ms, 3)}
-        )
+        spent = {name: sum(getattr(one, name) for one in decoded.frames) for name in ("decode_ms", "preprocess_ms")}
+        runtime = runtime.model_copy(update={name: round(value, 3) for name, value in spent.items()})
+        if not decoded.rest:
+            frame = _frame_read(decoded)
     if answer is not None:
         runtime = runtime.model_copy(update={"infer_ms": round(answer.infer_ms, 3)})
     return Result(
@@ -207,6 +239,7 @@ def record(
         prediction=answer.prediction if answer is not None and status == "done" else None,
         prediction_set=answer.prediction_set if answer is not None and status == "done" else None,
         unlikeness=None if answer is None else answer.unlikeness,
+        **_of_frames(frame, whole, answered=status == "done"),
         columns=None if answer is None else answer.told,
         header=None if decoded is None else header_checks(bundle.manifest.accept, decoded.meta),
         reason=reason,
@@ -215,3 +248,20 @@ def record(
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         clock_trusted=time.time() >= RELEASED,
     )
+
+
+def _frame_read(decoded: DecodedCanvas) -> int | None:
+    """Number of the one frame that was read of several; what the decoder says of hostile input is not trusted."""
+    said = decoded.meta.get("Frame", "")
+    return int(said) if said.isascii() and said.isdigit() and 0 < len(said) < 10 else None
+
+
+def _of_frames(frame: int | None, whole: ObjectAnswer | None, *, answered: bool) -> dict[str, Any]:
+    """The fields of a result about frames. Of what is refused all the same, predictions are left out."""
+    if whole is None:
+        return {"frame": frame}
+    if not answered:
+        bare: dict[str, Any] = {"label": None, "probabilities": {}, "prediction_set": None}
+        return {"frame": frame, "frames": [one.model_copy(update=bare) for one in whole.frames]}
+    by_finding = whole.by_finding and {name: index + 1 for name, index in whole.by_finding.items()}
+    return {"frame": frame, "frame_rule": whole.rule, "frame_by_finding": by_finding, "frames": whole.frames}

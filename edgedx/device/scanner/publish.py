@@ -20,7 +20,9 @@ from .out_folder import MARK
 
 log = logging.getLogger("edgedx.scan")
 
-_COLUMNS = ("sequence", "file", "status", "label", "probability", "reason", "created", "model", "result")
+_FORMER = ("sequence", "file", "status", "label", "probability", "reason", "created", "model", "result")
+_COLUMNS = (*_FORMER[:-1], "frame", "result")
+"""The last one is the place of the result, by which a line is known; a new column comes before it."""
 _MOST_EDITED = 20  # tables that others wrote to and that are kept
 
 _Version = tuple[int, int, int]
@@ -144,6 +146,7 @@ class Publisher:
     def _write_anew(self, superseded: bool) -> None:
         places = {self._place(key) for key in self._finished()} if superseded else set()
         old = _Lines(self._csv, places)
+        old.discard(_line(_FORMER))  # of an earlier version, not edited
         with atomic_write(self._csv, "w", make_parent=False, encoding="utf-8", newline="") as stream:
             for line in self._lines():
                 stream.write(line)
@@ -199,7 +202,7 @@ class Publisher:
         name = plain_cell(result.source.name)
         return _line(
             (result.sequence, name, result.status, label, probability, reason)
-            + (result.created, result.runtime.model, place)
+            + (result.created, result.runtime.model, result.frame or "", place)
         )
 
 

@@ -148,7 +148,8 @@ class Scanner:
             readers = Readers(examiner, decoders)
             stack.callback(readers.close)
             self._source = Inbox(self.inbox)
-            self._early = stack.enter_context(ReadAhead(self._source, readers, self.out))
+            large = self.bundle.manifest.accept.multi_frame == "each"
+            self._early = stack.enter_context(ReadAhead(self._source, readers, self.out, allowed=not large))
             self._intake = Intake(
                 self._source, self.journal, self._early, self.options.settle, self.clock, self.options.rescan
             )

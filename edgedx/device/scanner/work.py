@@ -28,6 +28,7 @@ from .readers import Batch, Readers
 from .sinks import ScannedImage, Sinks
 
 BATCH = 8
+"""Files that are claimed and answered together; one, where each may hold the frames of a whole cine in memory."""
 AHEAD = 2
 """Batches that are decoded or wait for it while one is answered, or more files are looked for."""
 
@@ -67,6 +68,7 @@ class Work:
 
     def __post_init__(self) -> None:
         self.suspects |= {item.key for item in self.journal.items("claimed")}
+        self._batch = 1 if self.examiner.bundle.manifest.accept.multi_frame == "each" else BATCH
 
     def run(self, may_go_on: Callable[[], bool], *, drain: bool = True) -> int:
         """Work off what is due; returns how many items got a result.
@@ -123,7 +125,7 @@ class Work:
         self._not_before = {key: when for key, when in self._not_before.items() if when > now}
         if begun & self.suspects:
             return None  # one that may have ended an earlier scanner must not take others with it
-        while due := self.journal.pending(BATCH, self._not_before.keys() | begun):
+        while due := self.journal.pending(self._batch, self._not_before.keys() | begun):
             suspects = [item for item in due if item.key in self.suspects]
             if suspects and begun:
                 return None

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
 from edgedx.core.codes import Code
@@ -17,6 +21,15 @@ _MACROS = {
     "FrameVOILUTSequence": ("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
     "FrameAnatomySequence": ("AnatomicRegionSequence", "FrameLaterality"),
 }
+_WRITTEN = [
+    tag
+    for keyword in (*(name for names in _MACROS.values() for name in names), "ImageLaterality")
+    if (tag := tag_for_keyword(keyword)) is not None
+]
+
+_LABELS = (
+    "export the frames that show what the label says, as single images; accept.multi_frame: each is for prediction"
+)
 
 
 def choose_frame(frames: int, policy: FramePolicy) -> int:
@@ -25,11 +38,28 @@ def choose_frame(frames: int, policy: FramePolicy) -> int:
     Raises
     ------
     ImageError
-        ``MULTI_FRAME`` where there are several and `policy` is ``refuse``.
+        ``MULTI_FRAME`` where there are several and `policy` is ``refuse``; or ``each``, which is `read.read_frames`'s:
+        who asks for one image, as training does, has one label, and nobody knows of which frame.
     """
     if frames > 1 and policy == "refuse":
         raise refuse(Code.MULTI_FRAME, f"{frames} frames", next_step="export the frame to be read as a single image")
+    if frames > 1 and policy == "each":
+        raise refuse(Code.MULTI_FRAME, f"{frames} frames, where one image is asked for", next_step=_LABELS)
     return frames // 2 if policy == "middle" else 0
+
+
+@contextmanager
+def kept_as_it_is(dataset: Dataset) -> Iterator[None]:
+    """Undo what `take_frame_attributes` writes, so that what is said of one frame does not reach the next."""
+    before = {tag: dataset.get_item(tag) for tag in _WRITTEN if tag in dataset}
+    try:
+        yield
+    finally:
+        for tag in _WRITTEN:
+            if tag in dataset:
+                del dataset[tag]
+        for tag, element in before.items():
+            dataset[tag] = element
 
 
 def take_frame_attributes(dataset: Dataset, index: int) -> None:

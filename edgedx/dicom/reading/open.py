@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from edgedx.core.codes import Code
 from edgedx.core.errors import ImageError
@@ -13,6 +15,9 @@ from edgedx.core.settings.accept import FramePolicy
 from edgedx.dicom.decoding.refusals import MAX_DECODED_BYTES, refuse
 
 from .source import read_bytes
+
+if TYPE_CHECKING:
+    from .read import DicomImage
 
 Format = Literal["dicom", "png", "jpeg", "tiff", "bmp", "webp"]
 
@@ -42,6 +47,8 @@ class Decoded:
         Package and version that decoded the pixels.
     transfer_syntax, sop_instance_uid : str or None
         DICOM only.
+    frames : int
+        How many the object has.
     """
 
     image: Image
@@ -49,6 +56,7 @@ class Decoded:
     decoder: str
     transfer_syntax: str | None = None
     sop_instance_uid: str | None = None
+    frames: int = 1
 
 
 def sniff(data: bytes) -> Format:
@@ -88,7 +96,8 @@ def open_image(
     max_decoded_bytes : int
         Budget for the file and for its decoded pixels, bytes.
     frames : str
-        What to do with a DICOM file of several frames: refuse, or read the first or the middle one.
+        What to do with a DICOM file of several frames: refuse, or read the first or the middle one. ``each`` refuses
+        here, where one image is asked for; `open_frames` reads them.
     frame : int, optional
         Index of the frame of a DICOM file to read, from 0, whatever `frames` says.
 
@@ -100,8 +109,42 @@ def open_image(
         The file is missing or cannot be opened.
     """
     data = read_bytes(source, max_decoded_bytes)
-    try:
+    with _seeing_a_cut(data):
         return _open(data, max_decoded_bytes, frames, frame)
+
+
+def open_frames(
+    source: Path | str | bytes | BinaryIO, *, most: int, max_decoded_bytes: int = MAX_DECODED_BYTES
+) -> Iterator[Decoded]:
+    """Read an image of any supported format, each frame of it, one at a time; a raster file is one.
+
+    Parameters
+    ----------
+    source, max_decoded_bytes
+        As for `open_image`; the budget is for each frame.
+    most : int
+        Frames that are read; an object with more is refused before the first.
+
+    Raises
+    ------
+    ImageError
+        As `open_image`, at any frame, which its message names; ``TOO_MANY_FRAMES``.
+    """
+    data = read_bytes(source, max_decoded_bytes)
+    with _seeing_a_cut(data):
+        if sniff(data) != "dicom":
+            yield _open(data, max_decoded_bytes, "refuse", None)
+            return
+        from .read import read_frames
+
+        for read in read_frames(data, most=most, max_decoded_bytes=max_decoded_bytes):
+            yield _of_dicom(read)
+
+
+@contextmanager
+def _seeing_a_cut(data: bytes) -> Iterator[None]:
+    try:
+        yield
     except ImageError as error:
         if error.code in _DAMAGE and len(data) >= _TAIL and not data[-_TAIL:].strip(b"\0"):
             # Copiers that set the size first leave zeros where they have not been; so does a disk that was cut off.
@@ -114,9 +157,13 @@ def _open(data: bytes, max_decoded_bytes: int, frames: FramePolicy, frame: int |
     if kind == "dicom":
         from .read import read_dicom  # raster input does not pay for importing pydicom
 
-        read = read_dicom(data, max_decoded_bytes=max_decoded_bytes, frames=frames, frame=frame)
-        return Decoded(read.image, kind, read.decoder, read.transfer_syntax, read.sop_instance_uid or None)
+        return _of_dicom(read_dicom(data, max_decoded_bytes=max_decoded_bytes, frames=frames, frame=frame))
     from .raster import read_raster
 
     image, decoder = read_raster(data, kind, max_decoded_bytes=max_decoded_bytes)
     return Decoded(image, kind, decoder)
+
+
+def _of_dicom(read: DicomImage) -> Decoded:
+    uid = read.sop_instance_uid or None
+    return Decoded(read.image, "dicom", read.decoder, read.transfer_syntax, uid, read.frames)

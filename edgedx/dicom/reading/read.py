@@ -9,7 +9,7 @@ colour, palette, YBR             RGB; pydicom converts YBR once, the palette is 
 overlays (60xx)                  left out; never burned into the pixels
 big endian, implicit VR          read
 deflated                         ``DEFLATED``
-multi-frame                      ``MULTI_FRAME``, or the first, the middle or a numbered frame where asked for
+multi-frame                      ``MULTI_FRAME``, or the first, the middle, a numbered or each frame where asked for
 enhanced objects                 rescale and window from their functional groups
 SR, RT, SEG, DICOMDIR, ...       a code each, see `core.codes.Code`
 JPEG Lossless, 12-bit JPEG       read
@@ -21,7 +21,8 @@ no ``DICM`` prefix               ``NOT_DICOM``; edgedx does not guess
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,14 +30,15 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from edgedx.core.codes import Code
+from edgedx.core.errors import ImageError
 from edgedx.core.image import WINDOW_UNREADABLE, Image
 from edgedx.core.settings.accept import FramePolicy
 from edgedx.dicom.decoding.refusals import MAX_DECODED_BYTES, check_content, refuse
 
-from .frames import take_frame_attributes
+from .frames import kept_as_it_is, take_frame_attributes
 from .grey import grey_where_equal
 from .header import Parsed, PixelElement, check_class, describe, field, read_file_meta, read_header, silence_pydicom
-from .layout import read_layout
+from .layout import Layout, read_layout
 from .lut import first_voi, modality_lut, palette_to_rgb
 from .pixels import check_transfer_syntax, clean_uid, decode
 from .source import read_bytes
@@ -56,6 +58,8 @@ class DicomImage:
         UIDs; the last two are empty when absent.
     decoder : str
         Package and version that decoded the pixels, e.g. ``pillow 12.0.0``.
+    frames : int
+        How many the object has.
     """
 
     image: Image
@@ -63,6 +67,7 @@ class DicomImage:
     decoder: str
     sop_class_uid: str
     sop_instance_uid: str
+    frames: int = 1
 
 
 def read_dicom(
@@ -93,18 +98,70 @@ def read_dicom(
     DependencyMissing
         The decoder of this transfer syntax is not installed.
     """
+    header = _read_header(read_bytes(source, max_decoded_bytes))
+    return _image(header, read_layout(header.dataset, max_decoded_bytes, frames, frame))
+
+
+def read_frames(
+    source: Path | str | bytes | BinaryIO, *, most: int, max_decoded_bytes: int = MAX_DECODED_BYTES
+) -> Iterator[DicomImage]:
+    """Read every frame of one DICOM Part 10 file, one at a time: no more than one is in memory.
+
+    Parameters
+    ----------
+    source : path, bytes or binary stream
+    most : int
+        Frames that are read; an object with more is refused before the first.
+    max_decoded_bytes : int
+        Budget for the file and for each decoded frame, bytes.
+
+    Raises
+    ------
+    ImageError
+        As `read_dicom`; ``TOO_MANY_FRAMES``. Of several frames, the message names the one that cannot be read. What
+        came before it is then no answer: the object is damaged.
+    """
+    header = _read_header(read_bytes(source, max_decoded_bytes))
+    layout = read_layout(header.dataset, max_decoded_bytes, frame=0)
+    if layout.frames > most:
+        raise refuse(Code.TOO_MANY_FRAMES, f"{layout.frames} frames; at most {most} are answered one by one")
+    for index in range(layout.frames):
+        try:
+            with kept_as_it_is(header.dataset):
+                found = _image(header, replace(layout, frame=index))
+        except ImageError as error:
+            if layout.frames == 1:
+                raise
+            where = f"frame {index + 1} of {layout.frames}: {error.message}"
+            raise ImageError(error.code, where, next_step=error.next_step) from None
+        yield found
+
+
+@dataclass(frozen=True)
+class _Header:
+    """A file up to its pixels."""
+
+    data: bytes
+    transfer_syntax: str
+    dataset: Dataset
+    element: PixelElement
+
+
+def _read_header(data: bytes) -> _Header:
     silence_pydicom()
-    data = read_bytes(source, max_decoded_bytes)
     meta = read_file_meta(data)
     check_class(meta.sop_class_uid)
     if meta.transfer_syntax != "1.2.840.10008.1.2.1.99":  # deflated has a code of its own
         check_transfer_syntax(meta.transfer_syntax)
     parsed = read_header(data, meta)
-    dataset = parsed.dataset
-    check_class(field(dataset, "SOPClassUID", str, ""))
-    element = pixel_element(parsed)
-    layout = read_layout(dataset, max_decoded_bytes, frames, frame)
-    decoded = decode(data, element, dataset, meta.transfer_syntax, layout)
+    check_class(field(parsed.dataset, "SOPClassUID", str, ""))
+    return _Header(data, meta.transfer_syntax, parsed.dataset, pixel_element(parsed))
+
+
+def _image(header: _Header, layout: Layout) -> DicomImage:
+    """Decode the frame of a layout; writes what is of that frame alone into the data set."""
+    dataset = header.dataset
+    decoded = decode(header.data, header.element, dataset, header.transfer_syntax, layout)
     stored, layout = decoded.pixels, decoded.layout
     check_content(stored, decoded.padding)
     take_frame_attributes(dataset, layout.frame)
@@ -132,10 +189,11 @@ def read_dicom(
     image = Image(grey_where_equal(pixels), value_range, voi, inverted, facts, decoded.padding)
     return DicomImage(
         image=image,
-        transfer_syntax=meta.transfer_syntax,
+        transfer_syntax=header.transfer_syntax,
         decoder=decoded.decoder,
         sop_class_uid=_uid(dataset, "SOPClassUID"),
         sop_instance_uid=_uid(dataset, "SOPInstanceUID"),
+        frames=layout.frames,
     )
 
 

@@ -12,7 +12,7 @@ from edgedx.core.heatmap import BURNED_IN, OPACITY, heat_of
 from edgedx.core.preprocess import Canvas
 from edgedx.core.result import Result
 
-from .derived import algorithm
+from .derived import algorithm, strange_frames
 
 _SIDE = 640  # width of the picture, pixels
 _TALLEST = 900
@@ -119,13 +119,19 @@ def _lines(result: Result, shown: str) -> list[str]:
     name, version = algorithm(result)
     lines = [f"Model {name}, version {version}, operating point {prediction.operating_point}, edgedx "
              f"{result.runtime.edgedx}"]  # fmt: skip
+    if result.frame is not None:
+        of = (
+            "" if result.frames is None else f" of {len(result.frames)}; each was answered, the most suspicious decides"
+        )
+        lines.append(f"Frame {result.frame}{of}")
     if shown:
         lines.append(f"Colour: where the image speaks for {_plain(shown)}; it says where, not how sure.")
     if result.prediction_set is not None and len(result.prediction_set.classes) != 1:
         names = ", ".join(_plain(one) for one in result.prediction_set.classes) or "none"
         lines.append(f"Not told apart at {result.prediction_set.coverage:.0%} coverage: {names}")
     if result.unlikeness is not None and result.unlikeness.out_of_distribution:
-        lines.append("This image is unlike those that the model was trained on.")
+        whom = "This image is" if result.frames is None else f"{strange_frames(result)} frames are"
+        lines.append(f"{whom} unlike those that the model was trained on.")
     lines.append("The image is what the model saw, at its resolution. Research software, not a medical device.")
     return lines
 

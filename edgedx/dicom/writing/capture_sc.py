@@ -73,6 +73,8 @@ def build_capture(result: Result, source: Dataset, picture: NDArray[np.uint8]) -
     made.DerivationDescription = f"As {name} {version} saw it, with what it answered. {BURNED_IN}"
     reference = Dataset()
     reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = source.SOPClassUID, source.SOPInstanceUID
+    if result.frame is not None:
+        reference.ReferencedFrameNumber = result.frame  # PS3.3 table 10-3
     purpose = CodedConcept("121322", "DCM", "Source image for image processing operation")
     reference.PurposeOfReferenceCodeSequence = [purpose]
     made.SourceImageSequence = [reference]

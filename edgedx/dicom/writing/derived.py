@@ -38,6 +38,12 @@ def algorithm(result: Result) -> tuple[str, str]:
     return name, version
 
 
+def strange_frames(result: Result) -> int:
+    """How many frames are unlike the images that the model was trained on."""
+    said = [one.unlikeness for one in result.frames or []]
+    return sum(one is not None and one.out_of_distribution for one in said)
+
+
 def local_time(created: str) -> tuple[str, str]:
     """A result's time as DICOM's date and time, in the device's time zone, as all times of a study are."""
     there = time.localtime(calendar.timegm(time.strptime(created, "%Y-%m-%dT%H:%M:%SZ")))

@@ -14,7 +14,7 @@ from pydicom.sr.coding import Code
 from edgedx.core.heatmap import BURNED_IN
 from edgedx.core.result import NOT_A_MEDICAL_DEVICE, Result
 
-from .derived import algorithm, finish, require_highdicom
+from .derived import algorithm, finish, require_highdicom, strange_frames
 from .finding_codes import ASSESSMENT, DECISION, PREDICTION_SET, PRIVATE, finding_code, reason_code
 from .uids import device_uid, object_uid, series_uid
 
@@ -111,9 +111,12 @@ def _groups(result: Result, source: Dataset) -> list[Any]:
 
     name, version = algorithm(result)
     identified = AlgorithmIdentification(name=name, version=version, manufacturer="edgedx", parameters=_facts(result))
-    image = SourceImageForMeasurementGroup(source.SOPClassUID, source.SOPInstanceUID)
+    by_finding = result.frame_by_finding or {}
 
     def group(what: str, **content: Any) -> Any:
+        frame = by_finding.get(what, result.frame)  # Referenced Frame Number (0008,1160), PS3.3 C.18.4
+        frames = None if frame is None else [frame]
+        image = SourceImageForMeasurementGroup(source.SOPClassUID, source.SOPInstanceUID, frames)
         uid = object_uid(result.key, f"tracking {what}")
         return MeasurementsAndQualitativeEvaluations(
             tracking_identifier=TrackingIdentifier(uid=uid, identifier=f"edgedx {what}"),
@@ -151,10 +154,14 @@ def _remarks(result: Result) -> list[str]:
     remarks = []
     if result.reason is not None:
         remarks.append(f"Not assessed: {result.reason.message}")
+    if result.frame_rule is not None:
+        remarks.append(result.frame_rule)
     if result.prediction_set is not None:
         remarks.append(result.prediction_set.meaning)
     if result.unlikeness is not None and result.unlikeness.out_of_distribution and result.prediction is not None:
-        remarks.append("The image is unlike those that the model was trained on.")
+        remarks.append("The image is unlike those that the model was trained on." if result.frames is None else
+                       f"Frames unlike the images that the model was trained on: {strange_frames(result)} of "
+                       f"{len(result.frames)}.")  # fmt: skip
     if not result.clock_trusted:
         remarks.append("The device's clock was wrong: dates and times of this report are not to be trusted.")
     return remarks

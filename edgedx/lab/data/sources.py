@@ -75,7 +75,8 @@ def reading_settings(recipe: Recipe) -> dict[str, Any]:
     settings: dict[str, Any] = {"canvas": recipe.preprocess.digest()}
     if recipe.columns.use:  # left out else, as below
         settings["columns"] = [column.model_dump(mode="json") for column in recipe.columns.use]
-    if recipe.accept.multi_frame != "refuse":  # left out else, so that runs from before there was a choice are current
+    if recipe.accept.multi_frame in ("first", "middle"):  # left out else, so that older runs stay current; a data set
+        # has one label for a file, so that `each`, which is for prediction, refuses several frames here
         settings["frames"] = recipe.accept.multi_frame
     return settings
 

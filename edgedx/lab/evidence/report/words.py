@@ -314,6 +314,8 @@ def accepted(accept: Accept) -> list[str]:
         else "Raw detector values (FOR PROCESSING) are refused.",
         "multi_frame": "Several frames are refused."
         if accept.multi_frame == "refuse"
+        else "Of several frames each is answered, and the most suspicious one decides."
+        if accept.multi_frame == "each"
         else f"Of several frames the {accept.multi_frame} one is read.",
         "max_saturated": f"At most {accept.max_saturated:.0%} of the pixels black or white.",
         "min_side": f"At least {accept.min_side} pixels on the shorter side.",
