@@ -86,7 +86,8 @@ decoder process. Refusal codes are in [refusals.md](refusals.md).
 - Encapsulated data that are cut are `TRUNCATED`. Of one frame all fragments are joined, and as many fragments as frames
   are one each, whatever an offset table says; else a table counts where it fits.
 - Breast tomosynthesis and other enhanced objects: side and region of the frame, too, from its functional groups.
-- No file of these packages has High-Throughput JPEG 2000: `tests/dicom/decoding/test_htj2k.py` reads streams of OpenJPH.
+- No file of these packages has High-Throughput JPEG 2000: `tests/dicom/decoding/test_htj2k.py` reads streams of
+  OpenJPH.
 """
 
 DAMAGE = """
