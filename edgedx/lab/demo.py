@@ -22,7 +22,7 @@ from edgedx.dicom.writing.make import write_dicom
 from edgedx.lab.compress.compress import compress
 from edgedx.lab.data.download import have_or_fetch
 from edgedx.lab.data.prepare import open_data
-from edgedx.lab.data.sources import open_source
+from edgedx.lab.data.sources import cache_folder, locate, open_source
 from edgedx.lab.evidence.bench import Contender, bench, contender, write_bench
 from edgedx.lab.run.device_build import DeviceBuild
 from edgedx.lab.run.run import Run
@@ -34,10 +34,17 @@ QUICK = ["train.epochs=2", "student.epochs=2", "student.recovery_epochs=0.2", "q
 SCANNED = 24
 
 
-def demo_recipe() -> Recipe:
-    """PneumoniaMNIST where it is here or can be had, else the built-in phantoms."""
+def demo_recipe(say: Callable[[str], None]) -> Recipe:
+    """PneumoniaMNIST where it is here or can be had, else the built-in phantoms; says which, and why."""
     recipe = load_recipe("pneumonia-mnist", QUICK)
-    return recipe if have_or_fetch(recipe) else load_recipe("phantom")
+    if have_or_fetch(recipe):
+        say(f"data: {locate(str(recipe.data.path))}")
+        return recipe
+    say(
+        f"data: generated phantoms, since {recipe.data.path} is neither below EDGEDX_DATA nor in {cache_folder()}, "
+        "and could not be downloaded"
+    )
+    return load_recipe("phantom")
 
 
 def run_demo(recipe: Recipe, out: Path, profile: DeviceProfile, say: Callable[[str], None]) -> dict[str, Any]:

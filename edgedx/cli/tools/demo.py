@@ -31,16 +31,18 @@ def demo(
     """
     import shutil
     import time
+    from functools import partial
 
     from edgedx.core.settings.recipe import load_recipe
     from edgedx.lab.demo import QUICK, demo_recipe, run_demo
 
     begun = time.monotonic()
-    chosen = load_recipe(recipe, QUICK) if recipe else demo_recipe()
+    say = partial(_step, begun)
+    chosen = load_recipe(recipe, QUICK) if recipe else demo_recipe(say)
     if overwrite:  # what a demo makes, and nothing else: --out may name a folder that holds more
         for name in ("run", "device", "bench", "inbox", "results"):
             shutil.rmtree(out / name, ignore_errors=True)
-    report = run_demo(chosen, out, profile_for("this"), lambda text: _step(begun, text))
+    report = run_demo(chosen, out, profile_for("this"), say)
     keep_recipe(out / "run", chosen)
     summary, example = _scan(out, Path(report["installed"]), Path(report["inbox"]))
     report |= {"scan": summary, "example": example, "seconds": round(time.monotonic() - begun)}
