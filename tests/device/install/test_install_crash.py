@@ -108,7 +108,9 @@ def _steps(work: Callable[[Path], object], root: Path) -> int:
 STARTS: list[list[str]] = [[], ["1"], ["1", "2"]]
 
 
-@pytest.mark.parametrize("versions", STARTS, ids=["empty", "one", "two"])
+@pytest.mark.parametrize(
+    "versions", [pytest.param([], marks=pytest.mark.slow), ["1"], ["1", "2"]], ids=["empty", "one", "two"]
+)
 @pytest.mark.usefixtures("instant")
 def test_a_killed_installation_leaves_the_old_or_the_new_version(folder: Path, versions: list[str]) -> None:
     device = Device(folder, versions)

@@ -38,6 +38,7 @@ def passes(place: Place, scanner: Scanner, seconds: float, step: float = 1.0) ->
     for _ in range(int(seconds / step)):
         place.time.now += step
         scanner._pass()
+        scanner._care._threads.submit(int).result()  # what was begun beside the loop is over
 
 
 def _whole(folder: Path) -> bytes:
