@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import shorten
 
 from edgedx.core.errors import DataError
 from edgedx.core.settings.recipe import Recipe
@@ -46,8 +47,9 @@ def settle_leaks(
         A patient, or an image, stands in more than one split.
     """
     if patients := shared_patients(cases, splits):
-        raise DataError(
-            f"leak: {len(patients)} patient(s) stand in more than one split, among them row {patients[0]!r}",
+        images = ", ".join(case.row.name for case in cases if case.patient == patients[0])
+        raise DataError(  # by their images: a patient's name or number is for no screen and no log
+            f"leak: {len(patients)} patient(s) stand in more than one split, one of them with {shorten(images, 200)}",
             next_step="correct the split column, or leave it out and let edgedx split by patient",
         )
     shared = shared_contents(cases, splits)

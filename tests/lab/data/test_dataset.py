@@ -256,6 +256,7 @@ def test_a_patient_in_two_given_splits_is_refused(folder: Path, tmp_path: Path) 
     with pytest.raises(DataError, match=r"leak: 1 patient\(s\) stand in more than one split") as caught:
         build_dataset(tiny.recipe(folder, data=SPLIT), tmp_path / "data")
     assert "split" in str(caught.value.next_step)
+    assert str(caught.value).endswith("one of them with images/p000-0.png, images/p000-1.png")  # not the patient
 
 
 def test_the_same_image_in_two_given_splits_is_refused(folder: Path, tmp_path: Path) -> None:
