@@ -50,6 +50,7 @@ def test_a_budget_that_nothing_meets_says_by_how_much_and_leaves_the_run_alone(f
     assert not (folder / "runs" / "tiny" / "student").exists()
 
 
+@pytest.mark.slow
 def test_a_search_measures_candidates_and_makes_the_best_the_runs_student(folder: Path) -> None:
     run = folder / "runs" / "tiny"
     done = edgedx(folder, *BUDGET, "--max-auc-drop", "0.2")
@@ -82,6 +83,7 @@ def test_a_search_measures_candidates_and_makes_the_best_the_runs_student(folder
     assert "chosen by the search" in default["reason"]
 
 
+@pytest.mark.slow
 def test_a_student_that_no_search_made_is_not_replaced_unasked(folder: Path) -> None:
     run = folder / "runs" / "tiny"
     (run / DEVICE / "candidates.json").unlink(missing_ok=True)
