@@ -72,3 +72,11 @@ def received(scanner: Scanner) -> int:
     """Look once, and say how many contents the ledger holds then."""
     scanner.look()
     return sum(scanner.journal.counts().values())
+
+
+def passes(place: Place, scanner: Scanner, seconds: float) -> None:
+    """Let the scanner run for so long, with a pass in each second."""
+    for _ in range(int(seconds)):
+        place.time.now += 1.0
+        scanner._pass()
+        scanner._care._threads.submit(int).result()  # what was begun beside the loop is over

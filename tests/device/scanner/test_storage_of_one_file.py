@@ -16,20 +16,13 @@ from typing import Any
 
 import pytest
 from bundles import png
-from places import OPTIONS, Place
+from places import OPTIONS, Place, passes
 
 from edgedx.device.machine.writers import HOLE_SECONDS
 from edgedx.device.operation.heartbeat import complaints
 from edgedx.device.scanner.inbox import LARGEST, Inbox
-from edgedx.device.scanner.scanner import STUCK_SECONDS, Scanner
+from edgedx.device.scanner.scanner import STUCK_SECONDS
 from edgedx.dicom.decoding.refusals import MAX_DECODED_BYTES
-
-
-def passes(place: Place, scanner: Scanner, count: int, step: float = 1.0) -> None:
-    for _ in range(count):
-        place.time.now += step
-        scanner._pass()
-        scanner._care._threads.submit(int).result()  # what was begun beside the loop is over
 
 
 def _statuses(place: Place) -> dict[str, str]:

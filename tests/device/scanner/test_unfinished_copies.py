@@ -16,7 +16,7 @@ from typing import IO
 import numpy as np
 import pytest
 from bundles import dicom, picture, png, png_bytes
-from places import OPTIONS, SETTLE, Place
+from places import OPTIONS, SETTLE, Place, passes
 
 from edgedx.core.files import sha256_bytes
 from edgedx.device.machine.writers import (
@@ -27,18 +27,9 @@ from edgedx.device.machine.writers import (
     seconds_to_wait,
 )
 from edgedx.device.scanner.decide import INCOMPLETE_SECONDS
-from edgedx.device.scanner.scanner import Scanner
 from edgedx.dicom.writing.make import write_dicom
 
 PATIENT = replace(OPTIONS, incomplete=INCOMPLETE_SECONDS)
-
-
-def passes(place: Place, scanner: Scanner, seconds: float, step: float = 1.0) -> None:
-    """Let the scanner run for so long."""
-    for _ in range(int(seconds / step)):
-        place.time.now += step
-        scanner._pass()
-        scanner._care._threads.submit(int).result()  # what was begun beside the loop is over
 
 
 def _whole(folder: Path) -> bytes:

@@ -13,6 +13,7 @@ from pathlib import Path
 from edgedx.core.errors import DataError
 from edgedx.core.settings.recipe_sections import Data
 
+from .header import header_texts
 from .rows import Row
 
 _ZEROS_BEFORE = re.compile(r"(?<!\d)0+(?=\d)")
@@ -100,14 +101,5 @@ def header_patient(path: Path) -> str:
 
     A hash, so that no identifier of a header gets into a manifest; it is the same for the same patient.
     """
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    tags = ["PatientID", "IssuerOfPatientID"]
-    try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
-        found = [str(header.get(tag) or "") for tag in tags]
-    except (InvalidDicomError, OSError, ValueError, TypeError, AttributeError, KeyError, EOFError, NotImplementedError):
-        return ""
-    key = patient_key(found[0])
-    return hashlib.sha256(f"{key}\n{patient_key(found[1])}".encode()).hexdigest()[:16] if key else ""
+    keys = [patient_key(text) for text in header_texts(path, ("PatientID", "IssuerOfPatientID")).values()]
+    return hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16] if keys and keys[0] else ""

@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedx.core.errors import ImageError
 from edgedx.core.stats.resample import draw
 from edgedx.core.stats.weighted import Ranked
+from edgedx.dicom.reading.open import sniff
+from edgedx.lab.data.reading.header import header_texts
 from edgedx.lab.data.split import PreparedImage
 
 LEAST_TOLD = 0.6
@@ -70,21 +73,15 @@ def file_facts(root: Path | None, case: PreparedImage) -> dict[str, str | float]
 
 
 def _format(head: bytes, path: Path) -> str:
-    if head[128:132] == b"DICM":
-        return "DICOM"
-    signs = {b"\x89PNG": "PNG", b"\xff\xd8": "JPEG", b"II": "TIFF", b"MM": "TIFF", b"BM": "BMP", b"RIFF": "WebP"}
-    return next((name for sign, name in signs.items() if head.startswith(sign)), path.suffix.lower() or "(none)")
+    try:
+        name = sniff(head)
+    except ImageError:
+        return path.suffix.lower() or "(none)"
+    return {"webp": "WebP"}.get(name, name.upper())
 
 
 def _header(path: Path) -> dict[str, str | float]:
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_HEADER_FACTS))
-        return {name: str(header.get(name) or "(empty)").strip()[:64] for name in _HEADER_FACTS}
-    except (InvalidDicomError, OSError, ValueError, TypeError, AttributeError, KeyError, EOFError, NotImplementedError):
-        return {}
+    return {name: (text or "(empty)").strip()[:64] for name, text in header_texts(path, _HEADER_FACTS).items()}
 
 
 def find_confounders(
