@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from edgedx.core.errors import DependencyMissing, InputOutputError, UsageError
 from edgedx.core.settings.pacs import PacsSettings
 
-from .tls_key import warn_of_key
+from .tls_key import tls_files, warn_of_key
 
 
 class Peer(BaseModel):
@@ -70,10 +70,7 @@ def peer_of(settings: PacsSettings) -> Peer:
         raise UsageError("send: there is no such section", next_step="`edgedx scan pacs` prints one")
     if importlib.util.find_spec("pynetdicom") is None:  # not imported: the scanner needs none of it
         raise DependencyMissing("sending to a PACS needs pynetdicom", next_step="pip install 'edgedx[net]'")
-    files = {} if send.tls is None else {
-        "authority": send.tls.ca, "certificate": send.tls.certificate, "key": send.tls.key
-    }  # fmt: skip
-    peer = Peer(called=send.ae_title, calling=settings.ae_title, host=send.host, port=send.port, **files)
+    peer = Peer(called=send.ae_title, calling=settings.ae_title, host=send.host, port=send.port, **tls_files(send.tls))
     peer.tls_arguments()  # now, and not when the first result waits
     if peer.key is not None:
         warn_of_key(peer.key)

@@ -16,7 +16,7 @@ from edgedx.core.errors import DependencyMissing, InputOutputError, UsageError
 from edgedx.core.settings.pacs import ANYONE, PacsSettings
 
 from .companion import Companion
-from .tls_key import warn_of_key
+from .tls_key import tls_files, warn_of_key
 
 _PATIENCE = 10.0
 
@@ -107,13 +107,10 @@ def listen_of(settings: PacsSettings, *, disk_floor: int = 200 << 20) -> Listen:
         raise UsageError("receive: there is no such section", next_step="`edgedx scan pacs` prints one")
     if importlib.util.find_spec("pynetdicom") is None:  # not imported: the scanner needs none of it
         raise DependencyMissing("receiving needs pynetdicom", next_step="pip install 'edgedx[net]'")
-    files = {} if receive.tls is None else {
-        "certificate": receive.tls.certificate, "key": receive.tls.key, "authority": receive.tls.ca
-    }  # fmt: skip
     calling = () if receive.allow == ANYONE else tuple(receive.allow)
     listen = Listen(
         called=settings.ae_title, calling=calling, host=receive.address, port=receive.port, disk_floor=disk_floor,
-        **files,
+        **tls_files(receive.tls),
     )  # fmt: skip
     listen.tls()
     if listen.key is not None:

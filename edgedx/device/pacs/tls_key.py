@@ -1,4 +1,4 @@
-"""Who can read a private key of TLS."""
+"""Files of TLS as the settings name them, and who can read the private key."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ import os
 import stat
 from pathlib import Path
 
+from edgedx.core.settings.pacs import ClientTls, ServerTls
+
 log = logging.getLogger("edgedx.scan")
+
+
+def tls_files(tls: ClientTls | ServerTls | None) -> dict[str, Path | None]:
+    """What a `Peer` or `Listen` is told of TLS; nothing where there is none."""
+    return {} if tls is None else {"authority": tls.ca, "certificate": tls.certificate, "key": tls.key}
 
 
 def warn_of_key(path: Path) -> str:
