@@ -40,12 +40,12 @@ from edgedx.lab.data.prepare import open_data
 from edgedx.lab.evidence.compare.significance import delong
 from edgedx.lab.judge.evaluation import Evaluation, evaluate
 from edgedx.lab.judge.subject import open_subject
+from edgedx.lab.network.checkpoint import load_checkpoint
+from edgedx.lab.network.torch_runner import TorchRunner
 from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import machine, versions
 from edgedx.lab.ship.deploy import deploy
-from edgedx.lab.train.checkpoint import load_checkpoint
 from edgedx.lab.train.finetune import finetune
-from edgedx.lab.train.torch_runner import TorchRunner
 
 EVEN_AT, YEARS = 58, 8.0
 COLUMNS = (

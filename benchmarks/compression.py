@@ -37,16 +37,16 @@ from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.data.predict import predict
 from edgedx.lab.data.prepare import open_data
 from edgedx.lab.evidence.bench import contender
+from edgedx.lab.network.checkpoint import load_checkpoint
+from edgedx.lab.network.torch_runner import TorchRunner
 from edgedx.lab.quantize.choice import same_kernels
 from edgedx.lab.quantize.int8 import make_int8
 from edgedx.lab.quantize.to_onnx import export_onnx
 from edgedx.lab.quantize.workbench import Workbench
 from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import machine, versions
-from edgedx.lab.train.checkpoint import load_checkpoint
 from edgedx.lab.train.finetune import finetune
 from edgedx.lab.train.short_figures import auc_of_logits
-from edgedx.lab.train.torch_runner import TorchRunner
 
 FULL = "resnet50"
 

@@ -28,9 +28,9 @@ from edgedx.lab.compress.control import calibrated
 from edgedx.lab.compress.student import make_student
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.data.prepare import open_data
+from edgedx.lab.network.checkpoint import Checkpoint, load_checkpoint
 from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import machine, versions
-from edgedx.lab.train.checkpoint import Checkpoint, load_checkpoint
 from edgedx.lab.train.short_figures import area_of_logits, auc_of_logits
 
 ARMS = {

@@ -31,13 +31,13 @@ from edgedx.core.settings.recipe_sections import Student, Task
 from edgedx.device.runtime.tensorrt_library import load_library
 from edgedx.lab.compress.prune import prune
 from edgedx.lab.data.dataset import Dataset
+from edgedx.lab.network.backbone import build_model
+from edgedx.lab.network.pruned import count_macs
 from edgedx.lab.quantize.to_fp16 import to_fp16
 from edgedx.lab.quantize.to_onnx import export_onnx
 from edgedx.lab.quantize.workbench import quantize
 from edgedx.lab.run.stage import machine, versions
 from edgedx.lab.ship.engines import AMPERE_AND_LATER, TURING, build_ahead
-from edgedx.lab.train.network import build_model
-from edgedx.lab.train.pruned import count_macs
 from edgedx.lab.train.tasks import Classify
 
 BACKBONES = ("tf_efficientnet_lite0", "mobilenetv2_100", "densenet121", "inception_v3", "resnet50")

@@ -33,6 +33,8 @@ from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.compress.compress import ranges_to_try
 from edgedx.lab.data.predict import predict
 from edgedx.lab.data.prepare import open_data
+from edgedx.lab.network.checkpoint import load_checkpoint
+from edgedx.lab.network.torch_runner import TorchRunner
 from edgedx.lab.quantize.choice import same_kernels
 from edgedx.lab.quantize.int8 import make_int8
 from edgedx.lab.quantize.sensitivity import exclude
@@ -40,9 +42,7 @@ from edgedx.lab.quantize.to_onnx import export_onnx
 from edgedx.lab.quantize.workbench import Workbench, noise_of
 from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import machine, versions
-from edgedx.lab.train.checkpoint import load_checkpoint
 from edgedx.lab.train.short_figures import auc_of_logits
-from edgedx.lab.train.torch_runner import TorchRunner
 
 PACKAGES = {
     "ort": ["onnxruntime", "onnx", "sympy"],

@@ -11,7 +11,7 @@ from edgedx.core.settings.cost import estimate
 from edgedx.core.settings.recipe import Recipe, list_recipes, load_recipe
 from edgedx.core.settings.shipped import shipped_folder
 from edgedx.lab.data.layouts import LAYOUTS
-from edgedx.lab.train.network import TESTED, build_model
+from edgedx.lab.network.backbone import TESTED, build_model
 
 FILES = sorted(shipped_folder("recipes").glob("*"))
 

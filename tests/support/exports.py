@@ -10,10 +10,10 @@ import tiny
 import torch
 
 from edgedx.core.preprocess import PreprocessSpec
+from edgedx.lab.network.backbone import build_model
 from edgedx.lab.quantize.to_fp16 import to_fp16
 from edgedx.lab.quantize.to_onnx import export_onnx
 from edgedx.lab.quantize.workbench import quantize
-from edgedx.lab.train.network import build_model
 
 # vgg16 alone has 134 million weights, whatever the input; 96 px is enough for inception_v3.
 SPEC = PreprocessSpec(size=(96, 96), window="none", bits=8)

@@ -15,10 +15,10 @@ from torch import nn
 from edgedx.core.preprocess import PreprocessSpec
 from edgedx.core.settings.recipe import Recipe
 from edgedx.lab.data.dataset import Dataset
+from edgedx.lab.network.backbone import build_model
 from edgedx.lab.quantize.calibrate import observe
 from edgedx.lab.quantize.qdq import QuantizationPlan, Scheme
 from edgedx.lab.quantize.to_onnx import export_onnx
-from edgedx.lab.train.network import build_model
 
 SPEC = PreprocessSpec(size=(32, 32), window="none", bits=8)
 

@@ -56,9 +56,9 @@ def prepare(folder: Path) -> None:
     import torch
 
     from edgedx.lab.data.dataset import build_dataset
+    from edgedx.lab.network.backbone import build_model
+    from edgedx.lab.network.checkpoint import save_checkpoint
     from edgedx.lab.run.card import ModelCard
-    from edgedx.lab.train.checkpoint import save_checkpoint
-    from edgedx.lab.train.network import build_model
 
     (folder / "set").mkdir(parents=True)
     tiny.write_set(folder / "set")
@@ -84,7 +84,7 @@ def make(folder: Path, target: Path, place: str | None = None, *, resume: bool =
     from edgedx.lab.compress.student import make_student
     from edgedx.lab.data.prepare import open_data
     from edgedx.lab.data.unlabeled import open_unlabeled
-    from edgedx.lab.train.checkpoint import load_checkpoint
+    from edgedx.lab.network.checkpoint import load_checkpoint
 
     torch.set_num_threads(1)
     if place:
@@ -111,7 +111,7 @@ def make_in_a_process(folder: Path, target: Path, place: str | None = None, *, r
 
 def _kill_at(what: str, count: int) -> None:
     from edgedx.lab.compress import prune
-    from edgedx.lab.train import checkpoint
+    from edgedx.lab.network import checkpoint
 
     left = [count]
 

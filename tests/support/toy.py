@@ -17,7 +17,7 @@ from edgedx.device.runtime.runner import Output
 from edgedx.lab.evidence.explain.cut import Cut
 from edgedx.lab.evidence.explain.models import Explainable
 from edgedx.lab.judge.subject import Subject
-from edgedx.lab.train.torch_runner import TorchRunner
+from edgedx.lab.network.torch_runner import TorchRunner
 
 SPEC = PreprocessSpec(size=(32, 32), window="none", bits=8)
 QUADRANT = (slice(0, 16), slice(16, 32))

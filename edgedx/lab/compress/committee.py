@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from edgedx.core.errors import UsageError
-from edgedx.lab.train.checkpoint import Checkpoint, load_checkpoint
-from edgedx.lab.train.network import classifier
+from edgedx.lab.network.backbone import classifier
+from edgedx.lab.network.checkpoint import Checkpoint, load_checkpoint
 
 
 class Committee(nn.Module):

@@ -19,6 +19,8 @@ from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.data.predict import predict
 from edgedx.lab.data.prepare import open_data
 from edgedx.lab.data.unlabeled import open_unlabeled, unlabeled_report
+from edgedx.lab.network.checkpoint import Checkpoint, load_checkpoint
+from edgedx.lab.network.column_head import add_columns, head_of
 from edgedx.lab.quantize.cam import with_cam
 from edgedx.lab.quantize.choice import choose_variant, same_kernels
 from edgedx.lab.quantize.int8 import make_int8
@@ -30,8 +32,6 @@ from edgedx.lab.run.device_build import DeviceBuild
 from edgedx.lab.run.model_folder import ModelFolder, save_logits, save_metrics
 from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import Stage, stage_settings
-from edgedx.lab.train.checkpoint import Checkpoint, load_checkpoint
-from edgedx.lab.train.column_head import add_columns, head_of
 from edgedx.lab.train.short_figures import operating_points, summary
 
 from .committee import open_teachers

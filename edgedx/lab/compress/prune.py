@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from edgedx.core.errors import UnsupportedModel
 from edgedx.core.preprocess import PreprocessSpec
 from edgedx.core.settings.recipe_sections import Student
-from edgedx.lab.train.column_head import image_part
-from edgedx.lab.train.network import classifier
-from edgedx.lab.train.pruned import _OTHER_WAY, _loose_parameters, count_macs
+from edgedx.lab.network.backbone import classifier
+from edgedx.lab.network.column_head import image_part
+from edgedx.lab.network.pruned import _OTHER_WAY, _loose_parameters, count_macs
 from edgedx.lab.train.tasks import TrainingTask
 
 _SUBSTEPS = 50  # how finely the pruner approaches a budget

@@ -19,14 +19,14 @@ from edgedx.core.settings.recipe import Recipe
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.data.prepare import open_data
 from edgedx.lab.judge.gate import Judge
+from edgedx.lab.network.backbone import build_model
+from edgedx.lab.network.checkpoint import load_checkpoint
+from edgedx.lab.network.pruned import count_macs
 from edgedx.lab.quantize.to_onnx import export_onnx
 from edgedx.lab.run.device_build import DeviceBuild
 from edgedx.lab.run.plots import candidates_plot
 from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import machine
-from edgedx.lab.train.checkpoint import load_checkpoint
-from edgedx.lab.train.network import build_model
-from edgedx.lab.train.pruned import count_macs
 
 from .budget import Budget, Candidate, choose, explain, nearest, next_share, shortfall
 from .compress import compress

@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 from edgedx.core.settings.recipe import Recipe
 from edgedx.lab.data.dataset import Dataset
+from edgedx.lab.network.backbone import build_model
+from edgedx.lab.network.checkpoint import Checkpoint, load_checkpoint, load_state, save_checkpoint, save_state
+from edgedx.lab.network.column_head import with_columns
+from edgedx.lab.network.weights import load_weights
 from edgedx.lab.run.card import CARD, ModelCard
-from edgedx.lab.train.checkpoint import Checkpoint, load_checkpoint, load_state, save_checkpoint, save_state
-from edgedx.lab.train.column_head import with_columns
 from edgedx.lab.train.feed import Feed
 from edgedx.lab.train.loop import fit
-from edgedx.lab.train.network import build_model
 from edgedx.lab.train.phase import Phase, Training
 from edgedx.lab.train.tasks import TrainingTask
-from edgedx.lab.train.weights import load_weights
 
 from .prune import prune
 from .time_left import RemainingSteps

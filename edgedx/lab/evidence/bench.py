@@ -18,14 +18,14 @@ from edgedx.core.preprocess import PreprocessSpec, preprocess
 from edgedx.core.timing import interleave
 from edgedx.device.runtime.predict import Predictor
 from edgedx.device.runtime.run_onnx import OnnxRunner
+from edgedx.lab.network.backbone import build_model
+from edgedx.lab.network.checkpoint import load_checkpoint
 from edgedx.lab.quantize.to_onnx import export_onnx
 from edgedx.lab.run.card import CARD
 from edgedx.lab.run.device_build import DeviceBuild
 from edgedx.lab.run.model_folder import ModelFolder
 from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import machine, versions
-from edgedx.lab.train.checkpoint import load_checkpoint
-from edgedx.lab.train.network import build_model
 
 
 @dataclass

@@ -19,10 +19,10 @@ from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.device.runtime.runner import Runner
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.data.predict import predict
+from edgedx.lab.network.checkpoint import load_checkpoint
+from edgedx.lab.network.torch_runner import TorchRunner
 from edgedx.lab.run.device_build import CompiledVariant, DeviceBuild
 from edgedx.lab.run.run import Run
-from edgedx.lab.train.checkpoint import load_checkpoint
-from edgedx.lab.train.torch_runner import TorchRunner
 
 from .subject import how_it_runs, runner_or_stand_in
 from .teacher_answers import cases_of, teacher_predictions

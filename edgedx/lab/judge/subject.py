@@ -130,8 +130,8 @@ def open_subject(
 def _checkpoint(path: Path, run: Run | None, recipe: Recipe | None, device: str) -> Subject:
     import torch
 
-    from edgedx.lab.train.checkpoint import load_checkpoint
-    from edgedx.lab.train.torch_runner import TorchRunner
+    from edgedx.lab.network.checkpoint import load_checkpoint
+    from edgedx.lab.network.torch_runner import TorchRunner
 
     checkpoint = load_checkpoint(path)
     card = checkpoint.card

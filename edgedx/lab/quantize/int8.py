@@ -14,10 +14,10 @@ from edgedx.core.errors import UnsupportedModel
 from edgedx.core.settings.recipe import Recipe
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.data.predict import predict
-from edgedx.lab.train.checkpoint import Checkpoint
-from edgedx.lab.train.column_head import ColumnHead, head_logits
+from edgedx.lab.network.checkpoint import Checkpoint
+from edgedx.lab.network.column_head import ColumnHead, head_logits
+from edgedx.lab.network.torch_runner import TorchRunner
 from edgedx.lab.train.short_figures import auc_of_logits
-from edgedx.lab.train.torch_runner import TorchRunner
 
 from .qat import train_aware
 from .qdq import Scheme

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from edgedx.core.settings.recipe import Recipe
 from edgedx.lab.data.dataset import Dataset
-from edgedx.lab.train.checkpoint import Checkpoint
-from edgedx.lab.train.column_head import ColumnHead, WithColumns
+from edgedx.lab.network.checkpoint import Checkpoint
+from edgedx.lab.network.column_head import ColumnHead, WithColumns
 from edgedx.lab.train.distil import Distil
 from edgedx.lab.train.loop import fit
 from edgedx.lab.train.phase import Outcome, Phase, Training

@@ -19,9 +19,9 @@ from edgedx.core.preprocess import PreprocessSpec
 from edgedx.device.runtime.run_onnx import CPU, OnnxRunner
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.data.predict import predict
-from edgedx.lab.train.column_head import image_part
-from edgedx.lab.train.network import WithFeatures
-from edgedx.lab.train.torch_runner import TorchRunner
+from edgedx.lab.network.backbone import WithFeatures
+from edgedx.lab.network.column_head import image_part
+from edgedx.lab.network.torch_runner import TorchRunner
 
 OPSET = 18
 MAX_DIFFERENCE = 1e-4

@@ -1,1 +1,1 @@
-"""Networks, tasks, feed, and the one training loop."""
+"""Feed, tasks, and the one training loop; fine-tuning on top of it."""

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from edgedx.core.settings.recipe_sections import Student
 from edgedx.core.settings.recipe_sections import Task as TaskSpec
+from edgedx.lab.network.backbone import classifier
 
 from .contrast import Contrast
-from .network import classifier
 from .tasks import Classify
 
 

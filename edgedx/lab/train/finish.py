@@ -13,13 +13,13 @@ from edgedx.core.settings.recipe import Recipe
 from edgedx.core.stats.metrics import fit_temperature
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.data.predict import predict
+from edgedx.lab.network.checkpoint import save_checkpoint
+from edgedx.lab.network.torch_runner import TorchRunner
 from edgedx.lab.run.card import ModelCard
 from edgedx.lab.run.model_folder import save_logits, save_metrics
 
-from .checkpoint import save_checkpoint
 from .phase import Outcome
 from .short_figures import operating_points, summary
-from .torch_runner import TorchRunner
 
 
 def finish(

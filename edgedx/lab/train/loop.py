@@ -18,14 +18,14 @@ from edgedx.core.progress import progress
 from edgedx.core.settings.recipe_sections import Train
 from edgedx.core.stats.metrics import log_loss
 from edgedx.lab.data.predict import predict
+from edgedx.lab.network.backbone import classifier
+from edgedx.lab.network.checkpoint import load_state, pack_optimizer, save_state, unpack_optimizer
+from edgedx.lab.network.column_head import head_of, image_part
+from edgedx.lab.network.torch_runner import TorchRunner
 
-from .checkpoint import load_state, pack_optimizer, save_state, unpack_optimizer
-from .column_head import head_of, image_part
 from .feed import Feed, mix
-from .network import classifier
 from .phase import Outcome, Phase, Training
 from .short_figures import auc_of_logits
-from .torch_runner import TorchRunner
 
 
 class Diverged(RecipeError):

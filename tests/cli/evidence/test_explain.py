@@ -17,11 +17,11 @@ from made_run import VARIANTS, write_run
 from edgedx.core.preprocess import normalise
 from edgedx.lab.data.dataset import load_dataset
 from edgedx.lab.evidence.explain.subjects import open_models
+from edgedx.lab.network.backbone import build_model
+from edgedx.lab.network.checkpoint import save_checkpoint
 from edgedx.lab.quantize.cam import add_cam
 from edgedx.lab.run.card import ModelCard
 from edgedx.lab.run.run import Run
-from edgedx.lab.train.checkpoint import save_checkpoint
-from edgedx.lab.train.network import build_model
 
 
 @pytest.fixture(scope="module")

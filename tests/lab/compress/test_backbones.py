@@ -12,10 +12,10 @@ from edgedx.core.bundle.engine_part import pack_engine  # noqa: E402
 from edgedx.core.errors import UnsupportedModel  # noqa: E402
 from edgedx.core.preprocess import PreprocessSpec  # noqa: E402
 from edgedx.device.runtime.run_onnx import OnnxRunner  # noqa: E402
+from edgedx.lab.network.backbone import TESTED, build_model, classifier  # noqa: E402
 from edgedx.lab.quantize.cam import with_cam  # noqa: E402
 from edgedx.lab.quantize.to_onnx import MAX_DIFFERENCE, export_onnx  # noqa: E402
 from edgedx.lab.ship.engines import build_ahead  # noqa: E402
-from edgedx.lab.train.network import TESTED, build_model, classifier  # noqa: E402
 
 WITHOUT_CAM = {"vgg16", "convnext_tiny", "inception_v3"}
 """More than pooling and one layer behind the last feature map; or, at this size, a map of one place."""

@@ -16,10 +16,10 @@ from edgedx.core.settings.recipe_sections import Task
 from edgedx.lab.compress.committee import Committee, open_teachers
 from edgedx.lab.compress.student import make_student
 from edgedx.lab.data.prepare import open_data
+from edgedx.lab.network.backbone import build_model
+from edgedx.lab.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgedx.lab.run.card import ModelCard
-from edgedx.lab.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgedx.lab.train.distil import with_pooled
-from edgedx.lab.train.network import build_model
 
 
 def _teacher(seed: int, kind: str = "binary", temperature: float = 1.0) -> Checkpoint:

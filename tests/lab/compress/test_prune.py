@@ -13,8 +13,8 @@ from edgedx.core.errors import UnsupportedModel
 from edgedx.core.preprocess import PreprocessSpec
 from edgedx.core.settings.recipe_sections import Student, Task
 from edgedx.lab.compress.prune import prune
-from edgedx.lab.train.network import TESTED, build_model
-from edgedx.lab.train.pruned import count_macs, replay
+from edgedx.lab.network.backbone import TESTED, build_model
+from edgedx.lab.network.pruned import count_macs, replay
 from edgedx.lab.train.tasks import Classify
 
 SPEC = PreprocessSpec(size=(96, 96))

@@ -13,7 +13,7 @@ import torch
 from edgedx.core.errors import AlreadyExists, UsageError
 from edgedx.lab.compress.student import make_student
 from edgedx.lab.data.prepare import open_data
-from edgedx.lab.train.checkpoint import load_checkpoint
+from edgedx.lab.network.checkpoint import load_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -142,7 +142,7 @@ def test_frozen_features_are_those_of_the_pretrained_network(tmp_path: Path) -> 
     import torch
     from safetensors.torch import save_file
 
-    from edgedx.lab.train.network import WithFeatures, build_model
+    from edgedx.lab.network.backbone import WithFeatures, build_model
 
     recipe = tiny.recipe()
     model = build_model("test_efficientnet", 2, recipe.preprocess)

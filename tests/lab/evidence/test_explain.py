@@ -31,9 +31,9 @@ from edgedx.lab.evidence.explain.methods import NoMap, absent, heat_maps, places
 from edgedx.lab.evidence.explain.models import Explainable, classes_to_explain
 from edgedx.lab.evidence.explain.pictures import is_empty
 from edgedx.lab.evidence.explain.sanity import Sanity, check, ssim
+from edgedx.lab.network.backbone import TESTED, build_model
 from edgedx.lab.quantize.cam import add_cam
 from edgedx.lab.quantize.to_onnx import export_onnx
-from edgedx.lab.train.network import TESTED, build_model
 from edgedx.lab.train.tasks import Classify
 
 CANVASES = spotted(5)

@@ -18,10 +18,10 @@ from edgedx.lab.data.dataset import build_dataset, load_dataset
 from edgedx.lab.judge.ensemble import mean_of
 from edgedx.lab.judge.evaluation import evaluate
 from edgedx.lab.judge.subject import open_subject
+from edgedx.lab.network.backbone import build_model
+from edgedx.lab.network.checkpoint import save_checkpoint
+from edgedx.lab.network.column_head import WithColumns, with_columns
 from edgedx.lab.run.card import ModelCard
-from edgedx.lab.train.checkpoint import save_checkpoint
-from edgedx.lab.train.column_head import WithColumns, with_columns
-from edgedx.lab.train.network import build_model
 
 USE = [{"name": "age", "kind": "number"}]
 

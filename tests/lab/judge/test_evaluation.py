@@ -183,9 +183,9 @@ def test_mistakes_come_worst_first() -> None:
 
 def test_a_checkpoint_is_asked_too(made: Path, tmp_path: Path) -> None:
     from edgedx.core.settings.recipe import load_recipe
+    from edgedx.lab.network.backbone import build_model
+    from edgedx.lab.network.checkpoint import save_checkpoint
     from edgedx.lab.run.card import ModelCard
-    from edgedx.lab.train.checkpoint import save_checkpoint
-    from edgedx.lab.train.network import build_model
 
     recipe = load_recipe(str(made / "run" / "recipe.yaml"), [])
     card = ModelCard(

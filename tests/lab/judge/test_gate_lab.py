@@ -24,10 +24,10 @@ from edgedx.device.clinic.samples import read_samples
 from edgedx.lab.data.prepare import open_data
 from edgedx.lab.judge.gate import Judge, against_teacher
 from edgedx.lab.judge.teacher_answers import teacher_predictions
+from edgedx.lab.network.checkpoint import load_checkpoint
 from edgedx.lab.quantize.to_onnx import export_onnx
 from edgedx.lab.run.run import Run as RunFolder
 from edgedx.lab.ship.deploy import deploy
-from edgedx.lab.train.checkpoint import load_checkpoint
 from edgedx.lab.train.finetune import finetune
 
 Run = tuple[Recipe, Path]

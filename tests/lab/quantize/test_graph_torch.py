@@ -13,13 +13,13 @@ from edgedx.core.errors import UnsupportedModel
 from edgedx.core.preprocess import normalise
 from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.data.predict import predict
+from edgedx.lab.network.backbone import build_model
 from edgedx.lab.quantize.fake_quant import FakeQuantActivation
 from edgedx.lab.quantize.graph_torch import GraphModule
 from edgedx.lab.quantize.onnx_graph import with_weights
 from edgedx.lab.quantize.qdq import Scheme, write_qdq
 from edgedx.lab.quantize.to_onnx import export_onnx
 from edgedx.lab.quantize.workbench import noise_of
-from edgedx.lab.train.network import build_model
 
 DATA = quantizing.images(24, start=900)
 

@@ -17,8 +17,8 @@ from edgedx.core.preprocess import PreprocessSpec
 from edgedx.core.settings.recipe_sections import Student, Task
 from edgedx.core.stats.points import OperatingPoint
 from edgedx.lab.compress.prune import prune
-from edgedx.lab.run.card import ModelCard
-from edgedx.lab.train.checkpoint import (
+from edgedx.lab.network.backbone import build_model
+from edgedx.lab.network.checkpoint import (
     load_checkpoint,
     load_state,
     pack_optimizer,
@@ -26,8 +26,8 @@ from edgedx.lab.train.checkpoint import (
     save_state,
     unpack_optimizer,
 )
-from edgedx.lab.train.network import build_model
-from edgedx.lab.train.pruned import count_macs
+from edgedx.lab.network.pruned import count_macs
+from edgedx.lab.run.card import ModelCard
 from edgedx.lab.train.tasks import Classify
 
 TASK = Task(**tiny.RECIPE["task"])

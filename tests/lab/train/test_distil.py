@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from edgedx.core.preprocess import PreprocessSpec
 from edgedx.core.settings.recipe_sections import Student, Task
+from edgedx.lab.network.backbone import TESTED, build_model, classifier
 from edgedx.lab.train.contrast import SHARPNESS, Contrast
 from edgedx.lab.train.distil import Distil, contrast_for, decoupled, method_for, with_pooled
-from edgedx.lab.train.network import TESTED, build_model, classifier
 from edgedx.lab.train.tasks import Classify
 
 TWO = Task(kind="binary", classes=["a", "b"], positive="b")

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from edgedx.core.errors import RecipeError
+from edgedx.lab.network.backbone import build_model
+from edgedx.lab.network.weights import classifier_keys
 from edgedx.lab.train.finetune import finetune, teacher_phases
-from edgedx.lab.train.network import build_model
-from edgedx.lab.train.weights import classifier_keys
 
 
 def test_the_base_keeps_every_pretrained_weight_and_statistic(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgedx.lab.train.checkpoint import load_checkpoint
+from edgedx.lab.network.checkpoint import load_checkpoint
 
 RECIPE = """
 name: tiny

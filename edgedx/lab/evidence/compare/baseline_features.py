@@ -83,8 +83,8 @@ def frozen_features(data: Dataset, recipe: Recipe) -> Floats:
     """Pooled features of the recipe's backbone as it was pretrained, of shape (N, D); it never saw these images."""
     import torch
 
-    from edgedx.lab.train.network import WithFeatures, build_model
-    from edgedx.lab.train.weights import load_weights
+    from edgedx.lab.network.backbone import WithFeatures, build_model
+    from edgedx.lab.network.weights import load_weights
 
     model = build_model(recipe.model.backbone, len(recipe.task.classes), recipe.preprocess)
     load_weights(model, recipe.model.backbone, recipe.model.weights)

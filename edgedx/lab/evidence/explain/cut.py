@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from edgedx.lab.train.network import classifier
+from edgedx.lab.network.backbone import classifier
 
 STAGES = ("head", "last 25 %", "last 50 %", "last 75 %", "all")
 """What is random at each stage of the cascade, counted in layers from the answer down."""

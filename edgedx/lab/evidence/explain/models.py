@@ -84,8 +84,8 @@ def opened(subjects: Sequence[Subject], device: str = "cpu") -> Iterator[list[Ex
 def _cut(subject: Subject, device: str) -> Any:
     if not (subject.path / CARD).is_file():
         return None
-    from edgedx.lab.train.checkpoint import load_checkpoint
-    from edgedx.lab.train.column_head import image_part
+    from edgedx.lab.network.checkpoint import load_checkpoint
+    from edgedx.lab.network.column_head import image_part
 
     from .cut import Cut
 

@@ -11,7 +11,7 @@ import numpy as np
 from edgedx.core.preprocess import Canvas
 from edgedx.core.stats.metrics import Interval
 from edgedx.lab.evidence.parts import NOTHING_KEPT, Arrays, Parts
-from edgedx.lab.train.torch_runner import TorchRunner
+from edgedx.lab.network.torch_runner import TorchRunner
 
 from .cut import STAGES
 from .fidelity import alike, means

@@ -16,8 +16,8 @@ from edgedx.core.errors import CheckpointError
 from edgedx.core.files import read_json, sha256_bytes, sha256_file, write_bytes, write_json
 from edgedx.lab.run.card import CARD, WEIGHTS, ModelCard
 
+from .backbone import build_model
 from .column_head import with_columns
-from .network import build_model
 
 
 @dataclass

@@ -12,8 +12,8 @@ from typing_extensions import Self
 
 from edgedx.device.runtime.runner import Output
 
+from .backbone import WithFeatures
 from .column_head import head_of, image_part
-from .network import WithFeatures
 
 
 class TorchRunner:

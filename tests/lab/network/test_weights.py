@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from edgedx.core.errors import CheckpointError, InputOutputError, UnsupportedModel
 from edgedx.core.preprocess import PreprocessSpec
-from edgedx.lab.train.network import WithFeatures, build_model, classifier, refuse_unexportable
-from edgedx.lab.train.weights import PACKAGED, classifier_keys, load_weights, read_state
+from edgedx.lab.network.backbone import WithFeatures, build_model, classifier, refuse_unexportable
+from edgedx.lab.network.weights import PACKAGED, classifier_keys, load_weights, read_state
 
 GREY = PreprocessSpec(size=(32, 32))
 RGB = PreprocessSpec(size=(32, 32), colour="rgb", mean=(0.5,) * 3, std=(0.2,) * 3)
@@ -181,8 +181,8 @@ def test_offline_without_a_package_says_what_to_do_and_does_not_hang(tmp_path: P
     program = """
 from edgedx.core.errors import WeightsMissing
 from edgedx.core.preprocess import PreprocessSpec
-from edgedx.lab.train.network import build_model
-from edgedx.lab.train.weights import load_weights
+from edgedx.lab.network.backbone import build_model
+from edgedx.lab.network.weights import load_weights
 try:
     load_weights(build_model("test_efficientnet", 2, PreprocessSpec(size=(32, 32))), "test_efficientnet", "auto")
 except WeightsMissing as error:

@@ -1,0 +1,1 @@
+"""Networks: built, pruned, loaded, kept, and asked."""
