@@ -190,7 +190,11 @@ class Train(_Section):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto: bf16 on a GPU that has it, else fp32."
     )
-    workers: int = Field(-1, ge=-1, description="Data loading processes; -1: none on CPU, up to 8 on a GPU.")
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="torch.compile. auto: where the seconds it saves, as measured, are more than the compiling takes; "
+        "never on a CPU, where it was slower.",
+    )
     checkpoint_minutes: float = Field(
         5.0, gt=0, description="Longest time of work that kill -9 can cost; also saved after each epoch."
     )

@@ -20,7 +20,7 @@ TUNED = ("model", "train", "augment")
 UNTUNED = {
     "train.seed": "a seed that is chosen is luck that is reported",
     "train.precision": "it decides the speed",
-    "train.workers": "it decides the speed",
+    "train.compile": "it decides the speed",
     "train.checkpoint_minutes": "it decides no model",
 }
 """Keys of these sections that may not, and why."""

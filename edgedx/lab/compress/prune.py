@@ -61,7 +61,7 @@ def prune(
     with _refusing(model):
         pruner = tp.pruner.BasePruner(
             model,
-            torch.zeros(2, *spec.input_shape),
+            torch.zeros(2, *spec.input_shape, device=next(model.parameters()).device),
             importance=tp.importance.GroupTaylorImportance(),
             global_pruning=True,
             isomorphic=True,

@@ -17,6 +17,7 @@ from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.network.backbone import build_model
 from edgedx.lab.network.checkpoint import Checkpoint, load_checkpoint, load_state, save_checkpoint, save_state
 from edgedx.lab.network.column_head import with_columns
+from edgedx.lab.network.inputs import best_device
 from edgedx.lab.network.weights import load_weights
 from edgedx.lab.run.card import CARD, ModelCard
 from edgedx.lab.train.feed import Feed
@@ -116,6 +117,7 @@ def _prune(
     plan: RemainingSteps,
 ) -> list[Any]:
     options, recoveries = recipe.student, recovery_phases(recipe)
+    device = best_device()
     feed = Feed(
         train,
         recipe.task,
@@ -124,8 +126,11 @@ def _prune(
         batch_size=recipe.train.batch_size,
         sampler=False,
         seed=1,
+        device=device,
         absent=recipe.columns.absent,
     )
+    model.to(device)
+    task.to(device)
 
     def batches(step: int) -> Iterable[tuple[Tensor, ...]]:
         first = step * options.importance_batches
@@ -155,15 +160,16 @@ def _prune(
                 resume=True,
                 keep_state=True,
             )
-            model.to("cpu")
             save_state(done, model.state_dict(), {})
-        task.to(torch.device("cpu"))
         _lay_out(model)
 
-    return prune(model, recipe.preprocess, options, task, batches, recover)
+    history = prune(model, recipe.preprocess, options, task, batches, recover)
+    model.to("cpu")
+    task.to(torch.device("cpu"))
+    return history
 
 
 def _lay_out(model: nn.Module) -> None:
     """Give every tensor the plain memory layout: kernels, and so the last bits of gradients, depend on it."""
     for tensor in [*model.parameters(), *model.buffers()]:
-        tensor.data = torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor.data)
+        tensor.data = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device).copy_(tensor.data)

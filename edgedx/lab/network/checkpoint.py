@@ -123,10 +123,14 @@ def unpack_optimizer(
 ) -> None:
     """Put back what `pack_optimizer` took; the groups' settings stay those of `optimizer`."""
     state: dict[int, dict[str, Any]] = {}
+    parameters = [one for group in optimizer.param_groups for one in group["params"]]
     for key, value in tensors.items():
         if key.startswith("optimizer."):
             _, index, name = key.split(".", 2)
-            state.setdefault(int(index), {})[name] = value
+            like = parameters[int(index)]
+            # Fused optimizers go through memory, not through places: a moment lies as its parameter does.
+            laid_out = torch.empty_like(like, dtype=value.dtype).copy_(value) if value.shape == like.shape else value
+            state.setdefault(int(index), {})[name] = laid_out
     for key, number in numbers.items():
         index, name = key.split(".", 1)
         state.setdefault(int(index), {})[name] = number

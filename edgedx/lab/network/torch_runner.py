@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from torch import nn
 from typing_extensions import Self
 
+from edgedx.core.preprocess import Canvas, PreprocessSpec
 from edgedx.device.runtime.runner import Output
 
 from .backbone import WithFeatures
 from .column_head import head_of, image_part
+from .inputs import Normaliser, as_tensor, best_device, widen
 
 
 class TorchRunner:
@@ -23,14 +25,15 @@ class TorchRunner:
     ----------
     model : nn.Module
         Images (N, C, H, W), and encoded columns (N, T) where it has a head for them, to logits (N, K).
-    device : torch.device or str
-        Where it runs, and stays.
+    device : torch.device or str, optional
+        Where it runs, and stays; a GPU where there is one.
     features : bool
         Give the pooled features too, by timm's ``forward_features`` and ``forward_head``.
     """
 
-    def __init__(self, model: nn.Module, device: torch.device | str = "cpu", *, features: bool = False) -> None:
-        self.model, self.device, self.features = model, torch.device(device), features
+    def __init__(self, model: nn.Module, device: torch.device | str | None = None, *, features: bool = False) -> None:
+        self.model, self.features = model, features
+        self.device = best_device() if device is None else torch.device(device)
         self.provider = f"PyTorch on {self.device.type}"
         self._was_training = model.training
 
@@ -44,13 +47,25 @@ class TorchRunner:
         self, batch: NDArray[np.float32], columns: NDArray[np.float32] | None = None, *, cam: bool = False
     ) -> Output:
         """Run a batch of shape (N, C, H, W), float32 (see `Runner.infer`); it has no class activation maps to give."""
-        images = torch.from_numpy(batch).to(self.device, memory_format=torch.channels_last)
+        return self._ask(torch.from_numpy(batch).to(self.device, memory_format=torch.channels_last), columns)
+
+    @torch.inference_mode()
+    def infer_canvases(
+        self, canvases: Canvas, spec: PreprocessSpec, columns: NDArray[np.float32] | None = None
+    ) -> Output:
+        """`infer` of normalised canvases; they travel as they are, and are normalised on the device."""
+        values = widen(as_tensor(np.ascontiguousarray(canvases)).to(self.device))
+        return self._ask(Normaliser(spec, self.device)(values), columns)
+
+    def _ask(self, images: torch.Tensor, columns: NDArray[np.float32] | None) -> Output:
         head = head_of(self.model)  # a model that takes no columns never learned from any
         beside = None if head is None or columns is None else torch.from_numpy(columns).to(self.device)
-        if not self.features:
-            logits = self.model(images) if beside is None else self.model(images, beside)
-            return Output(logits.float().cpu().numpy())
-        logits, features = WithFeatures(image_part(self.model))(images)
+        # In full precision: an answer is compared with that of other kernels to a few millionths.
+        with torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False):
+            if not self.features:
+                logits = self.model(images) if beside is None else self.model(images, beside)
+                return Output(logits.float().cpu().numpy())
+            logits, features = WithFeatures(image_part(self.model))(images)
         if head is not None:
             logits = logits + head(images.new_zeros(len(images), head.inputs) if beside is None else beside)
         return Output(logits.float().cpu().numpy(), features.float().cpu().numpy())

@@ -1,55 +1,86 @@
-"""Random changes of a canvas that leave its label as it is."""
+"""Random changes of canvases that leave their labels as they are: whole batches, on any device.
+
+A view is a function of its canvas and of a row of random numbers. The rows of an epoch come from one generator, seeded
+by (seed, epoch), row by row: so a view depends on (seed, epoch, position) and on nothing else, not on the batch it is
+in, the process that makes it or the device.
+"""
 
 from __future__ import annotations
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
+import math
 
-from edgedx.core.preprocess import Canvas
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
 from edgedx.core.settings.recipe_sections import Augment
 
+DRAWS = 9
+"""Random numbers of a view: rotation, zoom, shift across and down, both flips, contrast, brightness, gamma."""
 
-def augment(canvas: Canvas, options: Augment, rng: np.random.Generator) -> NDArray[np.float32]:
-    """One random view of `canvas`.
+
+def draw(seed: int, epoch: int, count: int, more: int = 0) -> NDArray[np.float32]:
+    """Random numbers for every position of an epoch, even in [0, 1): (count, DRAWS + more), float32."""
+    return np.random.default_rng((seed, epoch, 0xA6)).random((count, DRAWS + more), np.float32)
+
+
+def augment(canvases: Tensor, options: Augment, draws: Tensor, peak: float) -> Tensor:
+    """One random view of each canvas.
 
     Parameters
     ----------
-    canvas : ndarray of shape (H, W) or (H, W, 3), uint8 or uint16
-    rng : Generator
-        Seeded by (seed, epoch, image), so that a view does not depend on the number of worker processes.
+    canvases : Tensor of shape (N, C, H, W), float32
+        On the integer scale, 0 to `peak`.
+    draws : Tensor of shape (N, >= DRAWS), float32
+        From `draw`.
 
     Returns
     -------
-    ndarray of the same shape, float32, on the same scale
+    Tensor of the same shape and scale
     """
-    peak = float(np.iinfo(canvas.dtype).max)
-    view = _move(canvas.astype(np.float32), options, rng)
-    if options.flip_horizontal and rng.random() < 0.5:
-        view = view[:, ::-1]
-    if options.flip_vertical and rng.random() < 0.5:
-        view = view[::-1]
+    turned, zoomed, across, down, flip_x, flip_y, contrast, brightness, gamma = draws[:, :DRAWS].unbind(dim=1)
+    view = canvases
+    if options.rotation or options.zoom or options.shift:
+        angle = _spread(turned, math.radians(options.rotation))
+        scale = 1 + _spread(zoomed, options.zoom)
+        # In units of half a side, as grid_sample counts.
+        view = _move(view, angle, scale, _spread(across, 2 * options.shift), _spread(down, 2 * options.shift))
+    for draws_of, wanted, axis in ((flip_x, options.flip_horizontal, 3), (flip_y, options.flip_vertical, 2)):
+        if wanted:
+            view = torch.where(_by_image(draws_of) < 0.5, view.flip(axis), view)
     if options.intensity:
         amount = options.intensity
-        mean = float(view.mean())
-        view = (view - mean) * np.float32(1 + rng.uniform(-amount, amount)) + np.float32(
-            mean + peak * rng.uniform(-amount, amount) / 2
-        )
-        gamma = np.float32(np.exp(rng.uniform(-amount, amount)))
-        view = cv2.pow(np.clip(view / np.float32(peak), 0.0, 1.0), float(gamma)) * np.float32(peak)
-    return np.ascontiguousarray(view, np.float32)
+        mean = view.mean(dim=(1, 2, 3), keepdim=True)
+        view = (view - mean) * _by_image(1 + _spread(contrast, amount)) + mean
+        view = view + _by_image(_spread(brightness, amount)) * (peak / 2)
+        unit = (view * (1 / peak)).clamp(0.0, 1.0)
+        view = unit.pow(_by_image(_spread(gamma, amount).exp())) * peak
+    return view
 
 
-def _move(view: NDArray[np.float32], options: Augment, rng: np.random.Generator) -> NDArray[np.float32]:
-    if not (options.rotation or options.zoom or options.shift):
-        return view
-    height, width = view.shape[:2]
-    matrix = cv2.getRotationMatrix2D(
-        (width / 2, height / 2),
-        rng.uniform(-options.rotation, options.rotation),
-        1 + rng.uniform(-options.zoom, options.zoom),
+def _spread(draws: Tensor, amount: float) -> Tensor:
+    """Even in [-amount, amount)."""
+    return (draws * 2 - 1) * amount
+
+
+def _by_image(values: Tensor) -> Tensor:
+    return values.view(-1, 1, 1, 1)
+
+
+def _move(view: Tensor, angle: Tensor, scale: Tensor, across: Tensor, down: Tensor) -> Tensor:
+    """Rotate about the centre, zoom, shift; beyond the border the image is reflected.
+
+    The grid is written out instead of `affine_grid`, whose matrix product a GPU may round to ten bits.
+    """
+    height, width = view.shape[2:]
+    columns, rows = (
+        (torch.arange(side, device=view.device, dtype=view.dtype) * 2 + 1) / side - 1 for side in (width, height)
     )
-    matrix[:, 2] += rng.uniform(-options.shift, options.shift, 2) * (width, height)
-    return np.asarray(
-        cv2.warpAffine(view, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT), np.float32
-    )
+    cosine, sine = (angle.cos() / scale).view(-1, 1, 1), (angle.sin() / scale).view(-1, 1, 1)
+    x = columns.view(1, 1, -1) - across.view(-1, 1, 1)
+    y = rows.view(1, -1, 1) - down.view(-1, 1, 1)
+    # Turned in pixels, not in shares of unequal sides.
+    grid = torch.stack([x * cosine - y * (sine * (height / width)), x * (sine * (width / height)) + y * cosine], dim=-1)
+    return F.grid_sample(view, grid, mode="bilinear", padding_mode="reflection", align_corners=False)

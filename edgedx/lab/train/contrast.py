@@ -58,13 +58,14 @@ class Contrast(nn.Module):
         """
         mine = F.normalize(self.student_head(student), dim=1)
         theirs = F.normalize(self.teacher_head(teacher), dim=1)
-        filled = min(int(self.seen), len(self.memory))
-        keys = torch.cat([theirs, self.memory[:filled]])
-        answers = torch.cat([decisions, self.decided[:filled]])
-        alike = (decisions[:, None] == answers[None]).all(dim=2)
-        alike[:, : len(mine)].fill_diagonal_(False)  # the image itself is the one positive
-        scores = (mine @ keys.T * SHARPNESS).masked_fill(alike, -torch.inf)
-        loss = F.cross_entropy(scores, torch.arange(len(mine), device=scores.device))
+        keys = torch.cat([theirs, self.memory.to(theirs.dtype)])
+        alike = (decisions[:, None] == torch.cat([decisions, self.decided])[None]).all(dim=2)
+        itself = torch.arange(len(mine), device=keys.device)
+        other = torch.arange(len(keys), device=keys.device)[None] != itself[:, None]  # itself: the one positive
+        empty = torch.arange(len(self.memory), device=keys.device) >= self.seen
+        unseen = torch.cat([empty.new_zeros(len(mine)), empty])[None]
+        scores = (mine @ keys.T * SHARPNESS).masked_fill((alike & other) | unseen, -torch.inf)
+        loss = F.cross_entropy(scores, itself)
         self._keep(theirs.detach(), decisions)
         return loss
 
@@ -75,7 +76,7 @@ class Contrast(nn.Module):
             return
         count = min(len(embeddings), len(self.memory))
         places = (torch.arange(count, device=embeddings.device) + self.seen) % len(self.memory)
-        # Out of place: the graph of this very step still holds the old queue for its backward pass.
-        self.memory = self.memory.index_copy(0, places, embeddings[:count].to(self.memory.dtype))
-        self.decided = self.decided.index_copy(0, places, decisions[:count])
-        self.seen = self.seen + count
+        # In place, as a captured step needs it; the loss holds a copy of the old queue.
+        self.memory.index_copy_(0, places, embeddings[:count].to(self.memory.dtype))
+        self.decided.index_copy_(0, places, decisions[:count])
+        self.seen += count

@@ -103,9 +103,8 @@ class Distil:
                 guide = guide.float()
             logits, features = with_pooled(model, images, *columns)
         student = logits.float()
-        labelled = ~torch.isnan(targets).all(dim=1)
         hint = self._hint(student, guide, targets) * self._rise(model.training)
-        loss = self.weight * hint + (1 - self.weight) * self.labels.loss(student[labelled], targets[labelled])
+        loss = self.weight * hint + (1 - self.weight) * self.labels.loss(student, targets)
         if contrast is not None:
             loss = loss + self.contrast_weight * contrast(features.float(), taught.float(), self._decisions(guide))
         return loss, logits
@@ -133,11 +132,11 @@ class Distil:
         weights = (classes * self.labels.weights).sum(dim=1)
         return (each * weights).sum() / weights.sum().clamp(min=1e-6)
 
-    def _rise(self, training: bool) -> float:
+    def _rise(self, training: bool) -> Tensor | float:
         if self.method != "dkd" or not self.warmup or self.auxiliary is None or not training:
             return 1.0
         self.auxiliary.steps += 1
-        return min(1.0, int(self.auxiliary.steps) / self.warmup)
+        return (self.auxiliary.steps / self.warmup).clamp(max=1.0)
 
     def _decisions(self, guide: Tensor) -> Tensor:
         if self.labels.multilabel:
@@ -172,10 +171,13 @@ def decoupled(logits: Tensor, guide: Tensor, target: Tensor, temperature: float,
     Tensor of shape (N,)
         Loss of each image.
     """
-    kept = ~F.one_hot(target, logits.shape[1]).bool()
     both = [values / temperature for values in (logits, guide)]
     first, second = (torch.stack(_against_rest(values, target), dim=1) for values in both)
-    rest, taught = (F.log_softmax(values[kept].view(len(values), -1), dim=1) for values in both)
+    is_target = F.one_hot(target, logits.shape[1]).bool()
+    # The target's own place holds 0 in both: it adds nothing to the divergence of the rest.
+    rest, taught = (
+        F.log_softmax(values.masked_fill(is_target, -torch.inf), dim=1).masked_fill(is_target, 0.0) for values in both
+    )
     return (alpha * _divergence(first, second) + beta * _divergence(rest, taught)) * temperature**2
 
 
@@ -188,7 +190,9 @@ def _against_rest(values: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Log probability of the target, and of all other classes together; each (N,)."""
     probabilities = F.log_softmax(values, dim=1)
     is_target = F.one_hot(target, values.shape[1]).bool()
-    return probabilities[is_target], probabilities.masked_fill(is_target, -torch.inf).logsumexp(dim=1)
+    return probabilities.gather(1, target[:, None])[:, 0], probabilities.masked_fill(is_target, -torch.inf).logsumexp(
+        dim=1
+    )
 
 
 def with_pooled(model: nn.Module, images: Tensor, *columns: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,10 +1,8 @@
-"""The only training loop. On Accelerate, so that ``torchrun`` spreads it over processes, GPUs and nodes."""
+"""The only training loop: the same on a CPU and on a GPU, in one process and, by ``torchrun``, in several."""
 
 from __future__ import annotations
 
 import ctypes
-import math
-import os
 import platform
 import time
 from pathlib import Path
@@ -15,26 +13,27 @@ from torch import Tensor, nn
 
 from edgedx.core.errors import RecipeError
 from edgedx.core.progress import progress
-from edgedx.core.settings.recipe_sections import Train
 from edgedx.core.stats.metrics import log_loss
 from edgedx.lab.data.predict import predict
 from edgedx.lab.network.backbone import classifier
 from edgedx.lab.network.checkpoint import load_state, pack_optimizer, save_state, unpack_optimizer
-from edgedx.lab.network.column_head import head_of, image_part
+from edgedx.lab.network.column_head import head_of
 from edgedx.lab.network.torch_runner import TorchRunner
 
-from .feed import Feed, mix
+from .compiling import Compiling
+from .feed import Feed
+from .interrupt import held_interrupt
+from .losses import Losses
 from .phase import Outcome, Phase, Training
 from .short_figures import auc_of_logits
+from .step import Step
+
+_SAVING_SHARE = 0.05
+"""Of the time; the state is saved after an epoch unless that would take more."""
 
 
 class Diverged(RecipeError):
     """The loss is not finite any more; weights of after that are not kept."""
-
-
-COLUMN_RATE = 10.0
-"""Learning rate of the head of columns against the classifier's: a few weights that begin at zero, and no feature below
-them to harm. At the same rate a small data set ends before they have learned what the columns say."""
 
 
 def fit(training: Training, *, state: Path | None = None, resume: bool = False, keep_state: bool = False) -> Outcome:
@@ -70,7 +69,7 @@ class _Loop:
         self.training, self.state = training, state
         self.recipe, self.options, self.phases = recipe, recipe.train, training.phases
         self.auxiliary = getattr(training.task, "auxiliary", None)  # tasks without tensors of their own need not say so
-        self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=_precision(self.options))
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         self.model, self.task, self.val = training.model, training.task, training.val
         self.device = self.accelerator.device
         self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -83,18 +82,19 @@ class _Loop:
             batch_size=self.options.batch_size,
             sampler=self.options.imbalance == "sampler",
             seed=self.options.seed,
-            workers=_workers(self.options),
+            device=self.device,
             rank=self.accelerator.process_index,
             world=self.accelerator.num_processes,
             extra=training.extra,
             absent=recipe.columns.absent,
+            mixup=recipe.augment.mixup,
         )
         self.outcome = Outcome()
-        self.average: Any = None
         self.best: tuple[float, dict[str, Tensor]] | None = None
         self.stale = 0
         self.waited = self.worked = 0.0
         self.steps_done = 0
+        self.saved, self.saving = time.monotonic(), 0.0
 
     def run(self, resume: bool) -> Outcome:
         """All phases, from the saved state where there is one."""
@@ -105,7 +105,8 @@ class _Loop:
                 self.auxiliary.load_state_dict(_section(tensors, "task"))
             self.outcome.history = facts["history"]
             if facts["best"] is not None:
-                self.best, self.stale = (facts["best"], _section(tensors, "best")), facts["stale"]
+                best = {key: value.to(self.device) for key, value in _section(tensors, "best").items()}
+                self.best, self.stale = (facts["best"], best), facts["stale"]
         for number, phase in enumerate(self.phases):
             if facts and number < facts["phase"]:
                 continue
@@ -120,81 +121,83 @@ class _Loop:
         return self.outcome
 
     def _phase(self, number: int, phase: Phase, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-        from timm.utils import ModelEmaV3
-
         first = sum(self._steps(earlier) for earlier in self.phases[:number])
         steps, done = self._steps(phase), int(facts.get("step", 0))
         if facts.get("stopped"):
             done = steps  # patience had run out, and the process was killed before the end
         _freeze(self.model, phase.frozen)
-        optimizer = _optimizer(self.model, self.options, phase, self.auxiliary)
-        rates = [group["lr"] for group in optimizer.param_groups]
-        # A short phase would otherwise end before the average forgets its start.
-        decay = min(self.options.ema, 1 - 10 / max(steps, 11)) if not phase.frozen else 0.0
-        self.average = ModelEmaV3(self.model, decay=decay, use_warmup=True) if decay else None
+        trained = self.accelerator.prepare(self.model) if self.accelerator.num_processes > 1 else self.model
+        step_by = Step(self.model, trained, self.task, self.feed, self.recipe, phase, first, steps)
         if tensors:
-            unpack_optimizer(optimizer, tensors, facts["optimizer"])
-            if self.average is not None:
-                self.average.module.load_state_dict(_section(tensors, "average"))
-        trained, optimizer = self.accelerator.prepare(self.model, optimizer)
-        saved = time.monotonic()
-        losses: list[Tensor] = []
+            unpack_optimizer(step_by.optimizer, tensors, facts["optimizer"])
+            step_by.rates.attach(step_by.optimizer)
+            if step_by.average is not None:
+                step_by.average.module.load_state_dict(_section(tensors, "average"))
         quiet = not self.accelerator.is_main_process
+        title = f"{self.training.title}: {phase.name}"
+        compiling = Compiling(step_by, self.options.compile, steps, done, facts.get("compiled"), title, quiet=quiet)
+        losses, epoch_first = Losses(steps, self.device), done
         ahead = self.training.ahead + sum(self._steps(later) for later in self.phases[number + 1 :])
-        with progress(f"{self.training.title}: {phase.name}", steps, done=done, quiet=quiet, ahead=ahead) as bar:
-            batches = self.feed.batches(first + done, first + steps)
+        _train_mode(self.model, phase.frozen)
+        with (
+            progress(title, steps, done=done, quiet=quiet, ahead=ahead) as bar,
+            held_interrupt() as interrupted,
+        ):
+            batches = self.feed.raw(first + done, first + steps)
             began = epoch_began = time.perf_counter()
             for step in range(done, steps):
                 batch = next(batches)
                 got = time.perf_counter()
-                for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                    group["lr"] = rate * _schedule(step, steps, self.options.warmup_epochs * self.feed.steps_per_epoch)
-                losses.append(self._step(trained, optimizer, batch, first + step, phase))
-                if len(losses) > 1:  # of the step before: it is computed, so that a GPU is not waited for
-                    self._refuse_divergence(losses[-2], phase, step)
+                losses.note(step, step_by(batch, step))
+                compiling.after(step)
+                self._refuse_divergence(losses.first_bad(), phase)
                 self.steps_done += 1
                 self.waited += got - began
-                self.worked += time.perf_counter() - got
                 if (step + 1) % self.feed.steps_per_epoch == 0 or step + 1 == steps:
-                    self._refuse_divergence(losses[-1], phase, step + 1)
-                    score, val_loss = self._evaluate()
+                    self._refuse_divergence(losses.first_bad(wait=True), phase)
+                    judged = step_by.average.module if step_by.average is not None else self.model
+                    score, val_loss = self._evaluate(judged)
+                    _train_mode(self.model, phase.frozen)
                     line = {
                         "phase": phase.name,
                         "epoch": round((step + 1) / self.feed.steps_per_epoch, 2),
-                        "loss": float(torch.stack(losses).mean()),
+                        "loss": losses.mean(epoch_first, step + 1),
                         "val_loss": val_loss,
                         "val_auc": score,
-                        "learning_rate": optimizer.param_groups[-1]["lr"],
+                        "learning_rate": float(step_by.optimizer.param_groups[-1]["lr"]),
                         "seconds": round(time.perf_counter() - epoch_began, 1),
                     }
-                    losses, epoch_began = [], time.perf_counter()
+                    epoch_first, epoch_began = step + 1, time.perf_counter()
                     self.outcome.history.append(line)
                     bar.advance(1, f"loss {line['loss']:.3f}  val AUC {score:.4f}")
-                    stop = self._watch(score) and not phase.frozen
-                    self._save(number, step + 1, optimizer, stopped=stop)
-                    saved = time.monotonic()
+                    stop = self._watch(judged, score) and not phase.frozen
+                    if stop or step + 1 == steps or self._due(between=_SAVING_SHARE):
+                        self._save(number, step + 1, step_by, compiling, stopped=stop)
                     if self.training.watch is not None:
                         self.training.watch(line)
                     if stop:
                         break
                 else:
                     bar.advance(1)
-                    if time.monotonic() - saved > 60 * self.options.checkpoint_minutes:
-                        self._refuse_divergence(losses[-1], phase, step + 1)
+                    if self._due():
+                        self._refuse_divergence(losses.first_bad(wait=True), phase)
                         # Mid-epoch losses are not kept: a resumed epoch reports the mean of what it trained itself.
-                        self._save(number, step + 1, optimizer)
-                        saved = time.monotonic()
+                        self._save(number, step + 1, step_by, compiling)
+                if interrupted():
+                    self._save(number, step + 1, step_by, compiling)
+                    raise KeyboardInterrupt
+                self.worked += time.perf_counter() - got
                 began = time.perf_counter()
-        if self.average is not None:
-            self.model.load_state_dict(self.average.module.state_dict())
+        if step_by.average is not None:
+            self.model.load_state_dict(step_by.average.module.state_dict())
         self.accelerator.free_memory()
 
-    def _refuse_divergence(self, loss: Tensor, phase: Phase, step: int) -> None:
-        if torch.isfinite(loss):
+    def _refuse_divergence(self, bad: int | None, phase: Phase) -> None:
+        if bad is None:
             return
-        epoch, rate = step / self.feed.steps_per_epoch, phase.learning_rate
+        epoch, rate = (bad + 1) / self.feed.steps_per_epoch, phase.learning_rate
         raise Diverged(
-            f"{phase.name}: the loss of step {step} (epoch {epoch:.1f}) is not a number: training has diverged at a "
+            f"{phase.name}: the loss of step {bad + 1} (epoch {epoch:.1f}) is not a number: training has diverged at a "
             f"learning rate of {rate:g}",
             next_step=f"try {rate / 10:g}: train.learning_rate (frozen_learning_rate of a new head), or of a student "
             "student.learning_rate; with bf16 also train.precision=fp32",
@@ -203,71 +206,59 @@ class _Loop:
     def _steps(self, phase: Phase) -> int:
         return phase.length(self.feed.steps_per_epoch)
 
-    def _step(self, trained: nn.Module, optimizer: Any, batch: tuple[Tensor, ...], step: int, phase: Phase) -> Tensor:
-        rank = self.accelerator.process_index
-        torch.manual_seed((self.options.seed * 1_000_003 + step) * 64 + rank)  # dropout, from the step alone
-        images = batch[0].to(self.device, non_blocking=True, memory_format=torch.channels_last)
-        targets, *columns = (one.to(self.device, non_blocking=True) for one in batch[1:])
-        if mixup := self.recipe.augment.mixup:
-            images, targets, *columns = mix(images, targets, mixup, (self.options.seed, step, rank), *columns)
-        _train_mode(self.model, phase.frozen)
-        with self.accelerator.autocast():
-            loss, _ = self.task(trained, images, targets, *columns)
-        self.accelerator.backward(loss)
-        if self.options.clip_norm:
-            self.accelerator.clip_grad_norm_(trained.parameters(), self.options.clip_norm)
-        optimizer.step()
-        optimizer.zero_grad()
-        if self.average is not None:
-            self.average.update(self.model, step=step)
-        return loss.detach()
-
-    def _evaluate(self) -> tuple[float, float]:
+    def _evaluate(self, judged: nn.Module) -> tuple[float, float]:
         """AUC and log loss on val; computed by the main process and given to the others, so that all decide alike."""
         from accelerate.utils import broadcast_object_list
 
         figures = [0.0, 0.0]
         if self.accelerator.is_main_process:
-            judged = self.average.module if self.average is not None else self.model
             logits = predict(TorchRunner(judged, self.device), self.val, self.recipe.preprocess)
             task, labels = self.recipe.task, self.val.labels
             figures = [auc_of_logits(task, logits, labels), log_loss(logits, labels, task.kind)]
         broadcast_object_list(figures)
         return figures[0], figures[1]
 
-    def _watch(self, score: float) -> bool:
+    def _watch(self, judged: nn.Module, score: float) -> bool:
         """Remember the best weights where patience is set; True when it has run out."""
         if not self.options.patience:
             return False
         if self.best is None or score > self.best[0]:
-            judged = self.average.module if self.average is not None else self.model
             self.best = (score, {key: value.detach().clone() for key, value in judged.state_dict().items()})
             self.stale = 0
         else:
             self.stale += 1
         return self.stale >= self.options.patience
 
-    def _save(self, number: int, step: int, optimizer: Any, *, stopped: bool = False) -> None:
+    def _due(self, between: float = 0.0) -> bool:
+        """Whether the state should be saved: the longest time has passed, or saving is cheap against what has."""
+        passed = time.monotonic() - self.saved
+        return passed > 60 * self.options.checkpoint_minutes or (between > 0 and self.saving <= between * passed)
+
+    def _save(self, number: int, step: int, step_by: Step, compiling: Compiling, *, stopped: bool = False) -> None:
         if self.state is None or not self.accelerator.is_main_process:
             return
+        began = time.monotonic()
         tensors = {f"model.{key}": value for key, value in self.model.state_dict().items()}
-        if self.average is not None:
-            tensors |= {f"average.{key}": value for key, value in self.average.module.state_dict().items()}
+        if step_by.average is not None:
+            tensors |= {f"average.{key}": value for key, value in step_by.average.module.state_dict().items()}
         if self.auxiliary is not None:
             tensors |= {f"task.{key}": value for key, value in self.auxiliary.state_dict().items()}
         if self.best is not None:
             tensors |= {f"best.{key}": value for key, value in self.best[1].items()}
-        moments, numbers = pack_optimizer(optimizer.optimizer if hasattr(optimizer, "optimizer") else optimizer)
+        moments, numbers = pack_optimizer(step_by.optimizer)
         facts = {
             "phase": number,
             "step": step,
             "optimizer": numbers,
+            "compiled": compiling.compiled,
             "history": self.outcome.history,
             "best": self.best[0] if self.best else None,
             "stale": self.stale,
             "stopped": stopped,
         }
         save_state(self.state, tensors | moments, facts)
+        self.saved = time.monotonic()
+        self.saving = self.saved - began
 
 
 def _section(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
@@ -290,46 +281,6 @@ def _heads(model: nn.Module) -> list[nn.Module]:
     """What answers: the classifier, and the head of the columns where there is one."""
     columns = head_of(model)
     return [classifier(model), *([columns] if columns is not None else [])]
-
-
-def _optimizer(model: nn.Module, options: Train, phase: Phase, auxiliary: nn.Module | None) -> torch.optim.Optimizer:
-    from timm.optim import param_groups_layer_decay
-
-    groups: Any = (
-        [{"params": list(classifier(model).parameters()), "lr": phase.learning_rate}]
-        if phase.frozen
-        else param_groups_layer_decay(image_part(model), options.weight_decay, layer_decay=options.layer_decay)
-    )
-    if (columns := head_of(model)) is not None and (parameters := list(columns.parameters())):
-        groups.insert(0, {"params": parameters, "lr_scale": COLUMN_RATE})
-    if auxiliary is not None and (heads := list(auxiliary.parameters())):
-        groups.append({"params": heads})
-    for group in groups:
-        group["lr"] = phase.learning_rate * group.get("lr_scale", 1.0)
-    if options.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=0.9, nesterov=True, weight_decay=options.weight_decay)
-    if options.optimizer == "rmsprop":
-        return torch.optim.RMSprop(groups, alpha=0.9, momentum=0.9, eps=1e-3, weight_decay=options.weight_decay)
-    return torch.optim.AdamW(groups, weight_decay=options.weight_decay)
-
-
-def _schedule(step: int, steps: int, warmup: float) -> float:
-    warmup = min(warmup, steps / 4)
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, steps - warmup)))
-
-
-def _precision(options: Train) -> str:
-    if options.precision == "auto":
-        return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
-    return {"fp32": "no", "bf16": "bf16"}[options.precision]
-
-
-def _workers(options: Train) -> int:
-    if options.workers >= 0:
-        return options.workers
-    return min(8, os.cpu_count() or 1) if torch.cuda.is_available() else 0
 
 
 def _keep_freed_memory() -> None:

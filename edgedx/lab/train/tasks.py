@@ -80,13 +80,16 @@ class Classify:
         return self.loss(logits.float(), targets), logits
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Mean loss over the batch, weighted where weights are set."""
+        """Mean loss over the batch, weighted where weights are set; a row of targets that is all NaN does not count."""
         if self.multilabel:
             known = ~torch.isnan(targets)
             smooth = torch.nan_to_num(targets) * (1 - self.smoothing) + self.smoothing / 2
             each = F.binary_cross_entropy_with_logits(logits, smooth, pos_weight=self.weights, reduction="none")
             return (each * known).sum() / known.sum().clamp(min=1)
+        # By masks, not by picking rows: how many rows there are would have to be asked of the device.
+        labelled = ~torch.isnan(targets[:, :1])
+        targets = torch.nan_to_num(targets)
         weighted = targets if self.weights is None else targets * self.weights
-        smooth = targets * (1 - self.smoothing) + self.smoothing / targets.shape[1]
+        smooth = (targets * (1 - self.smoothing) + self.smoothing / targets.shape[1]) * labelled
         smooth = smooth if self.weights is None else smooth * self.weights
         return -(smooth * F.log_softmax(logits, dim=1)).sum() / weighted.sum().clamp(min=1e-6)

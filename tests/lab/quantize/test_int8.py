@@ -17,6 +17,7 @@ from edgedx.core.errors import GateRefused
 from edgedx.core.preprocess import normalise
 from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.data.predict import predict
+from edgedx.lab.network import checkpoint as checkpoints
 from edgedx.lab.network.checkpoint import Checkpoint
 from edgedx.lab.quantize.bias_correction import correct_biases
 from edgedx.lab.quantize.calibrate import Histogram, Observed, observe
@@ -27,7 +28,6 @@ from edgedx.lab.quantize.qdq import QuantizationPlan
 from edgedx.lab.quantize.sensitivity import Bargain, by_value, exclude, sensitivities
 from edgedx.lab.quantize.workbench import QuantizedModel, Workbench, check_fused, noise_of, quantize
 from edgedx.lab.run.card import ModelCard
-from edgedx.lab.network import checkpoint as checkpoints
 
 TRAIN, VAL = quantizing.images(48), quantizing.images(24, start=700)
 

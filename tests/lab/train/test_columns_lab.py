@@ -241,7 +241,7 @@ def test_batches_bring_each_image_its_own_columns_the_same_from_any_step_on() ->
 
 def test_mixup_mixes_the_columns_as_it_mixes_the_labels() -> None:
     images, targets, columns = torch.rand(8, 1, 4, 4), torch.eye(8), torch.eye(8)
-    _, labels, mixed = mix(images, targets, 0.5, (0, 1), columns)
+    _, labels, mixed = mix(torch.tensor(0.6), torch.randperm(8), images, targets, columns)
     assert torch.equal(labels, mixed) and not torch.equal(mixed, columns)
 
 

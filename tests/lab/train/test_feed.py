@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ import tiny
 import torch
 from torch import Tensor
 
-from edgedx.core.preprocess import PreprocessSpec
+from edgedx.core.preprocess import PreprocessSpec, normalise
 from edgedx.core.settings.recipe_sections import Augment, Task
-from edgedx.lab.train.feed import Feed, Views, mix
+from edgedx.lab.train.canvases import InPlace, OnDevice, Streamed
+from edgedx.lab.train.feed import Feed, mix
 
 BINARY = Task(**tiny.RECIPE["task"])
 SPEC = PreprocessSpec(size=(16, 16), bits=8, window="none")
@@ -32,7 +34,8 @@ def _feed(labels: np.ndarray | None = None, options: Augment | None = None, **ch
 
 def _equal(one: list[tuple[Tensor, Tensor]], two: list[tuple[Tensor, Tensor]]) -> bool:
     return len(one) == len(two) and all(
-        torch.equal(a, c) and torch.equal(b, d) for (a, b), (c, d) in zip(one, two, strict=True)
+        torch.equal(a, c) and torch.equal(b.nan_to_num(9), d.nan_to_num(9))
+        for (a, b), (c, d) in zip(one, two, strict=True)
     )
 
 
@@ -40,7 +43,7 @@ def test_an_epoch_shows_every_image_once_in_an_order_of_its_own() -> None:
     feed = _feed(options=OFF)
     assert feed.steps_per_epoch == 5
     epochs = [torch.cat([images for images, _ in feed.batches(start, start + 5)]) for start in (0, 5)]
-    expected = feed.views.data.canvases.astype(np.float32).sum(axis=(1, 2))
+    expected = tiny.dataset(_labels(), side=16).canvases.astype(np.float32).sum(axis=(1, 2))
     for images in epochs:
         assert images.shape == (40, 1, 16, 16) and images.dtype == torch.float32
         sums = ((images * 0.25 + 0.5) * 255).sum(dim=(1, 2, 3)).numpy()
@@ -75,8 +78,27 @@ def test_a_resumed_run_sees_the_batches_it_would_have_seen(start: int) -> None:
     assert _equal(list(_feed().batches(0, 12))[start:], list(_feed().batches(start, 12)))
 
 
-def test_worker_processes_change_nothing() -> None:
-    assert _equal(list(_feed().batches(3, 7)), list(_feed(workers=2).batches(3, 7)))
+def test_where_the_canvases_lie_changes_nothing() -> None:
+    """On the device, streamed in blocks of which the last is short, or in place; of one data set and of two."""
+    for extra in (None, _more()):
+        feed = _feed(extra=extra)
+        parts = [tiny.dataset(_labels(), side=16), *([extra] if extra else [])]
+        expected = list(feed.batches(3, 14))
+        assert isinstance(feed.canvases, InPlace)
+        for other in (OnDevice(parts, torch.device("cpu")), Streamed(parts, torch.device("cpu"), 20 * 256)):
+            feed.canvases = other
+            assert _equal(list(feed.batches(3, 14)), expected)
+
+
+def test_sixteen_bits_reach_the_network_as_the_device_will_see_them() -> None:
+    """torch has few operations on uint16, so the bits travel as int16: values above 32,767 must not turn negative."""
+    spec = PreprocessSpec(size=(16, 16), bits=16, window="none")
+    data = tiny.dataset(_labels(), side=16)
+    deep = np.random.default_rng(0).integers(0, 65536, data.canvases.shape).astype(np.uint16)
+    feed = Feed(replace(data, canvases=deep), BINARY, spec, OFF, batch_size=40, sampler=False, seed=0)
+    (images, _), *_ = feed.batches(0, 1)
+    order = feed._order(0)
+    assert np.array_equal(images.numpy(), normalise(deep[order], spec))
 
 
 def test_another_seed_gives_other_batches() -> None:
@@ -87,9 +109,13 @@ def test_a_view_depends_on_seed_epoch_and_position_alone() -> None:
     data = tiny.dataset(_labels(), side=16)
     data.canvases[:] = data.canvases[0]  # so that positions differ by their random numbers only
 
-    def view(seed: int, epoch: int, position: int) -> Tensor:
-        return Views(data, BINARY, SPEC, Augment(), seed)[(epoch, position)][0]
+    def view(seed: int, epoch: int, position: int, batch_size: int = 8) -> Tensor:
+        feed = Feed(data, BINARY, SPEC, Augment(), batch_size=batch_size, sampler=False, seed=seed)
+        place = int(np.flatnonzero(feed._order(epoch) == position)[0])
+        step = epoch * feed.steps_per_epoch + place // batch_size
+        return next(feed.batches(step, step + 1))[0][place % batch_size]
 
+    assert torch.equal(view(0, 1, 2), view(0, 1, 2, batch_size=20))
     assert torch.equal(view(0, 1, 2), view(0, 1, 2))
     others = [view(0, 1, 2), view(1, 1, 2), view(0, 2, 2), view(0, 1, 3), view(0, 2, 1)]
     assert all(not torch.equal(one, two) for i, one in enumerate(others) for two in others[:i])
@@ -122,17 +148,26 @@ def test_the_sampler_draws_rare_findings_more_often_and_images_without_any_too()
 
 def test_mixup_mixes_images_and_targets_alike() -> None:
     images, targets = torch.eye(6).reshape(6, 1, 2, 3), torch.eye(6)
-    mixed, soft = mix(images, targets, 0.4, (0, 1))
+    share, partner = torch.tensor(0.7), torch.tensor([2, 0, 1, 5, 4, 3])
+    mixed, soft = mix(share, partner, images, targets)
     assert torch.equal(mixed.flatten(1), soft)
     torch.testing.assert_close(soft.sum(dim=1), torch.ones(6))
-    assert len(set(soft[soft > 0].tolist()) - {1.0}) <= 2  # one share for the whole batch
-    assert torch.equal(mix(images, targets, 0.4, (0, 1))[0], mixed)
-    assert not torch.equal(mix(images, targets, 0.4, (0, 2))[0], mixed)
+    torch.testing.assert_close(soft[0], torch.tensor([0.7, 0, 0.3, 0, 0, 0]))
+
+
+def test_each_step_mixes_by_its_own_share_and_partners_whatever_step_was_the_first() -> None:
+    whole, later = list(_feed(mixup=0.4).raw(0, 9)), list(_feed(mixup=0.4).raw(4, 9))
+    assert len({float(batch.share) for batch in whole}) == 9
+    assert all(0 <= float(batch.share) <= 1 and sorted(batch.partner.tolist()) == list(range(8)) for batch in whole)
+    for one, two in zip(whole[4:], later, strict=True):
+        assert one.share == two.share and torch.equal(one.partner, two.partner)
+    assert all(float(batch.share) == 1 for batch in _feed().raw(0, 3))
 
 
 def test_what_is_mixed_with_an_unknown_label_is_unknown() -> None:
     targets = torch.tensor([[1.0], [torch.nan], [0.0], [1.0]])
-    found = [mix(torch.zeros(4, 1), targets, 1.0, (seed,))[1] for seed in range(10)]
+    partners = [torch.from_numpy(np.random.default_rng(seed).permutation(4)) for seed in range(10)]
+    found = [mix(torch.tensor(0.5), partner, targets)[0] for partner in partners]
     assert all(1 <= int(soft.isnan().sum()) <= 2 for soft in found)
 
 
