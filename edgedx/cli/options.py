@@ -21,7 +21,7 @@ Int8 = Annotated[
     typer.Option("--int8/--no-int8", help="8-bit integers beside float; where the device has them unless given."),
 ]
 Root = Annotated[Path, typer.Option(help="Folder of the device that holds what is installed, trusted keys and state.")]
-On = Annotated[str, typer.Option(help="Where PyTorch runs checkpoints: cpu or cuda.")]
+On = Annotated[str, typer.Option(help="Where PyTorch runs checkpoints: cpu, cuda, or auto: a GPU where there is one.")]
 Threads = Annotated[int, typer.Option(min=0, help="CPU threads of one inference; 0 lets the runtime choose.")]
 Resamples = Annotated[int, typer.Option(min=100, help="Bootstrap resamples of patients for the intervals.")]
 Run = Annotated[Path | None, typer.Option(help="Run whose data set to use, for models that lie in none.")]
@@ -29,7 +29,7 @@ Split = Annotated[str, typer.Option(help="Part of the run's data set to judge on
 ValOrTest = Annotated[str, typer.Option(help="Part of the run's data set to judge on: test or val.")]
 
 SPLITS = ("test", "val", "train")
-DEVICES_OF_TORCH = ("cpu", "cuda")
+DEVICES_OF_TORCH = ("auto", "cpu", "cuda")
 OfDevice = Annotated[
     str | None, typer.Option("--device", help="Device profile, where the run is compressed for several.")
 ]

@@ -36,7 +36,7 @@ def compare(
     run: Run = None,
     resamples: Resamples = 1000,
     threads: Threads = 0,
-    on: On = "cpu",
+    on: On = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="With --baselines, train finished ones again.")
     ] = False,

@@ -46,7 +46,7 @@ def evaluate(
     ] = None,
     resamples: Resamples = 1000,
     threads: Threads = 0,
-    on: On = "cpu",
+    on: On = "auto",
     predictions: Annotated[
         Path | None, typer.Option(help="Where to put the predictions (CSV) instead of OUT/predictions.csv.")
     ] = None,

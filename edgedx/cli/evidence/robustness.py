@@ -23,7 +23,7 @@ def robustness(
     device: OfDevice = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of noise, rotations and draws.")] = 0,
     threads: Threads = 0,
-    on: On = "cpu",
+    on: On = "auto",
     out: Annotated[Path | None, typer.Option(help="Folder; RUN/robustness unless given.")] = None,
     json: AsJson = False,
 ) -> None:

@@ -197,7 +197,7 @@ class _Maker:
             model, _ = open_start(self.recipe, start)
             task, phase = self._task(model, temperature), self._trial(temperature)
             self._fit(model, task, phase, state, "temperature", self.unlabeled)
-            return predict(TorchRunner(model.to("cpu")), self.val, self.recipe.preprocess)
+            return predict(TorchRunner(model), self.val, self.recipe.preprocess)
 
         trials = try_temperatures(self.tried, trial, self.recipe.task, self.val.labels, work)
         return float(best(trials)["temperature"]), trials

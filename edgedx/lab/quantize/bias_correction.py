@@ -13,6 +13,7 @@ from torch import Tensor
 
 from edgedx.core.preprocess import PreprocessSpec, normalise
 from edgedx.lab.data.dataset import Dataset
+from edgedx.lab.network.inputs import best_device
 
 from .graph_torch import GraphModule
 from .onnx_graph import Graph, with_weights
@@ -34,14 +35,15 @@ def correct_biases(exported: bytes, plan: QuantizationPlan, calibration: Dataset
     """
     count = max(16, min(len(calibration), _PIXELS // (spec.size[0] * spec.size[1])))
     chosen = calibration.take(np.linspace(0, len(calibration) - 1, min(count, len(calibration))).astype(int))
-    images = torch.from_numpy(np.concatenate([normalise(part, spec) for part in chosen.batches(64)]))
+    device = best_device()
+    images = torch.from_numpy(np.concatenate([normalise(part, spec) for part in chosen.batches(64)])).to(device)
     expected: dict[str, Tensor] = {}
 
     def note(label: str, output: Tensor) -> Tensor:
         expected[label] = _mean(output)
         return output
 
-    GraphModule(exported).eval()(images, note)
+    GraphModule(exported).to(device).eval()(images, note)
     shifts: dict[str, Tensor] = {}
     graph = Graph(exported)
     biases = {graph.label(node): node.input[2] for node in graph.weighted() if _has_own_bias(graph, node, plan)}
@@ -53,9 +55,9 @@ def correct_biases(exported: bytes, plan: QuantizationPlan, calibration: Dataset
         shifts[label] = shift
         return output + (shift.view(1, -1, 1, 1) if output.ndim == 4 else shift)
 
-    GraphModule(exported, plan).eval()(images, correct)
+    GraphModule(exported, plan).to(device).eval()(images, correct)
     return with_weights(
-        exported, {biases[label]: graph.weights[biases[label]] + shift.numpy() for label, shift in shifts.items()}
+        exported, {biases[label]: graph.weights[biases[label]] + shift.cpu().numpy() for label, shift in shifts.items()}
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .qdq import step_of
+from .qdq import SMALLEST
 
 _MOMENTUM = 0.02
 
@@ -64,21 +64,30 @@ class FakeQuantActivation(nn.Module):
         """Same shape, float32."""
         if self.training and self.follow:
             self._watch(values.detach())
-        step, zero = step_of(self.ends, self.symmetric, self.kind)
-        scale, least, most = float(step), int(np.iinfo(self.kind).min), int(np.iinfo(self.kind).max)
+        scale, zero = self._step()
+        least, most = int(np.iinfo(self.kind).min), int(np.iinfo(self.kind).max)
         if self.training:
-            return cast(Tensor, torch.fake_quantize_per_tensor_affine(values, scale, zero, least, most))
+            return cast(Tensor, torch.fake_quantize_per_tensor_affine(values, scale, zero.int(), least, most))
         # torch multiplies by 1/scale, ONNX divides by scale: halves fall differently, and images are full of halves.
-        return ((values / scale).round() + zero).clamp(least, most).sub(zero) * scale
+        return cast(Tensor, ((values / scale).round() + zero).clamp(least, most).sub(zero) * scale)
+
+    def _step(self) -> tuple[Tensor, Tensor]:
+        """`qdq.step_of` where the range is, so that nobody waits for it: scale and zero point, float32."""
+        low, high = self.low.clamp(max=0.0), self.high.clamp(min=0.0)
+        if self.symmetric:
+            return (torch.maximum(-low, high).clamp(min=SMALLEST) / 127).float(), torch.zeros_like(low).float()
+        scale = ((high - low).clamp(min=SMALLEST) / 255).float()
+        least = int(np.iinfo(self.kind).min)
+        return scale, (least - low / scale.double()).round().clamp(least, least + 255).float()
 
     def _watch(self, values: Tensor) -> None:
-        if int(self.steps) >= self.follow:
-            return
-        self.steps += 1
+        """Move the range while it still follows; by arithmetic instead of a question, see `_step`."""
+        follows = self.steps < self.follow
         now = torch.stack(torch.aminmax(values)).to(self.seen)
-        self.seen += _MOMENTUM * (now - self.seen)
-        self.low.copy_(self.seen[0] * self.shares[0])
-        self.high.copy_(self.seen[1] * self.shares[1])
+        self.seen += follows * _MOMENTUM * (now - self.seen)
+        self.low.copy_(torch.where(follows, self.seen[0] * self.shares[0], self.low))
+        self.high.copy_(torch.where(follows, self.seen[1] * self.shares[1], self.high))
+        self.steps += follows
 
 
 class FakeQuantWeight(nn.Module):

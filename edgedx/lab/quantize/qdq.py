@@ -26,7 +26,7 @@ Scheme = Literal["u8s8", "s8s8", "trt"]
 
 _CHAINED = ("Add", "AveragePool", "Concat", "GlobalAveragePool")
 PASSING = ("MaxPool", "Reshape", "Flatten", "Squeeze", "Transpose")  # the same numbers, elsewhere
-_SMALLEST = 1e-12
+SMALLEST = 1e-12
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ def step_of(ends: tuple[float, float], symmetric: bool, kind: type[np.uint8] | t
     """Scale and zero point of 8-bit numbers from `ends`; zero is always exact."""
     low, high = min(ends[0], 0.0), max(ends[1], 0.0)
     if symmetric:
-        return np.float32(max(-low, high, _SMALLEST) / 127), 0
-    scale = np.float32(max(high - low, _SMALLEST) / 255)
+        return np.float32(max(-low, high, SMALLEST) / 127), 0
+    scale = np.float32(max(high - low, SMALLEST) / 255)
     least = int(np.iinfo(kind).min)
     return scale, int(np.clip(round(least - low / float(scale)), least, least + 255))
 
@@ -87,7 +87,7 @@ def step_of(ends: tuple[float, float], symmetric: bool, kind: type[np.uint8] | t
 def weight_scales(weight: np.ndarray, axis: int, peak: int) -> np.ndarray:
     """Scale of each output channel, float32."""
     others = tuple(place for place in range(weight.ndim) if place != axis)
-    return np.maximum(np.abs(weight).max(axis=others) / np.float32(peak), np.float32(_SMALLEST)).astype(np.float32)
+    return np.maximum(np.abs(weight).max(axis=others) / np.float32(peak), np.float32(SMALLEST)).astype(np.float32)
 
 
 def write_qdq(exported: bytes, plan: QuantizationPlan, *, trainable: bool = False) -> bytes:

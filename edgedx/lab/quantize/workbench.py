@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import torch
 
 from edgedx.core.errors import GateRefused, UnsupportedModel
 from edgedx.core.progress import progress
@@ -15,10 +16,12 @@ from edgedx.core.settings.recipe import Recipe
 from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.data.predict import predict
+from edgedx.lab.network.torch_runner import TorchRunner
 from edgedx.lab.train.short_figures import auc_of_logits
 
 from .bias_correction import correct_biases
 from .calibrate import Observed, observe
+from .graph_torch import GraphModule
 from .onnx_graph import Graph
 from .qdq import QuantizationPlan, Scheme, write_qdq
 
@@ -118,10 +121,22 @@ class Workbench:
     ) -> QuantizedModel:
         """Write and judge."""
         model = write_qdq(base or self.exported, plan)
-        logits = predict(OnnxRunner(model, fused=self.fused), self.val, self.recipe.preprocess) + self.column_logits
+        logits = self.ask(model, base or self.exported, plan, self.val) + self.column_logits
         noise = noise_of(logits, self.reference)
         area = auc_of_logits(self.recipe.task, logits, self.val.labels)
         return QuantizedModel(model, base or self.exported, plan, calibrator, logits, noise, area, step)
+
+    def ask(self, model: bytes, base: bytes, plan: QuantizationPlan, data: Dataset) -> np.ndarray:
+        """Logits (N, K) of a quantized graph: by the kernels that serve where they are here, else computed in float.
+
+        In float a GPU is as good as the CPU and faster.
+        """
+        if not self.fused and torch.cuda.is_available():
+            try:
+                return predict(TorchRunner(GraphModule(base, plan)), data, self.recipe.preprocess)
+            except UnsupportedModel:
+                pass  # an operator that only ONNX Runtime knows
+        return predict(OnnxRunner(model, fused=self.fused), data, self.recipe.preprocess)
 
     def calibrate(self, reduce_range: Iterable[bool]) -> list[QuantizedModel]:
         """One candidate for each calibrator and range of weights, best first."""

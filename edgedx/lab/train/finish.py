@@ -34,8 +34,8 @@ def finish(
     pruning: list[Any] | None = None,
 ) -> dict[str, Any]:
     """Judge a trained model, fit its temperature and operating points on val, and write the checkpoint."""
-    model.to("cpu").eval()
     logits = {split: predict(TorchRunner(model), data.subset(split), recipe.preprocess) for split in ("val", "test")}
+    model.to("cpu").eval()
     val = data.subset("val")
     temperature = fit_temperature(logits["val"], val.labels, recipe.task.kind)
     points = operating_points(recipe, logits["val"], val.labels, temperature)

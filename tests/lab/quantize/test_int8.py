@@ -187,6 +187,8 @@ def _train(target: Path, kill: bool) -> None:
 
         checkpoints.write_bytes = write  # type: ignore[attr-defined]
     own = quantizing.recipe(qat="always", qat_epochs=3.0, max_float_share=0.0, bias_correction=False)
+    often = own.train.model_copy(update={"checkpoint_minutes": 1e-6})  # after every step
+    own = own.model_copy(update={"train": often})
     best, _ = make_int8(broken(), own, teacher(), TRAIN, VAL, "trt", [False], target / "qat.safetensors")
     (target / "model.onnx").write_bytes(best.base)
 
