@@ -116,6 +116,16 @@ def run_around(path: Path) -> Path | None:
     return around.path if around is not None else None
 
 
+def torch_device(on: str) -> str:
+    """``--on`` as torch calls it: cpu or cuda."""
+    check_choice("--on", on, ("auto", "cpu", "cuda"), "device of PyTorch")
+    if on == "auto":
+        from edgedx.lab.network.inputs import best_device
+
+        return best_device().type
+    return on
+
+
 def check_choice(option: str, value: str | None, choices: Sequence[str], noun: str = "") -> None:
     """Refuse a value of an option that is none of its choices; None is left to the command.
 

@@ -29,7 +29,6 @@ Split = Annotated[str, typer.Option(help="Part of the run's data set to judge on
 ValOrTest = Annotated[str, typer.Option(help="Part of the run's data set to judge on: test or val.")]
 
 SPLITS = ("test", "val", "train")
-DEVICES_OF_TORCH = ("auto", "cpu", "cuda")
 OfDevice = Annotated[
     str | None, typer.Option("--device", help="Device profile, where the run is compressed for several.")
 ]

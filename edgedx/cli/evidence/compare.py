@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from edgedx.cli.common import check_choice, run_around, run_recipe
-from edgedx.cli.options import DEVICES_OF_TORCH, SPLITS, AsJson, On, Resamples, Run, Split, Threads
+from edgedx.cli.common import check_choice, run_around, run_recipe, torch_device
+from edgedx.cli.options import SPLITS, AsJson, On, Resamples, Run, Split, Threads
 
 from . import show
 
@@ -63,7 +63,7 @@ def compare(
     from edgedx.lab.evidence.compare.lineup import line_up
 
     check_choice("--split", split, SPLITS)
-    check_choice("--on", on, DEVICES_OF_TORCH, "device of PyTorch")
+    on = torch_device(on)
     trained: dict[str, Any] = {}
     if baselines:
         if split == "train" or data is not None:

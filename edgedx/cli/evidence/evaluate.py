@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgedx.cli.common import check_choice
-from edgedx.cli.options import DEVICES_OF_TORCH, SPLITS, AsJson, OfDevice, On, Resamples, Run, Split, Threads
+from edgedx.cli.common import check_choice, torch_device
+from edgedx.cli.options import SPLITS, AsJson, OfDevice, On, Resamples, Run, Split, Threads
 
 from . import show
 
@@ -74,7 +74,7 @@ def evaluate(
     from edgedx.lab.judge.subject import open_subject
 
     check_choice("--split", split, SPLITS)
-    check_choice("--on", on, DEVICES_OF_TORCH, "device of PyTorch")
+    on = torch_device(on)
     check_choice("--ensemble", ensemble, ("mean",))
     if len(models) > 1 and ensemble is None:
         raise UsageError(

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from edgedx.cli.common import check_choice
-from edgedx.cli.options import DEVICES_OF_TORCH, SPLITS, AsJson, OfDevice, On, Resamples, Run, Split, Threads
+from edgedx.cli.common import check_choice, torch_device
+from edgedx.cli.options import SPLITS, AsJson, OfDevice, On, Resamples, Run, Split, Threads
 
 from . import show
 
@@ -62,7 +62,7 @@ def explain(
     from edgedx.lab.evidence.explain.subjects import open_models
 
     check_choice("--split", split, SPLITS)
-    check_choice("--on", on, DEVICES_OF_TORCH, "device of PyTorch")
+    on = torch_device(on)
     chosen = _chosen(methods)
     subjects = open_models(models, run=run, profile=device, threads=threads, device=on)
     first = subjects[0]

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from edgedx.cli.common import check_choice, run_of
-from edgedx.cli.options import DEVICES_OF_TORCH, AsJson, OfDevice, On, Run, Threads, ValOrTest
+from edgedx.cli.common import check_choice, run_of, torch_device
+from edgedx.cli.options import AsJson, OfDevice, On, Run, Threads, ValOrTest
 
 from . import show
 
@@ -41,7 +41,7 @@ def robustness(
     from edgedx.lab.evidence.robustness.robustness import robustness as judge
 
     check_choice("--split", split, ("test", "val"))
-    check_choice("--on", on, DEVICES_OF_TORCH, "device of PyTorch")
+    on = torch_device(on)
     subjects = open_models(models, run=run, profile=device, threads=threads, device=on)
     if len(models) == 1 and len(subjects) > 2:
         subjects = [subjects[0], subjects[-1]]  # teacher and what ships; the student in float lies between them

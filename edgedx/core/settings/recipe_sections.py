@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
@@ -199,6 +199,12 @@ class Train(_Section):
         5.0, gt=0, description="Longest time of work that kill -9 can cost; also saved after each epoch."
     )
     seed: int = Field(0, description="Of initialisation, order, augmentation and dropout.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _forget(cls, values: Any) -> Any:
+        """Runs of before keep ``workers``, the processes that once loaded data."""
+        return {key: value for key, value in values.items() if key != "workers"} if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

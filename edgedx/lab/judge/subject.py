@@ -94,7 +94,7 @@ def open_subject(
     variant: str | None = None,
     profile: str | None = None,
     threads: int = 0,
-    device: str = "auto",
+    device: str = "cpu",
 ) -> Subject:
     """Recognise what `path` is: a checkpoint, an ONNX file of a run, a bundle, or a run, which stands for what ships.
 
@@ -135,8 +135,6 @@ def _checkpoint(path: Path, run: Run | None, recipe: Recipe | None, device: str)
 
     checkpoint = load_checkpoint(path)
     card = checkpoint.card
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     where = "CPU" if device == "cpu" else f"{device}: {torch.cuda.get_device_name()}"
     return Subject(
         name=path.name,

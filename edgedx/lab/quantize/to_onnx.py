@@ -107,7 +107,9 @@ def check_parity(model: nn.Module, exported: bytes, data: Dataset, spec: Preproc
     GateRefused
         Logits differ by more than `MAX_DIFFERENCE`, or a decision differs.
     """
-    torch_logits, onnx_logits = (predict(runner, data, spec) for runner in (TorchRunner(model, "cpu"), OnnxRunner(exported)))
+    torch_logits, onnx_logits = (
+        predict(runner, data, spec) for runner in (TorchRunner(model, "cpu"), OnnxRunner(exported))
+    )
     difference = float(np.abs(torch_logits - onnx_logits).max())
     flips = int((torch_logits.argmax(axis=1) != onnx_logits.argmax(axis=1)).sum())
     allowed = MAX_DIFFERENCE * max(1.0, float(np.sqrt(np.mean(torch_logits**2))))
