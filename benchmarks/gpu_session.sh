@@ -25,7 +25,7 @@ timed() { # NAME COMMAND...: seconds from start to end, and the last lines
 run="$out/run"
 rm -rf "$run"
 timed finetune python3 -m edgedx finetune pneumonia-mnist --out "$run"
-timed compress python3 -m edgedx compress "$run" --int8 --device x86-vnni
+timed compress python3 ${PROFILE:+-m cProfile -o "$out/compress.prof"} -m edgedx compress "$run" --int8 --device x86-vnni
 timed evaluate python3 -m edgedx evaluate "$run/teacher" --run "$run"
 timed tests python3 -m pytest -q -p no:cacheprovider tests/lab/train/test_gpu.py tests/lab/train/test_feed.py
 LINES_SHOWN=20 timed speed python3 benchmarks/training_speed.py --backbones ${BACKBONES:-tf_efficientnet_lite0} \
