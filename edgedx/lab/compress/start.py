@@ -5,6 +5,7 @@ Distillation, its temperature trials and its control without a teacher all begin
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -145,9 +146,11 @@ def _prune(
             tensors, _ = load_state(done)
             model.load_state_dict(tensors)
         else:
+            # A copy is trained: the pruner holds on to gradients of the original, which belong to no captured step.
+            trained = copy.deepcopy(model)
             fit(
                 Training(
-                    model,
+                    trained,
                     task,
                     train,
                     val,
@@ -160,6 +163,7 @@ def _prune(
                 resume=True,
                 keep_state=True,
             )
+            model.load_state_dict(trained.state_dict())
             save_state(done, model.state_dict(), {})
         _lay_out(model)
 

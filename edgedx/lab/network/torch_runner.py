@@ -29,10 +29,20 @@ class TorchRunner:
         Where it runs, and stays; a GPU where there is one.
     features : bool
         Give the pooled features too, by timm's ``forward_features`` and ``forward_head``.
+    bf16 : bool
+        Compute as a training in bf16 does: for looks at val between its epochs.
     """
 
-    def __init__(self, model: nn.Module, device: torch.device | str | None = None, *, features: bool = False) -> None:
-        self.model, self.features = model, features
+    def __init__(
+        self,
+        model: nn.Module,
+        device: torch.device | str | None = None,
+        *,
+        features: bool = False,
+        bf16: bool = False,
+    ) -> None:
+        self.model, self.features, self.bf16 = model, features, bf16
+        self.largest = 0
         self.device = best_device() if device is None else torch.device(device)
         self.provider = f"PyTorch on {self.device.type}"
         self._was_training = model.training
@@ -60,15 +70,24 @@ class TorchRunner:
     def _ask(self, images: torch.Tensor, columns: NDArray[np.float32] | None) -> Output:
         head = head_of(self.model)  # a model that takes no columns never learned from any
         beside = None if head is None or columns is None else torch.from_numpy(columns).to(self.device)
-        # In full precision: an answer is compared with that of other kernels to a few millionths.
-        with torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False):
+        count, self.largest = len(images), max(self.largest, len(images))
+        if self.device.type == "cuda" and count < self.largest:
+            # cuDNN plans every convolution anew for another batch, which takes longer than a few images more.
+            images = torch.cat([images, images.new_zeros(self.largest - count, *images.shape[1:])])
+            if beside is not None:
+                beside = torch.cat([beside, beside.new_zeros(self.largest - count, beside.shape[1])])
+        # In full precision unless told: an answer is compared with that of other kernels to a few millionths.
+        with (
+            torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled, allow_tf32=False),
+            torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16),
+        ):
             if not self.features:
                 logits = self.model(images) if beside is None else self.model(images, beside)
-                return Output(logits.float().cpu().numpy())
+                return Output(logits.float()[:count].cpu().numpy())
             logits, features = WithFeatures(image_part(self.model))(images)
-        if head is not None:
-            logits = logits + head(images.new_zeros(len(images), head.inputs) if beside is None else beside)
-        return Output(logits.float().cpu().numpy(), features.float().cpu().numpy())
+            if head is not None:
+                logits = logits + head(images.new_zeros(len(images), head.inputs) if beside is None else beside)
+        return Output(logits.float()[:count].cpu().numpy(), features.float()[:count].cpu().numpy())
 
     def deactivate(self) -> None:
         """Give the model its mode back."""

@@ -44,7 +44,12 @@ def export_onnx(model: nn.Module, spec: PreprocessSpec) -> bytes:
     example = torch.zeros(2, *spec.input_shape)
     noise = io.StringIO()  # the exporter prints its progress to stdout, which belongs to --json
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(noise), _quiet("torch.onnx", "onnxscript"):
+        with (
+            warnings.catch_warnings(),
+            torch.no_grad(),
+            contextlib.redirect_stdout(noise),
+            _quiet("torch.onnx", "onnxscript"),
+        ):
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 wrapped,

@@ -26,7 +26,7 @@ from .interrupt import held_interrupt
 from .losses import Losses
 from .phase import Outcome, Phase, Training
 from .short_figures import auc_of_logits
-from .step import Step
+from .step import Step, uses_bf16
 
 _SAVING_SHARE = 0.05
 """Of the time; the state is saved after an epoch unless that would take more."""
@@ -212,7 +212,9 @@ class _Loop:
 
         figures = [0.0, 0.0]
         if self.accelerator.is_main_process:
-            logits = predict(TorchRunner(judged, self.device), self.val, self.recipe.preprocess)
+            # In the precision and by the batches of the training: a GPU has planned for those already.
+            runner = TorchRunner(judged, self.device, bf16=uses_bf16(self.recipe, self.device))
+            logits = predict(runner, self.val, self.recipe.preprocess, batch=self.feed.batch_size)
             task, labels = self.recipe.task, self.val.labels
             figures = [auc_of_logits(task, logits, labels), log_loss(logits, labels, task.kind)]
         broadcast_object_list(figures)

@@ -7,6 +7,7 @@ rate, weight of the mean, seed of dropout) lies in memory that the graph reads.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -76,13 +77,13 @@ class Step:
         seed = (self.options.seed * 1_000_003 + self.first + step) * 64 + self.feed.rank
         torch.manual_seed(seed)  # dropout, from the step alone
         self.now.copy_(self.pace[step])
-        if not self.captures:
+        if self.stream is None:
             return self._work(batch)
-        if self.graph is None and self.warm < WARM_UP:
+        if self.graph is None and (self.warm < WARM_UP or not self.captures):
             self.warm += 1
             return self._aside(batch)
-        if self.graph is None:
-            self._capture(batch)
+        if self.graph is None and not self._capture(batch):
+            return self._aside(batch)
         assert self.graph is not None
         for kept, given in zip(self.batch.named().values(), batch.named().values(), strict=True):
             kept.copy_(given)
@@ -128,13 +129,25 @@ class Step:
         current.wait_stream(self.stream)
         return loss
 
-    def _capture(self, batch: Batch) -> None:
+    def _capture(self, batch: Batch) -> bool:
+        """Capture a step that works on copies of `batch`; nothing is computed. False where it cannot be captured."""
         self.batch = replace(batch, **{name: value.clone() for name, value in batch.named().items()})
         torch.cuda.synchronize(self.device)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self.stream):
-            self.captured = self._work(self.batch)
+        try:
+            with torch.cuda.graph(graph, stream=self.stream):
+                self.captured = self._work(self.batch)
+        except RuntimeError as error:
+            self.captures = False
+            self.optimizer.zero_grad()
+            reason = str(error).partition("\n")[0]
+            print(
+                f"note: steps of this training cannot be captured and run one kernel at a time: {reason}",
+                file=sys.stderr,
+            )
+            return False
         self.graph = graph
+        return True
 
 
 def uses_bf16(recipe: Recipe, device: torch.device) -> bool:
