@@ -18,13 +18,13 @@ from edgedx.core.settings.recipe import Recipe
 from edgedx.core.timing import interleave
 from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.data.dataset import Dataset
+from edgedx.lab.feed.feed import Feed
 from edgedx.lab.network.backbone import build_model
 from edgedx.lab.network.checkpoint import Checkpoint
 from edgedx.lab.network.column_head import with_columns
 from edgedx.lab.quantize.calibrate import observe
 from edgedx.lab.quantize.qdq import QuantizationPlan, Scheme, write_qdq
 from edgedx.lab.quantize.to_onnx import export_onnx
-from edgedx.lab.train.feed import Feed
 from edgedx.lab.train.tasks import Classify
 
 from .prune import prune

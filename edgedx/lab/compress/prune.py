@@ -27,6 +27,8 @@ def prune(
     task: TrainingTask,
     batches: Callable[[int], Iterable[tuple[Tensor, ...]]],
     recover: Callable[[int], None],
+    *,
+    bf16: bool = False,
 ) -> list[Any]:
     """Remove channels of `model` in place until it needs ``options.macs`` of its multiply-accumulates.
 
@@ -40,6 +42,8 @@ def prune(
         Step number to batches whose gradients rank the channels.
     recover : callable
         Called with the step number after every step but the last, to train the model a little.
+    bf16 : bool
+        Compute the gradients as a training in bf16 does.
 
     Returns
     -------
@@ -80,7 +84,7 @@ def prune(
     taken, spent = 0, before
     for step in range(options.steps):
         budget = before * options.macs ** ((step + 1) / options.steps)
-        _gradients(whole, task, batches(step))
+        _gradients(whole, task, batches(step), bf16)
         while spent > budget:
             if taken == _SUBSTEPS:
                 raise UnsupportedModel(
@@ -110,11 +114,14 @@ def _refusing(model: nn.Module) -> Iterator[None]:
         ) from error
 
 
-def _gradients(model: nn.Module, task: TrainingTask, batches: Iterable[tuple[Tensor, ...]]) -> None:
+def _gradients(model: nn.Module, task: TrainingTask, batches: Iterable[tuple[Tensor, ...]], bf16: bool) -> None:
     model.zero_grad()
     model.eval()  # batch statistics must not move while channels are ranked
     for images, targets, *columns in batches:
-        loss, _ = task(model, images, targets, *columns)
+        # In the precision of a training: a GPU has planned its convolutions for that, and to plan others takes longer
+        # than to rank.
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16, cache_enabled=False):
+            loss, _ = task(model, images, targets, *columns)
         loss.backward()  # type: ignore[no-untyped-call]
 
 

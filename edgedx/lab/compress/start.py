@@ -15,15 +15,16 @@ from torch import Tensor, nn
 
 from edgedx.core.settings.recipe import Recipe
 from edgedx.lab.data.dataset import Dataset
+from edgedx.lab.feed.feed import Feed
 from edgedx.lab.network.backbone import build_model
 from edgedx.lab.network.checkpoint import Checkpoint, load_checkpoint, load_state, save_checkpoint, save_state
 from edgedx.lab.network.column_head import with_columns
 from edgedx.lab.network.inputs import best_device
 from edgedx.lab.network.weights import load_weights
 from edgedx.lab.run.card import CARD, ModelCard
-from edgedx.lab.train.feed import Feed
 from edgedx.lab.train.loop import fit
 from edgedx.lab.train.phase import Phase, Training
+from edgedx.lab.train.step import uses_bf16
 from edgedx.lab.train.tasks import TrainingTask
 
 from .prune import prune
@@ -167,7 +168,7 @@ def _prune(
             save_state(done, model.state_dict(), {})
         _lay_out(model)
 
-    history = prune(model, recipe.preprocess, options, task, batches, recover)
+    history = prune(model, recipe.preprocess, options, task, batches, recover, bf16=uses_bf16(recipe, device))
     model.to("cpu")
     task.to(torch.device("cpu"))
     return history

@@ -14,6 +14,7 @@ from edgedx.core.files import write_text
 from edgedx.core.settings.recipe import Recipe
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.data.predict import predict
+from edgedx.lab.feed.targets import class_weights
 from edgedx.lab.network.checkpoint import Checkpoint, load_checkpoint
 from edgedx.lab.network.pruned import count_macs
 from edgedx.lab.network.torch_runner import TorchRunner
@@ -23,7 +24,7 @@ from edgedx.lab.train.distil import Distil, contrast_for, method_for, say
 from edgedx.lab.train.finish import finish
 from edgedx.lab.train.loop import fit
 from edgedx.lab.train.phase import Outcome, Phase, Training
-from edgedx.lab.train.tasks import Classify, TrainingTask, class_weights
+from edgedx.lab.train.tasks import Classify, TrainingTask
 
 from .committee import Committee
 from .control import with_gain

@@ -12,8 +12,9 @@ import torch
 
 from edgedx.core.files import read_json, write_json
 from edgedx.core.settings.recipe_sections import Task
+from edgedx.lab.feed.targets import targets_of
 from edgedx.lab.train.short_figures import auc_of_logits
-from edgedx.lab.train.tasks import Classify, targets_of
+from edgedx.lab.train.tasks import Classify
 
 RESULTS = "trials.json"
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from edgedx.core.settings.recipe import Recipe
 from edgedx.lab.data.dataset import Dataset
+from edgedx.lab.feed.targets import class_weights
 from edgedx.lab.network.checkpoint import Checkpoint
 from edgedx.lab.network.column_head import ColumnHead, WithColumns
 from edgedx.lab.train.distil import Distil
 from edgedx.lab.train.loop import fit
 from edgedx.lab.train.phase import Outcome, Phase, Training
-from edgedx.lab.train.tasks import Classify, class_weights
+from edgedx.lab.train.tasks import Classify
 
 from .graph_torch import GraphModule
 from .onnx_graph import with_weights

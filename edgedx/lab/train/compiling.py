@@ -14,7 +14,7 @@ from .step import WARM_UP, Step
 _SKIPPED = WARM_UP + 2  # steps that set things up, capturing included
 _TIMED = 8
 _GAIN = 0.25  # share of a step's time that compiling has been seen to save; what it does save is measured
-_SECONDS_A_TENSOR = 0.15  # of compiling, for each tensor of weights, forward and backward
+_SECONDS_A_TENSOR = 0.4  # of compiling, for each tensor of weights, forward and backward
 _WORTH_TELLING = 2.0  # seconds
 
 

@@ -12,6 +12,7 @@ from edgedx.core.files import sha256_file
 from edgedx.core.settings.recipe import Recipe
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.data.prepare import data_stage, open_data
+from edgedx.lab.feed.targets import class_weights
 from edgedx.lab.network.backbone import build_model, refuse_unexportable
 from edgedx.lab.network.column_head import with_columns
 from edgedx.lab.network.weights import load_weights
@@ -21,7 +22,7 @@ from edgedx.lab.run.stage import Stage, stage_settings
 from .finish import finish
 from .loop import fit
 from .phase import Outcome, Phase, Training
-from .tasks import Classify, class_weights
+from .tasks import Classify
 
 STATE = "state.safetensors"  # of training, for a run that was killed
 

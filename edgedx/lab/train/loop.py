@@ -15,13 +15,13 @@ from edgedx.core.errors import RecipeError
 from edgedx.core.progress import progress
 from edgedx.core.stats.metrics import log_loss
 from edgedx.lab.data.predict import predict
+from edgedx.lab.feed.feed import Feed
 from edgedx.lab.network.backbone import classifier
 from edgedx.lab.network.checkpoint import load_state, pack_optimizer, save_state, unpack_optimizer
 from edgedx.lab.network.column_head import head_of
 from edgedx.lab.network.torch_runner import TorchRunner
 
 from .compiling import Compiling
-from .feed import Feed
 from .interrupt import held_interrupt
 from .losses import Losses
 from .phase import Outcome, Phase, Training

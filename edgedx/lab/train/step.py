@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from edgedx.core.settings.recipe import Recipe
+from edgedx.lab.feed.canvases import sent
+from edgedx.lab.feed.feed import Batch, Feed, mix
 
 from .average import Average, weight_at
-from .canvases import sent
-from .feed import Batch, Feed, mix
 from .optimizer import Rates, make_optimizer, schedule
 from .phase import Phase
 from .tasks import TrainingTask

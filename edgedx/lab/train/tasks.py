@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgedx.core.settings.recipe_sections import Task as TaskSpec
-from edgedx.lab.data.dataset import Dataset
 
 
 class TrainingTask(Protocol):
@@ -30,27 +29,6 @@ class TrainingTask(Protocol):
     def to(self, device: torch.device) -> None:
         """Move what the task holds."""
         ...
-
-
-def targets_of(labels: np.ndarray, task: TaskSpec) -> np.ndarray:
-    """Labels to float32 targets of shape (N, K): one-hot, or 0/1/NaN as they are for multilabel tasks."""
-    if task.kind == "multilabel":
-        return labels.astype(np.float32)
-    return np.eye(len(task.classes), dtype=np.float32)[labels]
-
-
-def class_weights(data: Dataset, task: TaskSpec) -> np.ndarray:
-    """Weights of shape (K,), inverse to class frequency.
-
-    For multilabel tasks they weigh the positives of each finding and are capped at 20, because a rare finding would
-    otherwise drown the rest.
-    """
-    targets = targets_of(data.labels, task)
-    known = np.maximum((~np.isnan(targets)).sum(axis=0), 1)
-    positives = np.maximum(np.nansum(targets, axis=0), 1)
-    if task.kind == "multilabel":
-        return np.minimum((known - positives) / positives, 20.0).astype(np.float32)
-    return (len(data) / (len(task.classes) * positives)).astype(np.float32)
 
 
 class Classify:

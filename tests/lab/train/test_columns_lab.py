@@ -29,6 +29,7 @@ from edgedx.lab.data.dataset import MANIFEST, Dataset, build_dataset, load_datas
 from edgedx.lab.data.predict import predict
 from edgedx.lab.data.prepare import data_stage
 from edgedx.lab.data.unlabeled import open_unlabeled
+from edgedx.lab.feed.feed import Feed, mix
 from edgedx.lab.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from edgedx.lab.network.column_head import WithColumns, add_columns, head_logits, head_of, image_part, with_columns
 from edgedx.lab.network.torch_runner import TorchRunner
@@ -39,7 +40,6 @@ from edgedx.lab.quantize.to_onnx import check_parity, export_onnx
 from edgedx.lab.run.card import ModelCard
 from edgedx.lab.run.stage import stage_settings
 from edgedx.lab.ship.engines import build_ahead
-from edgedx.lab.train.feed import Feed, mix
 from edgedx.lab.train.loop import fit
 from edgedx.lab.train.phase import Phase, Training
 from edgedx.lab.train.tasks import Classify

@@ -18,12 +18,12 @@ from edgedx.core.preprocess import PreprocessSpec
 from edgedx.core.settings.recipe_sections import Augment, Task
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.data.predict import predict
+from edgedx.lab.feed.canvases import OnDevice, Streamed
+from edgedx.lab.feed.feed import Feed
 from edgedx.lab.network.backbone import build_model
 from edgedx.lab.network.torch_runner import TorchRunner
 from edgedx.lab.train import step as stepping
-from edgedx.lab.train.canvases import OnDevice, Streamed
 from edgedx.lab.train.distil import Distil, contrast_for
-from edgedx.lab.train.feed import Feed
 from edgedx.lab.train.loop import fit
 from edgedx.lab.train.phase import Phase, Training
 from edgedx.lab.train.tasks import Classify

@@ -11,7 +11,8 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 
 from edgedx.core.settings.recipe_sections import Task
-from edgedx.lab.train.tasks import Classify, class_weights, targets_of
+from edgedx.lab.feed.targets import class_weights, targets_of
+from edgedx.lab.train.tasks import Classify
 
 THREE = Task(**tiny.THREE)
 FINDINGS = Task(**tiny.FINDINGS)

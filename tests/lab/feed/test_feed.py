@@ -14,8 +14,8 @@ from torch import Tensor
 
 from edgedx.core.preprocess import PreprocessSpec, normalise
 from edgedx.core.settings.recipe_sections import Augment, Task
-from edgedx.lab.train.canvases import InPlace, OnDevice, Streamed
-from edgedx.lab.train.feed import Feed, mix
+from edgedx.lab.feed.canvases import InPlace, OnDevice, Streamed
+from edgedx.lab.feed.feed import Feed, mix
 
 BINARY = Task(**tiny.RECIPE["task"])
 SPEC = PreprocessSpec(size=(16, 16), bits=8, window="none")

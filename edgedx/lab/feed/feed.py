@@ -17,7 +17,7 @@ from edgedx.lab.network.inputs import Normaliser, widen
 
 from .augment import DRAWS, augment, draw
 from .canvases import Places, canvases_for, sent
-from .tasks import class_weights, targets_of
+from .targets import class_weights, targets_of
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from edgedx.core.settings.recipe_sections import Augment
+from edgedx.lab.feed.augment import augment as augment_batch
+from edgedx.lab.feed.augment import draw
 from edgedx.lab.network.inputs import as_tensor, widen
-from edgedx.lab.train.augment import augment as augment_batch
-from edgedx.lab.train.augment import draw
 
 OFF: dict[str, Any] = {"rotation": 0, "zoom": 0, "shift": 0, "intensity": 0}
 
