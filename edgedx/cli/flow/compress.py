@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -54,6 +55,8 @@ def compress(
 
     Example: edgedx compress runs/pneumonia-mnist --max-auc-drop 0.005 --max-latency 1ms
 
+    On several GPUs: torchrun --nproc_per_node 2 -m edgedx compress runs/pneumonia-mnist
+
     INT8 is made wherever the device has integer kernels; which model is used there, INT8 or float, is decided by
     measurement where that is possible, and said with its reason.
     """
@@ -64,6 +67,11 @@ def compress(
     profile = profile_for(device)
     int8 = int8_for(profile, int8)
     if max_auc_drop is not None or max_latency is not None or max_macs is not None:
+        if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+            raise UsageError(
+                "a search runs in one process",
+                next_step="start it without torchrun; the student that it finds can then be trained by several",
+            )
         if ablate or unlabeled or teacher:
             raise UsageError(
                 "a search takes none of --ablate, --unlabeled and --teacher",
@@ -83,5 +91,7 @@ def compress(
         recipe, run, profile, int8=int8, ablate=ablate, unlabeled=unlabeled, teachers=teacher or [], resume=resume,
         overwrite=overwrite,
     )  # fmt: skip
+    if not record:  # a process beside the main one
+        return
     keep_recipe(run, recipe)
     show.compressed(record, run, recipe, profile, json=json)

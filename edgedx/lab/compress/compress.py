@@ -32,6 +32,7 @@ from edgedx.lab.run.device_build import DeviceBuild
 from edgedx.lab.run.model_folder import ModelFolder, save_logits, save_metrics
 from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import Stage, stage_settings
+from edgedx.lab.train.processes import is_main, main_first
 from edgedx.lab.train.short_figures import operating_points, summary
 
 from .committee import open_teachers
@@ -57,7 +58,8 @@ def compress(
 ) -> dict[str, Any]:
     """Make the run's student and its variants for one device profile, and return the last stage's record.
 
-    Devices share the student: of a second profile only the variants are made.
+    Devices share the student: of a second profile only the variants are made. Under ``torchrun`` all processes train
+    the student; one of them quantizes it, and the others return an empty record.
 
     Parameters
     ----------
@@ -93,7 +95,8 @@ def compress(
             f"{run.teacher} was trained with other columns than the data set {run.data} has",
             next_step="give the recipe (and --set overrides) it was trained with, or fine-tune again",
         )
-    more = open_unlabeled(recipe, run.path, unlabeled, data) if unlabeled else None
+    with main_first():
+        more = open_unlabeled(recipe, run.path, unlabeled, data) if unlabeled else None
     build = DeviceBuild(candidate) if candidate is not None else run.build_for(profile.name)
     small = ModelFolder(candidate / "student") if candidate is not None else run.student
     student_record = make_student(
@@ -107,6 +110,8 @@ def compress(
         resume=resume,
         overwrite=overwrite,
     )
+    if not is_main():
+        return {}  # quantization is the main process's alone
     student = load_checkpoint(small.path)
     settings = stage_settings(recipe, "quantize", "task")
     settings |= {"int8": int8, "profile": profile.name, "quantization": profile.quantization.model_dump()}

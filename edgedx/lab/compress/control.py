@@ -42,8 +42,8 @@ def with_gain(
     weights : str
         SHA-256 of the student's weights: another student needs another control.
     """
-    folder = student.folder / FOLDER
-    stage = Stage(folder, {**student.settings, "teacher": None}, {**student.inputs, "student": weights})
+    stage = control_stage(student, weights)
+    folder = stage.folder
     stale = (folder / RECORD).is_file() and stage.record() is None
     control = stage.run(lambda: train(folder), resume=resume, overwrite=overwrite or stale)
     shutil.rmtree(folder / "work", ignore_errors=True)
@@ -54,6 +54,12 @@ def with_gain(
     record = {**record, "metrics": {**record["metrics"], "distillation": distillation}}
     write_json(student.folder / RECORD, {key: value for key, value in record.items() if key != "reused"})
     return record
+
+
+def control_stage(student: Stage, weights: str) -> Stage:
+    """The stage of the control of one student."""
+    settings, inputs = {**student.settings, "teacher": None}, {**student.inputs, "student": weights}
+    return Stage(student.folder / FOLDER, settings, inputs)
 
 
 def gains(student: Path, control: Path, task: Task, data: Dataset) -> dict[str, Any]:

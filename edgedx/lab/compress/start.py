@@ -24,6 +24,7 @@ from edgedx.lab.network.weights import load_weights
 from edgedx.lab.run.card import CARD, ModelCard
 from edgedx.lab.train.loop import fit
 from edgedx.lab.train.phase import Phase, Training
+from edgedx.lab.train.processes import is_main
 from edgedx.lab.train.step import uses_bf16
 from edgedx.lab.train.tasks import TrainingTask
 
@@ -66,7 +67,8 @@ def make_start(
         columns=teacher.card.columns,
         synthetic=recipe.synthetic,
     )
-    save_checkpoint(folder, model, card)
+    if is_main():
+        save_checkpoint(folder, model, card)
 
 
 def open_start(recipe: Recipe, folder: Path) -> tuple[nn.Module, ModelCard]:
@@ -165,7 +167,8 @@ def _prune(
                 keep_state=True,
             )
             model.load_state_dict(trained.state_dict())
-            save_state(done, model.state_dict(), {})
+            if is_main():
+                save_state(done, model.state_dict(), {})
         _lay_out(model)
 
     history = prune(model, recipe.preprocess, options, task, batches, recover, bf16=uses_bf16(recipe, device))

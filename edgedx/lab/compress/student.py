@@ -24,10 +24,11 @@ from edgedx.lab.train.distil import Distil, contrast_for, method_for, say
 from edgedx.lab.train.finish import finish
 from edgedx.lab.train.loop import fit
 from edgedx.lab.train.phase import Outcome, Phase, Training
+from edgedx.lab.train.processes import is_main, wait_for_all
 from edgedx.lab.train.tasks import Classify, TrainingTask
 
 from .committee import Committee
-from .control import with_gain
+from .control import control_stage, with_gain
 from .start import make_start, open_start, recovery_phases
 from .time_left import RemainingSteps
 from .trials import best, try_temperatures
@@ -68,7 +69,11 @@ def make_student(
         inputs["more_teachers"] = " ".join(one.card.sha256 for one in more_teachers)
     stage = Stage(folder, settings, inputs)
     maker = _Maker(recipe, teacher, data, unlabeled, stage.folder, ablate, more_teachers)
+    if not is_main():
+        maker.train_along(stage, resume, overwrite)
+        return {}
     record = stage.run(lambda: maker.train(resume and not overwrite), overwrite=overwrite, resume=resume)
+    wait_for_all()
     shutil.rmtree(stage.folder / WORK, ignore_errors=True)  # only now: until the record stands, it can be resumed
     if not ablate:
         return record
@@ -96,7 +101,7 @@ class _Maker:
         more_teachers: Sequence[Checkpoint],
     ) -> None:
         self.recipe, self.options, self.teacher, self.data = recipe, recipe.student, teacher, data
-        self.unlabeled, self.folder = unlabeled, folder
+        self.unlabeled, self.folder, self.ablate = unlabeled, folder, ablate
         self.guide = Committee([teacher, *more_teachers]) if more_teachers else teacher.model
         self.teachers = 1 + len(more_teachers)
         self.train_set, self.val = data.subset("train"), data.subset("val")
@@ -113,6 +118,16 @@ class _Maker:
         for phase in [*trials, self.distilling, *([self.controlling] if ablate else [])]:
             self.plan.add(phase, self.images)
 
+    def train_along(self, stage: Stage, resume: bool, overwrite: bool) -> None:
+        """What a process beside the main one does: it trains whatever that one trains, and writes nothing."""
+        if stage.record() is None or overwrite:
+            self.train(resume and not overwrite)
+        wait_for_all()
+        if self.ablate:
+            control = control_stage(stage, load_checkpoint(stage.folder).card.sha256)
+            if control.record() is None or overwrite:
+                self.train_control(control.folder, resume and not overwrite)
+
     def train(self, resume: bool) -> dict[str, Any]:
         """Prune, try temperatures, distil, judge."""
         if self.said:
@@ -120,6 +135,7 @@ class _Maker:
         start, work = self.folder / START, self._begin(self.folder, resume)
         plain = self._task(None, self.options.temperature, pruning=True)
         make_start(self.recipe, self.teacher, plain, self.train_set, self.val, start, work, self.plan)
+        wait_for_all()
         temperature, trials = self._temperature(start, work)
         model, card = open_start(self.recipe, start)
         macs = {
@@ -129,6 +145,8 @@ class _Maker:
         state = work / "distil.safetensors"
         outcome = self._fit(model, self._task(model, temperature), self.distilling, state, "student", self.unlabeled)
         self.guide.to("cpu")  # the loop took it along to a GPU, where there is one
+        if not is_main():
+            return {}
         metrics = finish(
             model,
             self.recipe,
@@ -147,6 +165,8 @@ class _Maker:
         model, card = open_start(self.recipe, self.folder / START)
         state = work / "control.safetensors"
         outcome = self._fit(model, self._labels(), self.controlling, state, "student without teacher")
+        if not is_main():
+            return {}
         metrics = finish(
             model,
             self.recipe,
@@ -180,10 +200,11 @@ class _Maker:
         """Folder of what a killed run continues from. Unless it is continued, nothing of an earlier run stays."""
         work = folder / WORK
         mark = work / "begun"
-        if not (resume and mark.is_file()):
+        if is_main() and not (resume and mark.is_file()):
             shutil.rmtree(work, ignore_errors=True)
             (folder / START / CARD).unlink(missing_ok=True)
             write_text(mark, "what a killed run continues from; removed when the stage is done\n")
+        wait_for_all()
         return work
 
     def _trial(self, temperature: float) -> Phase:

@@ -13,6 +13,7 @@ import torch
 from edgedx.core.files import read_json, write_json
 from edgedx.core.settings.recipe_sections import Task
 from edgedx.lab.feed.targets import targets_of
+from edgedx.lab.train.processes import is_main
 from edgedx.lab.train.short_figures import auc_of_logits
 from edgedx.lab.train.tasks import Classify
 
@@ -50,7 +51,8 @@ def try_temperatures(
                 "seconds": round(time.monotonic() - begun, 1),
             }
         )
-        write_json(path, results)
+        if is_main():
+            write_json(path, results)
     chosen = best(results)
     return [{**result, "chosen": result is chosen} for result in results]
 

@@ -58,7 +58,7 @@ def train_aware(
     )
     whole = model if head is None else WithColumns(model, head.fixed())
     outcome = fit(
-        Training(whole, task, train, bench.val, recipe, [phase], title="rounding"),
+        Training(whole, task, train, bench.val, recipe, [phase], title="rounding", alone=True),
         state=state,
         resume=True,
         keep_state=True,

@@ -22,6 +22,7 @@ from edgedx.lab.run.stage import Stage, stage_settings
 from .finish import finish
 from .loop import fit
 from .phase import Outcome, Phase, Training
+from .processes import is_main, main_first
 from .tasks import Classify
 
 STATE = "state.safetensors"  # of training, for a run that was killed
@@ -38,18 +39,15 @@ def finetune(
         Random weights and no frozen phase; the epochs of phase 1 are added to phase 2, so that both ways see the
         same number of images.
     """
-    from accelerate import PartialState
-
     run = Run.of(run)
-    processes = PartialState(cpu=not torch.cuda.is_available())
-    with processes.main_process_first():  # one process reads the data set, the others find it done
-        data_record = data_stage(recipe, run, overwrite=overwrite and processes.is_main_process)
+    with main_first():  # one process reads the data set, the others find it done
+        data_record = data_stage(recipe, run, overwrite=overwrite and is_main())
     data = open_data(recipe, run)
     settings = stage_settings(recipe, "task", "preprocess", "augment", "model", "train")
     settings["from_scratch"] = from_scratch
     folder = run.teacher.path
     stage = Stage(folder, settings, {"data": data.digest, **_weights_file(recipe)})
-    if not processes.is_main_process:
+    if not is_main():
         # Only the main process keeps the record; the others train along with it, or have nothing to do.
         if stage.record() is None or overwrite:
             _train_teacher(recipe, data, folder, from_scratch, resume, write=False)

@@ -54,7 +54,7 @@ def fit(training: Training, *, state: Path | None = None, resume: bool = False, 
     _keep_freed_memory()
     loop = _Loop(training, state)
     outcome = loop.run(resume)
-    if state is not None and not keep_state and loop.accelerator.is_main_process:
+    if state is not None and not keep_state and loop.main:
         state.unlink(missing_ok=True)
     return outcome
 
@@ -71,7 +71,10 @@ class _Loop:
         self.auxiliary = getattr(training.task, "auxiliary", None)  # tasks without tensors of their own need not say so
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         self.model, self.task, self.val = training.model, training.task, training.val
-        self.device = self.accelerator.device
+        # With several processes Accelerate numbers even the CPU, and torch copies from "cpu" to "cpu:0".
+        self.device = self.accelerator.device if torch.cuda.is_available() else torch.device("cpu")
+        self.together = self.accelerator.num_processes > 1 and not training.alone
+        self.main = self.accelerator.is_main_process or training.alone
         self.model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.task.to(self.device)
         self.feed = Feed(
@@ -83,8 +86,8 @@ class _Loop:
             sampler=self.options.imbalance == "sampler",
             seed=self.options.seed,
             device=self.device,
-            rank=self.accelerator.process_index,
-            world=self.accelerator.num_processes,
+            rank=self.accelerator.process_index if self.together else 0,
+            world=self.accelerator.num_processes if self.together else 1,
             extra=training.extra,
             absent=recipe.columns.absent,
             mixup=recipe.augment.mixup,
@@ -126,14 +129,14 @@ class _Loop:
         if facts.get("stopped"):
             done = steps  # patience had run out, and the process was killed before the end
         _freeze(self.model, phase.frozen)
-        trained = self.accelerator.prepare(self.model) if self.accelerator.num_processes > 1 else self.model
+        trained = self.accelerator.prepare(self.model) if self.together else self.model
         step_by = Step(self.model, trained, self.task, self.feed, self.recipe, phase, first, steps)
         if tensors:
             unpack_optimizer(step_by.optimizer, tensors, facts["optimizer"])
             step_by.rates.attach(step_by.optimizer)
             if step_by.average is not None:
                 step_by.average.module.load_state_dict(_section(tensors, "average"))
-        quiet = not self.accelerator.is_main_process
+        quiet = not self.main
         title = f"{self.training.title}: {phase.name}"
         compiling = Compiling(step_by, self.options.compile, steps, done, facts.get("compiled"), title, quiet=quiet)
         losses, epoch_first = Losses(steps, self.device), done
@@ -211,13 +214,14 @@ class _Loop:
         from accelerate.utils import broadcast_object_list
 
         figures = [0.0, 0.0]
-        if self.accelerator.is_main_process:
+        if self.main:
             # In the precision and by the batches of the training: a GPU has planned for those already.
             runner = TorchRunner(judged, self.device, bf16=uses_bf16(self.recipe, self.device))
             logits = predict(runner, self.val, self.recipe.preprocess, batch=self.feed.batch_size)
             task, labels = self.recipe.task, self.val.labels
             figures = [auc_of_logits(task, logits, labels), log_loss(logits, labels, task.kind)]
-        broadcast_object_list(figures)
+        if self.together:
+            broadcast_object_list(figures)
         return figures[0], figures[1]
 
     def _watch(self, judged: nn.Module, score: float) -> bool:
@@ -237,7 +241,7 @@ class _Loop:
         return passed > 60 * self.options.checkpoint_minutes or (between > 0 and self.saving <= between * passed)
 
     def _save(self, number: int, step: int, step_by: Step, compiling: Compiling, *, stopped: bool = False) -> None:
-        if self.state is None or not self.accelerator.is_main_process:
+        if self.state is None or not self.main:
             return
         began = time.monotonic()
         tensors = {f"model.{key}": value for key, value in self.model.state_dict().items()}

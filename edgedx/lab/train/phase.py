@@ -61,6 +61,8 @@ class Training:
         What the progress bar calls it.
     ahead : int
         Steps of later trainings, for the time left that is shown.
+    alone : bool
+        By this process alone, where there are several.
     watch : callable, optional
         Is given each line of the history as soon as it is there; what it raises ends the training.
     """
@@ -74,6 +76,7 @@ class Training:
     extra: Dataset | None = None
     title: str = "training"
     ahead: int = 0
+    alone: bool = False
     watch: Callable[[dict[str, Any]], object] | None = None
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgedx.lab.network.checkpoint import load_checkpoint
+from edgedx.lab.network.checkpoint import load_checkpoint, load_state
 
 RECIPE = """
 name: tiny
@@ -101,6 +101,13 @@ def test_two_processes_give_the_metrics_of_one_within_noise(folder: Path) -> Non
     areas = [record["metrics"]["test"]["auc"] for record in (one, two)]
     assert min(area["value"] for area in areas) > 0.8  # both learned the task
     assert areas[1]["low"] <= areas[0]["value"] <= areas[1]["high"]
+    options = ["--set", "student.epochs=4", "--set", "quantize.qat=always", "--int8", "--ablate", "--json"]
+    students = []
+    for run, way in (("one", ("-m", "edgedx")), ("two", launcher)):
+        printed = _run(folder, [sys.executable, *way, "compress", run, *options])
+        students.append(json.loads(printed)["student"]["test"]["auc"])  # of two processes, one prints
+    assert min(area["value"] for area in students) > 0.8
+    assert students[1]["low"] <= students[0]["value"] <= students[1]["high"]
 
 
 def test_a_loss_that_is_not_finite_ends_training_with_a_sentence(folder: Path) -> None:
@@ -112,3 +119,25 @@ def test_a_loss_that_is_not_finite_ends_training_with_a_sentence(folder: Path) -
     assert done.returncode == 2, done.stderr
     assert "training has diverged at a learning rate of 1e+06" in done.stderr and "try 100000" in done.stderr
     assert not (folder / "runs/wild/teacher/model.safetensors").exists() and "Traceback" not in done.stderr
+
+
+def test_ctrl_c_keeps_the_state_and_the_resumed_run_ends_with_the_same_weights(folder: Path) -> None:
+    rarely = ("--set", "train.checkpoint_minutes=60", "--set", "train.epochs=40")
+    long = _command("stopped", *rarely)
+    process = subprocess.Popen(
+        long, cwd=folder, env=_environment(folder), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    for line in process.stderr:  # told after the first steps
+        if "more steps" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    state = folder / "stopped/teacher/state.safetensors"
+    tensors, facts = load_state(state)
+    assert facts["step"] > 0 and tensors
+    _run(folder, [*long, "--resume"])
+    assert not state.exists()
+    _run(folder, _command("undisturbed", *rarely))
+    assert _weights(folder, "stopped") == _weights(folder, "undisturbed")
