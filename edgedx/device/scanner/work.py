@@ -78,14 +78,14 @@ class Work:
         may_go_on : callable
             Asked before each batch.
         drain : bool
-            Until nothing is due; else the last `AHEAD` batches are left to the decoders, for the next call to answer:
-            they are not idle then while the caller looks for more.
+            Until nothing is due; else up to `AHEAD` batches that are still being decoded are left, for the next call to
+            answer: decoders are not idle then while the caller looks for more.
         """
         finished, left = 0, False
         try:
             while may_go_on():
                 self._fill()
-                left = not drain and not self.journal.pending(1, self._not_before.keys() | self._begun())
+                left = not drain and not self._is_due()
                 if left or not self._ahead:
                     break
                 batch = self._ahead.popleft()
@@ -100,6 +100,12 @@ class Work:
             if not left:
                 self.close()
         return finished
+
+    def _is_due(self) -> bool:
+        """Whether the next batch can be answered without waiting, or more than `AHEAD` batches are there."""
+        if self._ahead and self._ahead[0].is_read:
+            return True
+        return bool(self.journal.pending(1, self._not_before.keys() | self._begun()))
 
     def close(self) -> None:
         """Give back what is being decoded."""
