@@ -279,5 +279,7 @@ class Journal(Database):
             yield Item(sequence, key, sha256, os.fsdecode(name), *rest)
 
     def _update(self, change: str, keys: Collection[str], only: str = "") -> None:
+        if not keys:
+            return
         with self._transaction():
             self._db.executemany(f"UPDATE items SET {change} WHERE key = ? {only}", [(key,) for key in keys])
