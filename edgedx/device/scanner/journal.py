@@ -2,7 +2,9 @@
 
 ::
 
-    received -> claimed -> done | refused | quarantined
+    received [-> claimed] -> done | refused | quarantined
+
+What was decoded before it was received is not claimed (`early`).
 
 A commit that returned survives power loss (`machine.database`). What a damaged ledger held is taken from the results
 (`rebuild`).

@@ -1,4 +1,4 @@
-"""What was received to results, in batches: claim, decode, infer, publish, finish.
+"""What was received to results, in batches: claim and decode, unless that was done ahead; infer, publish, finish.
 
 Decoding runs ahead by two batches in other processes; ledger, inference and writing belong to the calling thread.
 """
