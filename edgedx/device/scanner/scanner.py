@@ -252,7 +252,7 @@ class Scanner:
     def _pass(self) -> int:
         """Look and work, in turns: a backlog's first results do not wait until its last file is hashed."""
         done = sum(received + self._work.run(self._may_go_on, drain=False) for received in self._received())
-        done += 0 if self._intake.has_more else self.work()
+        done += self._work.run(self._may_go_on, drain=not self._intake.has_more)
         if self._waiting(self._intake.waiting()) <= len(self._intake.hopeless()):
             self._early.trust()
         self._care.look(self.clock())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,30 @@ def test_decoding_goes_on_from_one_pass_to_the_next(place: Place, monkeypatch: p
         assert scanner.run_once()["done"] == len(names)
     assert place.results()[late.name]["source"]["sha256"] == sha256_file(late)
     assert sorted(watched.asked) == sorted([(name, True) for name in (*names, late.name)])
+
+
+def test_what_is_due_does_not_wait_for_files_that_take_long_to_hash(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.distrust()
+    png(place.inbox / "a.png", 1)
+    with place.scanner() as scanner:
+        scanner.look()
+        place.time.now += SETTLE
+        assert scanner.look() == 1
+        monkeypatch.setattr(intake, "PASS_SECONDS", -1.0)
+        monkeypatch.setattr(intake, "HASH_SECONDS", 0.0)
+        hashed, whole = threading.Event(), Inbox.hash
+        monkeypatch.setattr(Inbox, "hash", lambda self, name: hashed.wait(PATIENCE) and whole(self, name))
+        png(place.inbox / "b.png", 2)
+        scanner.look()
+        place.time.now += SETTLE
+        until = time.monotonic() + PATIENCE
+        while not scanner.journal.counts()["done"]:
+            scanner._pass()
+            assert scanner._intake.has_more and time.monotonic() < until
+        hashed.set()
+        assert scanner.run_once()["done"] == 2
 
 
 def test_a_scanner_that_ends_waits_for_what_is_being_decoded(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
