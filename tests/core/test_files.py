@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -19,6 +20,7 @@ from edgedx.core.files import (
     sha256_file,
     write_bytes,
     write_json,
+    write_together,
 )
 
 
@@ -69,6 +71,44 @@ def test_content_is_synced_before_the_rename_and_the_folder_after_it(
     monkeypatch.setattr(os, "replace", replace)
     write_bytes(tmp_path / "a", b"x")
     assert order == ["sync file", "rename", "sync folder"]
+
+
+def test_files_that_are_written_together_are_each_synced_before_they_get_their_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    sync, rename = os.fsync, os.replace
+
+    def fsync(handle: int) -> None:
+        order.append("sync " + os.readlink(f"/proc/self/fd/{handle}"))
+        sync(handle)
+
+    def replace(source: str, target: Path) -> None:
+        assert order[-1] == f"sync {source}"
+        order.append("rename")
+        rename(source, target)
+
+    (tmp_path / "a").write_bytes(b"old")
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    write_together(tmp_path, {"a": b"1", "b": b"", "c": b"3" * 100_000})
+    assert order.count("rename") == 3 and order[-1] == f"sync {tmp_path}" and len(order) == 7
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"1", "b": b"", "c": b"3" * 100_000}
+
+
+def test_a_sync_that_fails_leaves_what_was_synced_before_and_nothing_half(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [0, errno.ENOSPC]
+
+    def fsync(handle: int) -> None:
+        if error := left.pop(0):
+            raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(StorageError, match="no space left"):
+        write_together(tmp_path, {"a": b"1", "b": b"2", "c": b"3"})
+    assert os.listdir(tmp_path) == ["a"]
 
 
 def test_other_users_may_read_what_the_umask_lets_them(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
+import select
 import subprocess
 import sys
 import time
@@ -122,11 +122,11 @@ class Child:
         return bytes(data)
 
     def _read(self, count: int, deadline: float) -> bytes:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.stdout, selectors.EVENT_READ)
-            if not selector.select(max(0.0, deadline - time.monotonic())):
-                raise TimeoutError
-        return os.read(self.stdout.fileno(), count)
+        handle, poll = self.stdout.fileno(), select.poll()
+        poll.register(handle, select.POLLIN)
+        if not poll.poll(1e3 * max(0.0, deadline - time.monotonic())):
+            raise TimeoutError
+        return os.read(handle, count)
 
     def kill(self) -> None:
         """SIGKILL; call `end` to collect it."""

@@ -70,6 +70,8 @@ class OnnxRunner:
         options.log_severity_level = 3
         # Arenas keep the peak for ever; a scanner that runs for a year would rather give it back.
         options.enable_cpu_mem_arena = False
+        # Its threads would go on asking for work long after each batch, on the cores that decode the next one.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if self._fused else level.ORT_DISABLE_ALL
         try:

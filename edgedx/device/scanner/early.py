@@ -1,8 +1,9 @@
 """Files that are decoded before the ledger knows them: one reading gives hash and pixels.
 
-The ledger cannot say then which file was being read when a scanner ended. So a mark lies in the output folder while
-this goes on, and a scanner that finds one, left by a death, hashes, records and claims each file before it is decoded,
-until nothing is left to do. Only what succeeds here is used: any failure is met again, and counted, by the usual way.
+The ledger cannot say then which file was being read or answered when a scanner ended. So a mark lies in the output
+folder while this goes on, and a scanner that finds one, left by a death, hashes, records and claims each file before it
+is decoded, until nothing is left to do. Only what succeeds here is used: any failure is met again, and counted, by the
+usual way.
 """
 
 from __future__ import annotations

@@ -57,6 +57,7 @@ class Inbox:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
+        self._prefix = os.path.join(self.folder, "")
         self.files: dict[str, Stat] = {}
         self.unlisted = 0
         self._folders: dict[str, _Folder] = {}
@@ -219,7 +220,7 @@ class Inbox:
     def stat(self, name: str) -> Stat | None:
         """The file's facts now, or None where there is no regular file of that name."""
         try:
-            now = self.path(name).lstat()
+            now = os.lstat(f"{self._prefix}{name}")
         except (OSError, ValueError):
             return None
         return Stat.of(now) if stat.S_ISREG(now.st_mode) else None

@@ -15,7 +15,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from edgedx.core.errors import InputOutputError
 from edgedx.core.result import result_key
@@ -41,8 +41,14 @@ HASH_SECONDS = 0.5
 Rescan = Literal["background", "never"]
 """What becomes of files that an earlier bundle has read: read by this one when nothing new waits, or not at all."""
 
-_Look = tuple[str, str | None, Future[DecodedCanvas | None] | None]
-"""A file, its hash where that is known, and else the decoder's look at it."""
+
+class _Look(NamedTuple):
+    """A file as it was when its turn came; its hash where that is known, and else the decoder's look at it."""
+
+    name: str
+    facts: Stat
+    digest: str | None
+    decoding: Future[DecodedCanvas | None] | None
 
 
 @dataclass(frozen=True)
@@ -87,11 +93,16 @@ class Intake:
         self._recalled: dict[str, tuple[Stat, str | None]] = {}
         self._hashing: dict[str, _Hashing] = {}
         self._held_back: dict[str, None] = {}
+        self._begun: deque[list[_Look]] = deque()
         self._hashers = ThreadPoolExecutor(1, thread_name_prefix="hash")
         self.has_more = False
 
     def close(self) -> None:
-        """End what is being hashed."""
+        """End what is being hashed, and wait for what is being decoded."""
+        for look in chain.from_iterable(self._begun):
+            if look.decoding is not None and not look.decoding.cancel():
+                look.decoding.exception()
+        self._begun.clear()
         self._source.close()
         self._hashers.shutdown(wait=True, cancel_futures=True)
 
@@ -101,34 +112,41 @@ class Intake:
         return sum(digest is None or self._turn(digest) != "never" for digest in digests)
 
     def take(self, may_go_on: Callable[[], bool]) -> Iterator[tuple[int, list[Arrival]]]:
-        """One pass: yields, portion by portion, how many contents were received, and the files that hold them."""
+        """One pass: yields, portion by portion, how many contents were received, and the files that hold them.
+
+        Where there is more, the next pass goes on with what is being decoded: the decoders are not idle in between.
+        """
         begun_at = self._clock()
         changed = self._source.refresh(begun_at, self._gate.waiting())
         listing = self._source.files
         ready = self._gate.settled(listing, begun_at, changed)
         self._forget(changed, listing)
         self._early.forget()
-        new = self._new(listing, ready)
-        begun: deque[list[_Look]] = deque()
+        begun = {look.name for look in chain.from_iterable(self._begun)}
+        new = self._new(listing, [name for name in ready if name not in begun])
+        until = self._clock() + PASS_SECONDS
         self.has_more = False
-        try:
-            while may_go_on():
-                self.has_more = self._clock() - begun_at > PASS_SECONDS
-                portion = [] if self.has_more else list(islice(new, PORTION))
-                if portion:
-                    unknown = (name for name, digest in portion if digest is None and listing[name].bytes <= LARGEST)
-                    looks = self._early.begin(unknown)
-                    begun.append([(name, digest, looks.get(name)) for name, digest in portion])
-                if not begun:
-                    break
-                if portion and len(begun) <= AHEAD:
-                    continue
-                if arrivals := self._arrivals(listing, begun.popleft()):
-                    yield self._receive(arrivals), arrivals
-        finally:
-            for _, _, look in chain.from_iterable(begun):
-                if look is not None and not look.cancel():
-                    look.exception()  # a decoder that is at work is waited for
+        while may_go_on():
+            portion = self._begin(listing, islice(new, PORTION))
+            if not self._begun:
+                break
+            if portion and len(self._begun) <= AHEAD:
+                continue
+            if arrivals := self._arrivals(self._begun.popleft()):
+                yield self._receive(arrivals), arrivals
+            self.has_more = self._clock() > until
+            if self.has_more:
+                break
+
+    def _begin(self, listing: Mapping[str, Stat], names: Iterable[tuple[str, str | None]]) -> bool:
+        """Have one portion decoded; returns whether there was any."""
+        portion = [(name, digest) for name, digest in names if name in listing]  # else it was moved away meanwhile
+        if not portion:
+            return False
+        unknown = (name for name, digest in portion if digest is None and listing[name].bytes <= LARGEST)
+        looks = self._early.begin(unknown)
+        self._begun.append([_Look(name, listing[name], digest, looks.get(name)) for name, digest in portion])
+        return True
 
     def _forget(self, changed: Collection[str], listing: Mapping[str, Stat]) -> None:
         for name in changed:
@@ -170,16 +188,15 @@ class Intake:
             known = self._recalled[name] = (facts, self._journal.recall(name, facts))
         return known[1]
 
-    def _arrivals(self, listing: Mapping[str, Stat], looks: Iterable[_Look]) -> list[Arrival]:
+    def _arrivals(self, looks: Iterable[_Look]) -> list[Arrival]:
         found = []
-        digests = [(name, digest or (look and self._early.digest(look))) for name, digest, look in looks]
+        digests = [(look, look.digest or (look.decoding and self._early.digest(look.decoding))) for look in looks]
         until = time.monotonic() + HASH_SECONDS
-        for name, digest in digests:
-            facts = listing.get(name)
-            digest = digest or (facts and self._hash(name, facts, until))
-            # What was written to since it was listed is looked at anew.
-            if digest and facts is not None and self._source.stat(name) == facts:
-                found.append(Arrival(name, facts, digest))
+        for look, digest in digests:
+            digest = digest or self._hash(look.name, look.facts, until)
+            # What was written to since its turn came is looked at anew.
+            if digest and self._source.stat(look.name) == look.facts:
+                found.append(Arrival(look.name, look.facts, digest))
         return found
 
     def reopen(self, name: str) -> None:

@@ -2,7 +2,9 @@
 
 ::
 
-    received -> claimed -> done | refused | quarantined
+    received [-> claimed] -> done | refused | quarantined
+
+What was decoded before it was received is not claimed (`early`).
 
 A commit that returned survives power loss (`machine.database`). What a damaged ledger held is taken from the results
 (`rebuild`).
@@ -279,5 +281,7 @@ class Journal(Database):
             yield Item(sequence, key, sha256, os.fsdecode(name), *rest)
 
     def _update(self, change: str, keys: Collection[str], only: str = "") -> None:
+        if not keys:
+            return
         with self._transaction():
             self._db.executemany(f"UPDATE items SET {change} WHERE key = ? {only}", [(key,) for key in keys])

@@ -40,15 +40,14 @@ class Publisher:
 
     def __init__(self, out: Path) -> None:
         self.out = out
-        self._csv = out / "results.csv"
+        self._results, self._csv = out / "results", out / "results.csv"
         self._finished: Callable[[], Iterable[str]] = list
         self._version: _Version | None = None
         self.table_trouble: str | None = None
         try:
-            folder = out / "results"
-            folder.mkdir(parents=True, exist_ok=True)
+            self._results.mkdir(parents=True, exist_ok=True)
             for left in [
-                *folder.glob(".*.tmp"),
+                *self._results.glob(".*.tmp"),
                 *out.glob(".results.csv.*.tmp"),
                 *out.glob(f".{MARK}.*.tmp"),
             ]:  # by a process that was killed
@@ -59,12 +58,11 @@ class Publisher:
 
     def path_of(self, key: str) -> Path:
         """Where the result of a key is; the name is a hash, never anything from the file."""
-        return self.out / "results" / f"{key[:32]}.json"
+        return self._results / _file_name(key)
 
     def write(self, results: Iterable[Result]) -> None:
         """Write results durably; the same key overwrites."""
-        texts = {self.path_of(one.key).name: result_text(one) for one in results}
-        write_together(self.out / "results", {name: text.encode() for name, text in texts.items()})
+        write_together(self._results, {_file_name(one.key): result_text(one).encode() for one in results})
 
     def read(self, key: str) -> Result:
         """Read a result back.
@@ -144,7 +142,7 @@ class Publisher:
         self._version = _version(self._csv)
 
     def _write_anew(self, superseded: bool) -> None:
-        places = {self._place(key) for key in self._finished()} if superseded else set()
+        places = {_place(key) for key in self._finished()} if superseded else set()
         old = _Lines(self._csv, places)
         old.discard(_line(_FORMER))  # of an earlier version, not edited
         with atomic_write(self._csv, "w", make_parent=False, encoding="utf-8", newline="") as stream:
@@ -173,7 +171,7 @@ class Publisher:
 
     def _holds(self, keys: Iterable[str]) -> bool:
         """Whether the table has its header and one line for each key, the last one whole."""
-        expected = {self._place(key) for key in keys}
+        expected = {_place(key) for key in keys}
         count, last = 0, "\n"
         try:
             with self._csv.open(encoding="utf-8", newline="") as stream:
@@ -188,9 +186,6 @@ class Publisher:
         except (OSError, ValueError):
             return False
 
-    def _place(self, key: str) -> str:
-        return f"results/{self.path_of(key).name}"
-
     def _row(self, result: Result) -> str:
         label = probability = ""
         if result.prediction is not None:
@@ -198,7 +193,7 @@ class Publisher:
             probabilities = result.prediction.probabilities
             probability = f"{probabilities.get(label, max(probabilities.values())):.4f}"
         reason = "" if result.reason is None else result.reason.code
-        place = self._place(result.key)
+        place = _place(result.key)
         name = plain_cell(result.source.name)
         return _line(
             (result.sequence, name, result.status, label, probability, reason)
@@ -209,6 +204,14 @@ class Publisher:
 def result_text(result: Result) -> str:
     """A result as JSON."""
     return result.model_dump_json(indent=2) + "\n"
+
+
+def _file_name(key: str) -> str:
+    return f"{key[:32]}.json"
+
+
+def _place(key: str) -> str:
+    return f"results/{_file_name(key)}"
 
 
 def _line(cells: Sequence[object]) -> str:

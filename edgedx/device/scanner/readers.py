@@ -62,6 +62,11 @@ class Batch:
         """With those that needed no claim."""
         return self.keys + [reading.result.key for reading in self.readings]
 
+    @property
+    def is_read(self) -> bool:
+        """Whether nothing of it is being decoded or waits for that."""
+        return all(outcome.done() for outcome in self.outcomes)
+
     def wait(self) -> None:
         """Until nothing of it is being decoded; what had not begun will not begin."""
         for outcome in self.outcomes:

@@ -251,8 +251,8 @@ class Scanner:
 
     def _pass(self) -> int:
         """Look and work, in turns: a backlog's first results do not wait until its last file is hashed."""
-        ahead = sum(received + self._work.run(self._may_go_on, drain=False) for received in self._received())
-        done = ahead + self.work()
+        done = sum(received + self._work.run(self._may_go_on, drain=False) for received in self._received())
+        done += self._work.run(self._may_go_on, drain=not self._intake.has_more)
         if self._waiting(self._intake.waiting()) <= len(self._intake.hopeless()):
             self._early.trust()
         self._care.look(self.clock())

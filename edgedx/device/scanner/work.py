@@ -1,4 +1,4 @@
-"""What was received to results, in batches: claim, decode, infer, publish, finish.
+"""What was received to results, in batches: claim and decode, unless that was done ahead; infer, publish, finish.
 
 Decoding runs ahead by two batches in other processes; ledger, inference and writing belong to the calling thread.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edgedx.core.errors import EdgedxError, InputOutputError
 from edgedx.core.result import Result
-from edgedx.device.decode.decoder import FileChanged
+from edgedx.device.decode.decoder import DecodedCanvas, FileChanged
 
 from .decide import ABSENT_SECONDS
 from .early import ReadAhead
@@ -78,14 +78,14 @@ class Work:
         may_go_on : callable
             Asked before each batch.
         drain : bool
-            Until nothing is due; else the last `AHEAD` batches are left to the decoders, for the next call to answer:
-            they are not idle then while the caller looks for more.
+            Until nothing is due; else up to `AHEAD` batches that are still being decoded are left, for the next call to
+            answer: decoders are not idle then while the caller looks for more.
         """
         finished, left = 0, False
         try:
             while may_go_on():
                 self._fill()
-                left = not drain and not self.journal.pending(1, self._not_before.keys() | self._begun())
+                left = not drain and not self._is_due()
                 if left or not self._ahead:
                     break
                 batch = self._ahead.popleft()
@@ -100,6 +100,12 @@ class Work:
             if not left:
                 self.close()
         return finished
+
+    def _is_due(self) -> bool:
+        """Whether the next batch can be answered without waiting, or more than `AHEAD` batches are due."""
+        if not self._ahead or self._ahead[0].is_read:
+            return bool(self._ahead)
+        return len(self._ahead) == AHEAD and bool(self.journal.pending(1, self._not_before.keys() | self._begun()))
 
     def close(self) -> None:
         """Give back what is being decoded."""
@@ -120,7 +126,7 @@ class Work:
             self._ahead.append(batch)
 
     def _begin(self, begun: set[str]) -> Batch | None:
-        """Claim what is due and not in `begun`, durably, and have it decoded."""
+        """Take what is due and not in `begun`; what is not decoded by now is claimed, durably, and decoded."""
         now = self.clock()
         self._not_before = {key: when for key, when in self._not_before.items() if when > now}
         if begun & self.suspects:
@@ -132,17 +138,17 @@ class Work:
             batch = self._held(suspects[:1] or due)
             if batch.all_keys:
                 self.readers.warm()
-                self.journal.claim(batch.keys)
-                batch.outcomes += [self._read(item, name) for item, name in batch.held]
+                # What was decoded ahead needs no claim: the mark of `early` tells the next scanner of a death.
+                decoded = {} if suspects else {item.key: self.early.take(item.sha256) for item, _ in batch.held}
+                self.journal.claim([key for key in batch.keys if decoded.get(key) is None])
+                batch.outcomes += [self._read(item, name, decoded.get(item.key)) for item, name in batch.held]
                 return batch
             # All of them are absent now: those after them are not to starve.
         return None
 
-    def _read(self, item: Item, name: str) -> Future[AdmittedImage | Result | Retry]:
-        suspect = item.key in self.suspects
-        decoded = None if suspect else self.early.take(item.sha256)
+    def _read(self, item: Item, name: str, decoded: DecodedCanvas | None) -> Future[AdmittedImage | Result | Retry]:
         if decoded is None:
-            return self.readers.read(item, self.source.path(name), name, suspect=suspect)
+            return self.readers.read(item, self.source.path(name), name, suspect=item.key in self.suspects)
         outcome: Future[AdmittedImage | Result | Retry] = Future()
         outcome.set_result(self.examiner.admit(item, name, decoded))
         return outcome

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from bundles import WarmDecoder, png
 from places import SETTLE, Place
 
 from edgedx.core.files import sha256_file
+from edgedx.device.scanner import intake
 from edgedx.device.scanner.early import MARK
 from edgedx.device.scanner.inbox import Inbox
 from edgedx.device.scanner.intake import AHEAD, PORTION
@@ -66,6 +70,96 @@ def test_the_next_portions_are_decoded_while_one_is_answered(place: Place, monke
         monkeypatch.setattr(scanner.predictor, "predict_canvases", waiting)
         assert scanner.run_once()["done"] == count
     assert sum(answered) == count
+
+
+def test_what_was_decoded_is_answered_before_more_is_received(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "AHEAD", 0)
+    _fill(place, 3 * PORTION)
+    with place.scanner() as scanner:
+        counts: list[int] = []
+        scanner.on_result = lambda result: counts.append(sum(scanner.journal.counts().values()))
+        scanner.run_once()
+    assert counts == sorted([PORTION, 2 * PORTION, 3 * PORTION] * PORTION), "a batch waited for the next ones"
+
+
+def test_decoding_goes_on_from_one_pass_to_the_next(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "PASS_SECONDS", -1.0)  # each pass is over after one portion
+    names = _fill(place, 5 * PORTION)
+    begun = threading.Semaphore(0)
+    watched = Watched(place.decoder, lambda path: begun.release())
+    with place.scanner(decoder=watched) as scanner:
+        scanner.look()
+        place.time.now += SETTLE
+        scanner._pass()
+        assert scanner.journal.counts()["done"] == PORTION
+        assert all(begun.acquire(timeout=PATIENCE) for _ in range((1 + AHEAD) * PORTION)), "decoders are idle"
+        late = place.inbox / names[PORTION]
+        png(late, 999)  # it was decoded, and nobody has asked for it
+        assert scanner.run_once()["done"] == len(names)
+    assert place.results()[late.name]["source"]["sha256"] == sha256_file(late)
+    assert sorted(watched.asked) == sorted([(name, True) for name in (*names, late.name)])
+
+
+def test_what_is_due_does_not_wait_for_files_that_take_long_to_hash(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.distrust()
+    png(place.inbox / "a.png", 1)
+    with place.scanner() as scanner:
+        scanner.look()
+        place.time.now += SETTLE
+        assert scanner.look() == 1
+        monkeypatch.setattr(intake, "PASS_SECONDS", -1.0)
+        monkeypatch.setattr(intake, "HASH_SECONDS", 0.0)
+        hashed, whole = threading.Event(), Inbox.hash
+        monkeypatch.setattr(Inbox, "hash", lambda self, name: hashed.wait(PATIENCE) and whole(self, name))
+        png(place.inbox / "b.png", 2)
+        scanner.look()
+        place.time.now += SETTLE
+        until = time.monotonic() + PATIENCE
+        while not scanner.journal.counts()["done"]:
+            scanner._pass()
+            assert scanner._intake.has_more and time.monotonic() < until
+        hashed.set()
+        assert scanner.run_once()["done"] == 2
+
+
+def test_a_scanner_that_ends_waits_for_what_is_being_decoded(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "PASS_SECONDS", -1.0)
+    names = _fill(place, 3 * PORTION)
+    with place.scanner() as scanner:
+        scanner.look()
+        place.time.now += SETTLE
+        scanner._pass()
+        assert scanner.journal.counts()["done"] == PORTION
+    assert not (place.out / MARK).exists()
+    assert place.scan()["done"] == len(names)
+
+
+def test_a_content_that_ends_the_scanner_when_it_is_answered_is_put_aside(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = _fill(place, 3)
+    ends = 0
+    for _ in range(8):
+        with contextlib.suppress(SystemExit), place.scanner() as scanner:
+            predict = scanner.predictor.predict_canvases
+            deadly = place.decoder.decode(place.inbox / names[1], None).canvas
+
+            def answer(canvases: Any, *about: Any, predict: Any = predict, deadly: Any = deadly) -> Any:
+                if any(np.array_equal(canvas, deadly) for canvas in canvases):
+                    nonlocal ends
+                    ends += 1
+                    raise SystemExit
+                return predict(canvases, *about)
+
+            monkeypatch.setattr(scanner.predictor, "predict_canvases", answer)
+            scanner.run_once()
+        if ends == 6:
+            break
+    monkeypatch.undo()
+    assert place.scan() == {"received": 0, "claimed": 0, "done": 2, "refused": 0, "quarantined": 1}
+    assert ends == 1 + 5, "once by its mark, and then by its claims"
 
 
 def test_a_file_that_is_bad_is_tried_again_in_the_usual_way(place: Place) -> None:

@@ -18,7 +18,7 @@ from edgedx.device.scanner import intake
 from edgedx.device.scanner.intake import Rescan
 from edgedx.device.scanner.scanner import Scanner
 
-OLD = 30
+OLD = 60  # several times what is on its way at once
 
 
 @pytest.fixture
