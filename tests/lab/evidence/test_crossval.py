@@ -22,7 +22,7 @@ from edgedx.core.errors import InputOutputError, RecipeError
 from edgedx.lab.data.sources import Row
 from edgedx.lab.data.split import PreparedImage, assign_fold
 from edgedx.lab.evidence.compare import crossval as module
-from edgedx.lab.evidence.compare.crossval import LOG, CrossValidation, crossval
+from edgedx.lab.evidence.compare.crossval import OUTPUT, CrossValidation, crossval
 from edgedx.lab.evidence.report.sections import find_evidence
 
 FRACTIONS = (0.7, 0.15, 0.15)
@@ -160,4 +160,4 @@ def test_a_fold_that_fails_is_named_with_what_it_said(tmp_path: Path) -> None:
     plan = CrossValidation(tiny.recipe(tmp_path / "nothing"), tmp_path / "out", folds=2, jobs=2)
     with pytest.raises(InputOutputError, match=r"fold 0, 1 failed; it said: .*nothing") as failure:
         crossval(plan)
-    assert LOG in (failure.value.next_step or "")
+    assert OUTPUT in (failure.value.next_step or "")
