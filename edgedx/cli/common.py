@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -25,19 +25,35 @@ def printable(text: object) -> str:
     return work(str(text), lines=True)
 
 
+def command_line(*words: object) -> str:
+    """A call of edgedx to paste into a shell; paths with blanks are quoted."""
+    from edgedx.core.text import command_line as work
+
+    return work(*words)
+
+
+def tell(text: object, *, err: bool = False) -> None:
+    """Text on stdout, or on stderr, and into the log of the run that is worked on (see `core.log`)."""
+    from edgedx.core.log import note
+
+    shown = printable(text)
+    typer.echo(shown, err=err)
+    note(shown)
+
+
 def line(label: str, text: object = "") -> None:
     """One labelled line on stdout: ``written   runs/x/gate``."""
-    typer.echo(printable(f"{label:<9} {text}".rstrip()))
+    tell(f"{label:<9} {text}".rstrip())
 
 
 def warn(text: object) -> None:
     """A warning on stderr, where it disturbs no JSON."""
-    typer.echo(f"warning: {printable(text)}", err=True)
+    tell(f"warning: {text}", err=True)
 
 
 def remark(text: object) -> None:
     """Progress or a remark on stderr."""
-    typer.echo(printable(text), err=True)
+    tell(text, err=True)
 
 
 def print_table(
@@ -56,6 +72,11 @@ def print_table(
     from rich.table import Table
     from rich.text import Text
 
+    from edgedx.core.log import note
+
+    cells = [[one if isinstance(one, Text) else Text(printable(one)) for one in row] for row in rows]
+    # A name or a number is never broken: what is too wide for the window is folded where there are sentences.
+    whole = [not any(" " in row[number].plain for row in cells) for number in range(len(titles))]
     table = Table(
         box=None,
         pad_edge=False,
@@ -64,13 +85,17 @@ def print_table(
         show_header=any(titles),
     )
     for number, name in enumerate(titles):
-        table.add_column(Text(printable(name)), justify="right" if right and number else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
+        justify: Literal["left", "right"] = "right" if right and number else "left"
+        table.add_column(Text(printable(name)), justify=justify, overflow="fold", no_wrap=whole[number])
+    for row in cells:
+        table.add_row(*row)
     console = Console()
     if console.width < width and not console.is_terminal:
         console = Console(width=width)
     console.print(table)
+    with console.capture() as drawn:
+        console.print(table)
+    note(Text.from_ansi(drawn.get()).plain)
 
 
 def print_json(value: Any) -> None:
@@ -152,7 +177,7 @@ def interval(value: dict[str, Any] | None) -> str:
 def synthetic_note(synthetic: bool) -> None:
     """Say on stderr that figures are of generated images."""
     if synthetic:
-        typer.echo("SYNTHETIC data: these figures say nothing about patients.", err=True)
+        remark("SYNTHETIC data: these figures say nothing about patients.")
 
 
 def profile_for(device: str) -> DeviceProfile:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from edgedx.cli.common import line, print_json, print_table, printable, remark, warn
+from edgedx.cli.common import command_line, line, print_json, print_table, printable, remark, warn
 
 if TYPE_CHECKING:
     from edgedx.api.prediction import ImagePrediction
@@ -28,7 +28,7 @@ def installed(done: Any, *, json: bool) -> None:
     line("signed by", done.signed_by or "nobody")
     line("golden", f"logits differ by {done.golden_difference:.2g} at most on this machine")
     line("slot", f"{done.slot}{'' if done.already else '; on trial until it has answered an image'}")
-    line("next", f"edgedx scan INBOX --bundle {done.current} --out OUT")
+    line("next", command_line("scan", "INBOX", "--bundle", done.current, "--out", "OUT"))
 
 
 def rolled_back(done: Any, *, json: bool) -> None:
@@ -177,8 +177,8 @@ def new_key(key: Any, secret: Path, public: Path, *, json: bool) -> None:
         return
     line("key", key)
     line("secret", f"{secret}: keep it off devices, and a copy off this machine")
-    line("next", f"edgedx deploy RUN --sign {secret}")
-    line("", f"edgedx keys pin {public} --root DIR    (on each device)")
+    line("next", command_line("deploy", "RUN", "--sign", secret))
+    line("", f"{command_line('keys', 'pin', public, '--root', 'DIR')}    (on each device)")
 
 
 def signed(bundle: Path, ids: Sequence[str], *, json: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from edgedx.cli.options import AsJson, OfDevice
+from edgedx.cli.stopping import NOTHING, at_work
 
 from . import show
 
@@ -50,6 +51,7 @@ def bench(
     from edgedx.lab.evidence.bench import bench as work
     from edgedx.lab.evidence.bench import contenders_of, write_bench
 
-    rows = work(contenders_of(models, side=size, device=device), threads=threads, batch=batch, seconds=seconds)
-    report = write_bench(rows, out, f"Batch {batch}, {threads} thread(s)")
-    show.bench(report, rows, out, f"batch {batch}, {threads} thread(s)", json=json)
+    with at_work(None, NOTHING):
+        rows = work(contenders_of(models, side=size, device=device), threads=threads, batch=batch, seconds=seconds)
+        report = write_bench(rows, out, f"Batch {batch}, {threads} thread(s)")
+        show.bench(report, rows, out, f"batch {batch}, {threads} thread(s)", json=json)

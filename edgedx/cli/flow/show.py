@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from edgedx.cli.common import interval, line, print_json, print_table, printable, synthetic_note, warn
+from edgedx.cli.common import (
+    command_line,
+    interval,
+    line,
+    print_json,
+    print_table,
+    printable,
+    synthetic_note,
+    tell,
+    warn,
+)
 
 if TYPE_CHECKING:
     from edgedx.core.settings.profile import DeviceProfile
@@ -27,7 +37,7 @@ def started(guess: Guess, text: str, path: Path, *, json: bool) -> None:
     for notice in guess.notices:
         line("look at", notice)
     line("written", path)
-    line("next", f"edgedx data check {path}")
+    line("next", command_line("data", "check", path))
 
 
 def finetuned(record: dict[str, Any], run: Path, recipe: Recipe, *, json: bool) -> None:
@@ -50,7 +60,7 @@ def finetuned(record: dict[str, Any], run: Path, recipe: Recipe, *, json: bool) 
         line(split, f"AUC {interval(metrics[split]['auc'])}")
     synthetic_note(recipe.synthetic)
     line("written", f"{run / 'teacher'} (learning-curves.png, metrics.json)")
-    line("next", f"edgedx compress {run}")
+    line("next", command_line("compress", run))
 
 
 def compressed(record: dict[str, Any], run: Path, recipe: Recipe, profile: DeviceProfile, *, json: bool) -> None:
@@ -77,7 +87,7 @@ def compressed(record: dict[str, Any], run: Path, recipe: Recipe, profile: Devic
     if choice := record["metrics"].get("choice"):
         line("model", f"{choice['variant']} will be used on the device: {choice['reason']}")
     synthetic_note(recipe.synthetic)
-    line("next", f"edgedx deploy {run}")
+    line("next", command_line("deploy", run))
 
 
 def _quantization(record: dict[str, Any]) -> None:
@@ -103,7 +113,7 @@ def budget(wanted: Any, recipe: Recipe, profile: DeviceProfile, *, here: bool, j
         "budget": f"{wanted.sentence()} ({recipe.gate.rule} on {recipe.gate.split})",
     }
     for label, text in rows.items():
-        typer.echo(printable(f"{label:<9} {text}"), err=json)
+        tell(f"{label:<9} {text}", err=json)
     if wanted.max_latency_ms and not here:
         warn(f"this machine is no {profile.name}: its own latency stands in, and must be measured there")
 
@@ -148,7 +158,7 @@ def searched(
     folder = Run(run).build_for(profile.name).path
     line("pictured", f"{folder / PICTURE}, figures in {folder / SUMMARY}")
     synthetic_note(recipe.synthetic)
-    line("next", f"edgedx deploy {run}")
+    line("next", command_line("deploy", run))
 
 
 def deployed(record: dict[str, Any], recipe: Recipe, *, json: bool) -> None:
@@ -173,7 +183,7 @@ def deployed(record: dict[str, Any], recipe: Recipe, *, json: bool) -> None:
     synthetic_note(recipe.synthetic)
     for step in metrics["on_the_device"]:
         line("next", step)
-    line("or", f"edgedx push {metrics['bundle']} USER@HOST    (over ssh, installs edgedx there too)")
+    line("or", f"{command_line('push', metrics['bundle'], 'USER@HOST')}    (over ssh, installs edgedx there too)")
 
 
 def gated(verdict: Verdict, folder: Path, run: Path, artifact: Path, *, synthetic: bool) -> None:
@@ -183,7 +193,7 @@ def gated(verdict: Verdict, folder: Path, run: Path, artifact: Path, *, syntheti
     synthetic_note(synthetic)
     if verdict.passed:
         bundle = artifact.suffix == ".edgedx"
-        line("next", f"edgedx {f'install {artifact} --root DIR' if bundle else f'deploy {run}'}")
+        line("next", command_line("install", artifact, "--root", "DIR") if bundle else command_line("deploy", run))
 
 
 def gated_samples(
@@ -199,7 +209,7 @@ def gated_samples(
         line("written", f"{folder / 'gate.json'}, {folder / 'flips.csv'}")
     synthetic_note(synthetic)
     if promise.passed and (verdict is None or verdict.passed):
-        line("next", f"edgedx scan INBOX --bundle {artifact} --out OUT")
+        line("next", command_line("scan", "INBOX", "--bundle", artifact, "--out", "OUT"))
 
 
 def _verdict(verdict: Verdict) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from edgedx.cli.common import RUNS, print_recipe
 from edgedx.cli.options import AsJson, Set
+from edgedx.cli.stopping import at_work
 
 from . import show
 
@@ -57,5 +58,6 @@ def tune(
         print_recipe(chosen)
         return
     folder = out or RUNS / f"{chosen.name}-tune"
-    report = work(Tuning(chosen, folder, storage, study, minutes), show.trial)
-    show.tuned(report, folder, json=json)
+    with at_work(folder, f"trials that ended are in {folder}; the one at work is tried again"):
+        report = work(Tuning(chosen, folder, storage, study, minutes), show.trial)
+        show.tuned(report, folder, json=json)
