@@ -37,7 +37,8 @@ def bench(
 
     Example: edgedx bench runs/pneumonia-mnist resnet50
 
-    Preprocessing is timed on a 2048 x 2048 image of 12 bits. timm models carry random weights: latency only.
+    Preprocessing is timed on a 2048 x 2048 image of 12 bits. timm models carry random weights: latency only. int8-u8s8
+    is a model in 8-bit integers: unsigned activations (u8), signed weights (s8).
     --device-record takes bundles alone, times each of their models here, and adds power mode, clocks, temperature
     and JetPack; what cannot run here is "not measured". It is what a device without torch uses.
     """

@@ -15,7 +15,9 @@ from . import show
 
 
 def crossval(
-    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe (`edgedx recipes list`) or a .yaml file.")],
+    recipe: Annotated[
+        str, typer.Argument(help="Name of a recipe of edgedx's (`edgedx recipes list`) or a .yaml file.")
+    ],
     folds: Annotated[int, typer.Option(min=2, max=100, help="How many.")] = 5,
     compress: Annotated[bool, typer.Option("--compress", help="Compress each fold's teacher, too.")] = False,
     device: Device = "this",

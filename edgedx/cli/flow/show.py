@@ -81,13 +81,19 @@ def compressed(record: dict[str, Any], run: Path, recipe: Recipe, profile: Devic
     if gain := distilled.get("gain"):
         line("ablation", gain["sentence"])
     for name, entry in variants.items():
-        line(name, f"{entry['bytes'] / 1e6:.2f} MB, test AUC {interval(entry['test']['auc'])}")
+        line(name, f"{entry['bytes'] / 1e6:.2f} MB, test AUC {interval(entry['test']['auc'])}{_coded(entry['scheme'])}")
     if quantization := record["metrics"].get("quantization"):
         _quantization(quantization)
     if choice := record["metrics"].get("choice"):
         line("model", f"{choice['variant']} will be used on the device: {choice['reason']}")
     synthetic_note(recipe.synthetic)
     line("next", command_line("deploy", run))
+
+
+def _coded(scheme: str) -> str:
+    """What the second half of ``int8-u8s8`` says."""
+    signs = {"u8s8": "unsigned activations", "s8s8": "signed activations"}
+    return f"; 8-bit integers, {signs[scheme]}, signed weights" if scheme in signs else ""
 
 
 def _quantization(record: dict[str, Any]) -> None:

@@ -18,9 +18,9 @@ app = typer.Typer(
 )
 
 
-@app.command("list", short_help="List the shipped recipes.")
+@app.command("list", short_help="List the recipes that come with edgedx.")
 def list_(json: AsJson = False) -> None:
-    """List the shipped recipes: what each is for, whether its data is here, where to get it, licence, and cost.
+    """List edgedx's recipes: what each is for, whether its data is here, where to get it, licence, and cost.
 
     Example: edgedx recipes list
 
@@ -37,7 +37,7 @@ def list_(json: AsJson = False) -> None:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A shipped recipe or a .yaml file.")],
+    name: Annotated[str, typer.Argument(help="A recipe of edgedx's, or a .yaml file.")],
     set_: Set = None,
     fields: Annotated[bool, typer.Option("--fields", help="Document every field: type, default, unit.")] = False,
     json: AsJson = False,

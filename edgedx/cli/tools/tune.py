@@ -15,7 +15,9 @@ from . import show
 
 
 def tune(
-    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe (`edgedx recipes list`) or a .yaml file.")],
+    recipe: Annotated[
+        str, typer.Argument(help="Name of a recipe of edgedx's (`edgedx recipes list`) or a .yaml file.")
+    ],
     out: Annotated[Path | None, typer.Option(help="Folder; runs/RECIPE-tune unless given.")] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="In all; the recipe's tune.trials unless given.")] = None,
     sampler: Annotated[
