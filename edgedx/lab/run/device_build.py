@@ -157,7 +157,7 @@ class DeviceBuild:
         found = record["metrics"].get("choice")
         if not found or found["variant"] not in record["metrics"]["variants"]:
             raise CheckpointError(
-                f"{self.variants_folder / RECORD} does not say which variant ships",
+                f"{self.variants_folder / RECORD} does not say which variant the device is to use",
                 next_step=renewal(self.variants_folder / RECORD)
                 or command_line("compress", "RUN", "--device", self.profile),
             )
