@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 PASSWORD = "EDGEDX_KEY_PASSWORD"
+_SENTENCE = re.compile(r"[^\W\d_]{4}")
+"""What a cell of figures has not: a word of four letters."""
 
 
 def printable(text: object) -> str:
@@ -75,8 +78,11 @@ def print_table(
     from edgedx.core.log import note
 
     cells = [[one if isinstance(one, Text) else Text(printable(one)) for one in row] for row in rows]
-    # A name or a number is never broken: what is too wide for the window is folded where there are sentences.
-    whole = [not any(" " in row[number].plain for row in cells) for number in range(len(titles))]
+    columns = [[row[number].plain for row in cells] for number in range(len(titles))]
+    console = Console()
+    if console.width < width and not console.is_terminal:
+        console = Console(width=width)
+    widths = _widths(titles, columns, console.width)
     table = Table(
         box=None,
         pad_edge=False,
@@ -86,16 +92,38 @@ def print_table(
     )
     for number, name in enumerate(titles):
         justify: Literal["left", "right"] = "right" if right and number else "left"
-        table.add_column(Text(printable(name)), justify=justify, overflow="fold", no_wrap=whole[number])
+        table.add_column(Text(printable(name)), justify=justify, overflow="fold", width=widths[number])
     for row in cells:
         table.add_row(*row)
-    console = Console()
-    if console.width < width and not console.is_terminal:
-        console = Console(width=width)
     console.print(table)
     with console.capture() as drawn:
         console.print(table)
     note(Text.from_ansi(drawn.get()).plain)
+
+
+def _widths(titles: Sequence[str], columns: Sequence[Sequence[str]], screen: int) -> list[int]:
+    """Widths of columns that fit a screen: the widest give way first.
+
+    No word is broken and, where there is room, no figure with its interval; what is too wide is folded at blanks, where
+    there are sentences and long titles. Only where words alone are too wide are they broken.
+    """
+    natural, words, whole = [], [], []
+    for title, cells in zip(titles, columns, strict=True):
+        texts = [printable(title), *cells]
+        natural.append(max(map(len, texts)))
+        words.append(max((len(word) for text in texts for word in text.split()), default=0))
+        whole.append(max([words[-1], *(len(cell) for cell in cells if not _SENTENCE.search(cell))]))
+    room = screen - 2 * (len(titles) - 1)
+    for least in (whole, words, [1] * len(titles)):
+        widths = list(natural)
+        while sum(widths) > room:
+            widest = max(range(len(widths)), key=lambda one: widths[one] if widths[one] > least[one] else 0)
+            if widths[widest] <= least[widest]:
+                break
+            widths[widest] -= 1
+        if sum(widths) <= room:
+            return widths
+    return natural
 
 
 def print_json(value: Any) -> None:

@@ -42,9 +42,10 @@ def at_work(
     from contextlib import nullcontext
 
     from edgedx.core.errors import Stopped
-    from edgedx.core.log import LOG, log_into
+    from edgedx.core.log import LOG, log_into, note
 
     with log_into(folder / LOG) if folder is not None else nullcontext():
+        note(f"edgedx {' '.join(sys.argv[1:2])}")  # the command alone: its arguments may name a patient's file
         try:
             yield
         except KeyboardInterrupt:

@@ -19,7 +19,7 @@ COMMANDS = {
     "evaluate": ("evaluate", f"{RUN}/teacher", *QUICK),
     "compare": ("compare", RUN, *QUICK),
     "report": ("report", RUN, *QUICK),
-    "deploy": ("deploy", RUN),
+    "deploy": ("deploy", RUN, "--force"),
 }
 
 
@@ -82,7 +82,7 @@ def test_the_next_line_can_be_pasted(moved: Path) -> None:
 FILES = [
     "data/canvases.npy", "data/manifest.csv", "data/dataset.json", "teacher/model.safetensors", "teacher/model.json",
     "teacher/logits.npz", "teacher/stage.json", "student/model.json", "student/model.safetensors",
-    "student/stage.json", "devices/x86-avx2/variants/metrics.json", "devices/x86-avx2/variants/fp32.onnx",
+    "devices/x86-avx2/variants/metrics.json", "devices/x86-avx2/variants/fp32.onnx",
     "devices/x86-avx2/variants/int8-u8s8.onnx", "devices/x86-avx2/variants/int8-u8s8/logits.npz",
 ]  # fmt: skip
 

@@ -67,12 +67,14 @@ def _after(evaluation: Evaluation) -> str:
 
 
 def _evaluation(evaluation: Evaluation) -> None:
+    from edgedx.core.stats.patients import images_of_patients
+
     figures, asked = evaluation.figures, evaluation.asked
     line("result", evaluation.sentence)
     drawn = "patients" if figures.patients < figures.images else "images"
     line(
         "judged",
-        f"{figures.images} images of {figures.patients} patients ({asked.where}); {evaluation.subject.ran}; "
+        f"{images_of_patients(figures.images, figures.patients)} ({asked.where}); {evaluation.subject.ran}; "
         f"95 % intervals by {figures.resamples} resamples of {drawn}",
     )
     _classes(evaluation)
@@ -196,6 +198,7 @@ def compared(
 
 def crossvalidated(report: dict[str, Any], folder: Path, recipe: Recipe, *, json: bool) -> None:
     """Mean, standard deviation and each fold."""
+    from edgedx.core.stats.patients import images_of_patients
     from edgedx.lab.evidence.compare.crossval import REPORT
 
     if json:
@@ -204,7 +207,7 @@ def crossvalidated(report: dict[str, Any], folder: Path, recipe: Recipe, *, json
     line("folds", f"{report['folds']}, by {report['grouped_by']}; mean, standard deviation and each fold")
     for name, found in report["subjects"].items():
         pooled = found["pooled"]
-        tell(f"{name}: {pooled['images']} images of {pooled['patients']} patients")
+        tell(f"{name}: {images_of_patients(pooled['images'], pooled['patients'])}")
         for figure, mean in found["mean"].items():
             each = " ".join(f"{value:.3f}" for value in found["by_fold"][figure])
             tell(f"  {figure.replace('_', ' '):<28} {mean:.3f} sd {found['sd'][figure]:.3f}   {each}")
@@ -241,6 +244,7 @@ def robustness(report: dict[str, Any], folder: Path, written: Sequence[Path], ru
 
 def explained(explanations: Any, folder: Path, written: Sequence[Path], *, synthetic: bool, json: bool) -> None:
     """Tables first, then what to know before believing them."""
+    from edgedx.core.stats.patients import images_of_patients
     from edgedx.lab.evidence.explain.files import notes, to_dict
 
     if json:
@@ -250,7 +254,7 @@ def explained(explanations: Any, folder: Path, written: Sequence[Path], *, synth
     images, first = explanations.images, explanations.names[0]
     line(
         "explained",
-        f"{len(images)} images of {len(set(images.patients))} patients ({images.where}), "
+        f"{images_of_patients(len(images), len(set(images.patients)))} ({images.where}), "
         f"{explanations.wanted or f'what {first} decides'}; {len(explanations.names)} models, "
         f"{explanations.seconds:.0f} s",
     )

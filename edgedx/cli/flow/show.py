@@ -221,9 +221,10 @@ def gated_samples(
 def _verdict(verdict: Verdict) -> None:
     """The sentence first, then the figures."""
     from edgedx.core.stats.gate import rows_of
+    from edgedx.core.stats.patients import images_of_patients
 
     line("gate", f"{'passed' if verdict.passed else 'NO'}: {verdict.sentence}")
-    line("judged", f"{verdict.images} images of {verdict.patients} patients ({verdict.where}); {verdict.ran}")
+    line("judged", f"{images_of_patients(verdict.images, verdict.patients)} ({verdict.where}); {verdict.ran}")
     if (found := verdict.comparison) is None:
         return
     print_table(("", "teacher (95 %)", "student (95 %)", "lost (95 %)"), rows_of(verdict), right=True, width=120)

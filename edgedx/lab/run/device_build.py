@@ -38,6 +38,18 @@ class CompiledVariant:
     path: Path
     entry: Mapping[str, Any]
 
+    def here(self) -> CompiledVariant:
+        """Itself, whose file is there.
+
+        Raises
+        ------
+        FileGone
+            It is not.
+        """
+        if not self.path.is_file():
+            raise FileGone(self.path)
+        return self
+
     @property
     def folder(self) -> Path:
         """Folder of its logits, beside the file."""
@@ -172,8 +184,14 @@ class DeviceBuild:
 
     @property
     def shipped(self) -> CompiledVariant:
-        """The variant that ships."""
-        return self.variants[str(self.choice["variant"])]
+        """The variant that ships.
+
+        Raises
+        ------
+        FileGone
+            Its file is missing.
+        """
+        return self.variants[str(self.choice["variant"])].here()
 
     @classmethod
     def of_variant(cls, path: Path) -> DeviceBuild | None:

@@ -122,7 +122,7 @@ class Stage:
             other = self._other(read_json(self.folder / RECORD))
             raise AlreadyExists(
                 f"{self.folder} holds the result of other settings or inputs{other}",
-                next_step="name another --out, or repeat with --overwrite",
+                next_step="give the values of then, or repeat with --overwrite; or work in another run",
             )
         # Refused before it wrote anything (a leak, no weights), a run leaves nothing that could be resumed or lost.
         left = begun.is_file() and any(path != begun for path in self.folder.iterdir())

@@ -73,7 +73,10 @@ def _here(record: dict[str, Any], folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileGone(path)
     gate = {**metrics["gate"], "flips_csv": str(folder / FLIPS)}
-    return {**record, "metrics": {**metrics, "bundle": str(path), "gate": gate}}
+    # A step that is pasted here finds the file; one that is for another machine has its name alone.
+    short, whole = command_line("install", path.name), command_line("install", path)
+    steps = [whole + step[len(short) :] if step.startswith(short) else step for step in metrics["on_the_device"]]
+    return {**record, "metrics": {**metrics, "bundle": str(path), "gate": gate, "on_the_device": steps}}
 
 
 def profile_to_deploy(run: Run, device: str | None, target: str | None) -> DeviceProfile:

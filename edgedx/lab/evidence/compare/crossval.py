@@ -199,7 +199,7 @@ def subjects_of(run: Path) -> Iterator[tuple[str, Path]]:
     for build in Run(run).builds:
         for variant in build.variants.values():
             if variant.entry["precision"] == "int8":
-                yield variant.name, variant.path
+                yield variant.name, variant.here().path
 
 
 def _judge(plan: CrossValidation, resamples: int) -> dict[str, Any]:

@@ -187,7 +187,7 @@ def parts_of(
         {
             "what": "explain",
             "edgedx": __version__,
-            "models": [[str(one.path), one.name, digest_of(one.path)] for one in subjects],
+            "models": [[one.name, digest_of(one.path)] for one in subjects],  # no path: a run may be moved meanwhile
             "images": sha256_bytes(np.ascontiguousarray(images.canvases).tobytes()),
             "class": wanted,
             "seed": seed,

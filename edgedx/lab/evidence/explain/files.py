@@ -185,9 +185,7 @@ def notes(explanation: Explanation) -> list[str]:
     texts += [f"{name}, {', '.join(methods)}: n/a, {why}" for (name, why), methods in reasons.items()]
     empty = {key: sum(is_empty(one) for one in maps) for key, maps in explanation.maps.items()}
     if told := [f"{count} of {name}, {METHODS[method].title}" for (name, method), count in empty.items() if count]:
-        texts.append(
-            f"Empty maps of {len(explanation.images)}, where nothing speaks for the class: {'; '.join(told)}"
-        )
+        texts.append(f"Empty maps of {len(explanation.images)}, where nothing speaks for the class: {'; '.join(told)}")
     if any(subject.columns for subject in explanation.subjects):
         texts.append("what models get beside the image (columns) counted as absent: maps are of the image alone")
     graphs = [name for name, places in zip(explanation.names, explanation.places, strict=True) if places is None]
