@@ -79,15 +79,15 @@ def test_the_next_line_can_be_pasted(moved: Path) -> None:
     assert edgedx(moved, *words, *QUICK).returncode == 0
 
 
+QUICKLY = ["data/canvases.npy", "teacher/model.safetensors", "devices/x86-avx2/variants/int8-u8s8.onnx"]
 FILES = [
-    "data/canvases.npy", "data/manifest.csv", "data/dataset.json", "teacher/model.safetensors", "teacher/model.json",
-    "teacher/logits.npz", "teacher/stage.json", "student/model.json", "student/model.safetensors",
-    "devices/x86-avx2/variants/metrics.json", "devices/x86-avx2/variants/fp32.onnx",
-    "devices/x86-avx2/variants/int8-u8s8.onnx", "devices/x86-avx2/variants/int8-u8s8/logits.npz",
+    "data/manifest.csv", "data/dataset.json", "teacher/model.json", "teacher/logits.npz", "teacher/stage.json",
+    "student/model.json", "student/model.safetensors", "devices/x86-avx2/variants/metrics.json",
+    "devices/x86-avx2/variants/fp32.onnx", "devices/x86-avx2/variants/int8-u8s8/logits.npz",
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", [*QUICKLY, *(pytest.param(one, marks=pytest.mark.slow) for one in FILES)])
 def test_a_file_that_is_gone_is_told_with_the_command_that_renews_it(moved: Path, file: str) -> None:
     (moved / RUN / file).unlink()
     failed = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -151,7 +152,7 @@ def reported(report: Any, written: Sequence[Path], recipe: Recipe, *, json: bool
         tell(text)
     line("written", f"{', '.join(map(str, written))} ({written[0].stat().st_size / 1e6:.1f} MB)")
     synthetic_note(recipe.synthetic)
-    line("next", f"open {written[0]} in a browser; it needs no network")
+    line("next", f"open {shlex.quote(str(written[0]))} in a browser; it needs no network")
 
 
 def baselines(tables: dict[str, dict[str, Any]], split: str) -> None:

@@ -173,8 +173,9 @@ def notes(explanation: Explanation) -> list[str]:
     texts = ["A heat map shows where an answer comes from, not whether it is right or why."]
     coarse = {name: places for (name, _), places in explanation.grids.items() if max(places) <= _COARSE}
     for places in sorted(set(coarse.values())):
-        which = " and ".join(name for name in coarse if coarse[name] == places)
-        drawn = ", and is drawn as these squares" if is_coarse(places) else ""
+        *names, last = (name for name in coarse if coarse[name] == places)
+        which = f"{', '.join(names)} and {last}" if names else last
+        drawn = ", and are drawn as these squares" if is_coarse(places) else ""
         texts.append(
             f"The last feature map of {which} has {places[0]} x {places[1]} places: CAM, Grad-CAM and Grad-CAM++ can "
             f"point no finer than that{drawn}; larger input images would give more places"

@@ -262,7 +262,7 @@ def card(facts: RunFacts) -> Iterator[tuple[str, list[str]]]:
     yield (
         "Limits",
         [
-            "JudgedModel on one data set alone. Check it on images of the clinic that will use it: edgedx gate "
+            "Judged on one data set alone. Check it on images of the clinic that will use it: edgedx gate "
             "BUNDLE --data FOLDER.",
             f"Intervals are 95 % bootstrap over "
             f"{'patients' if best.figures.patients < best.figures.images else 'images'} "
