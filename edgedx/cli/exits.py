@@ -101,9 +101,10 @@ def _nobody_reads() -> int:
     """Python writes what is left at its end, and would complain: it is written to nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is None:
+            continue
         try:
-            if stream is not None:
-                stream.flush()
+            stream.flush()
         except (OSError, ValueError):
             os.dup2(nowhere, stream.fileno())
     return BROKEN_PIPE

@@ -1,6 +1,7 @@
 """A run folder, and the only code that knows what its files are called.
 
     runs/NAME/recipe.yaml                     the effective recipe
+    runs/NAME/log.txt                         what the commands told, with times (`core.log`)
     runs/NAME/data/                           the data set as training reads it
     runs/NAME/teacher/, student/              trained models (`ModelFolder`)
     runs/NAME/devices/PROFILE/variants/       the student compiled for one kind of device (`DeviceBuild`)

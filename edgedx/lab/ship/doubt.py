@@ -167,7 +167,7 @@ def broken_promises(sets: SetThresholds, classes: Sequence[str], labels: ArrayLi
     distribution (Vovk 2012); so the count on a test is beta-binomial. Told is what would happen by chance once in
     `_BY_CHANCE` bundles whose promise holds, all classes together.
     """
-    from scipy.stats import betabinom
+    from scipy.stats import betabinom  # type: ignore[import-untyped]
 
     broken = []
     for name, share in coverage(sets, classes, labels, chances).items():

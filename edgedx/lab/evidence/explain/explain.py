@@ -235,8 +235,8 @@ def _compare(explanation: Explanation) -> None:
             other[rows] = np.roll(rows, 1)
         alone = other == np.arange(len(other))
         for method in explanation.methods:
-            if (maps := explanation.maps.get((first, method))) is not None:
-                likeness = alike(maps, maps[other])
+            if (own := explanation.maps.get((first, method))) is not None:
+                likeness = alike(own, own[other])
                 explanation.others[method] = {key: np.where(alone, np.nan, value) for key, value in likeness.items()}
 
 

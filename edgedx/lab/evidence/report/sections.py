@@ -126,7 +126,9 @@ def _robustness(report: dict[str, Any], folder: Path) -> Evidence:
         promised = f"Coverage of conformal sets, promised {report['coverage_promised']:.0%}"
         tables.append(Table(["class", *(model["name"] for model in covered)], cells, promised))
     foreign = [
-        Table(header, [*map(list, lines)], model["name"]) for model in models for header, lines in [foreign_rows(model)]
+        Table(header, [list[Cell](line) for line in lines], model["name"])
+        for model in models
+        for header, lines in [foreign_rows(model)]
     ]
     name, strength, lost = worst(models[-1])
     section = ReportSection(
