@@ -211,9 +211,12 @@ class Publisher:
 
 
 def _decided_by(result: Result) -> tuple[str, str]:
-    """Threshold and prediction set as a cell each; empty where there is none."""
+    """Threshold and prediction set as a cell each; empty where there is none.
+
+    A threshold has its class beside it: the probability in the line may be of the other one.
+    """
     limits = {} if result.prediction is None else result.prediction.threshold
-    cells = [f"{value:.4f}" if len(limits) == 1 else f"{name} {value:.4f}" for name, value in limits.items()]
+    cells = [f"{name} {value:.4f}" for name, value in limits.items()]
     if result.prediction_set is None:
         return "; ".join(cells), ""
     return "; ".join(cells), "|".join(result.prediction_set.classes) or "(no class)"

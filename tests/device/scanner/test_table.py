@@ -113,7 +113,8 @@ def test_a_line_says_by_which_threshold_it_was_decided_and_what_else_fits(place:
     place.scan()
     (row,), (result,) = place.table(), place.results().values()
     assert result["prediction"]["threshold"], "the bundle of these tests decides at a threshold"
-    assert float(row["threshold"]) == pytest.approx(next(iter(result["prediction"]["threshold"].values())), abs=1e-4)
+    ((name, limit),) = result["prediction"]["threshold"].items()
+    assert row["threshold"] == f"{name} {limit:.4f}"
     fits = result["prediction_set"]
     assert row["prediction_set"] == ("" if fits is None else "|".join(fits["classes"]))
     assert list(row)[-1] == "result"
