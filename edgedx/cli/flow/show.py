@@ -179,7 +179,8 @@ def deployed(record: dict[str, Any], recipe: Recipe, *, json: bool) -> None:
     line("changed", f"{differ}: {verdict['flips_csv']}")
     line("model", f"{metrics['default']['variant']}: {metrics['default']['reason']}")
     line("bundle", f"{metrics['bundle']} ({metrics['bytes'] / 1e6:.2f} MB)")
-    line("signed", ", ".join(metrics["signatures"]) or "by nobody yet: edgedx keys sign BUNDLE --key FILE")
+    sign = command_line("keys", "sign", metrics["bundle"], "--key", "FILE")
+    line("signed", ", ".join(metrics["signatures"]) or f"by nobody yet: {sign}")
     for engine in metrics["engines"]:
         if "refused" not in engine:
             size = f"{engine['compressed_bytes'] / 1e6:.2f} MB, {engine['seconds']:.1f} s"
