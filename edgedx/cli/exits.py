@@ -93,7 +93,7 @@ def _in_a_run(name: object) -> bool:
 
 def _interrupted() -> int:
     """A command that tells more than this raises `Stopped` (see `stopping`)."""
-    _say("stopped; nothing is half-written", f"the same again: {command_line(*sys.argv[1:])}")
+    _say("stopped; nothing is half-written", command_line(*sys.argv[1:]))
     return INTERRUPTED
 
 
