@@ -21,7 +21,7 @@ from edgedx.core.settings.recipe import Recipe
 from .renew import renewal
 
 RECORD, BEGUN = "stage.json", ".begun.json"
-_DEVICES = "devices"  # of a run; the stages of one device lie a folder deeper
+_DEVICES, _OF_DEVICE = "devices", ("variants", "bundle")  # of a run; the stages of one device lie a folder deeper
 _LIBRARIES = ("torch", "timm", "torch-pruning", "onnx", "onnxruntime", "numpy", "opencv-python-headless")
 
 
@@ -185,7 +185,8 @@ def _run_folder(stage: Path) -> Path:
     above = list(stage.absolute().parents)
     while len(above) > 1 and any((above[0] / name).is_file() for name in (RECORD, BEGUN)):
         above.pop(0)
-    return above[2] if len(above) > 2 and above[1].name == _DEVICES else above[0]
+    of_device = len(above) > 2 and above[1].name == _DEVICES and stage.name in _OF_DEVICE
+    return above[2] if of_device else above[0]
 
 
 def stage_settings(recipe: Recipe, *sections: str) -> dict[str, Any]:

@@ -123,6 +123,11 @@ def test_the_run_has_a_log_of_its_stages_wherever_they_lie(tmp_path: Path) -> No
     ]
 
 
+def test_a_run_below_a_folder_called_devices_has_its_own_log(tmp_path: Path) -> None:
+    Stage(tmp_path / "devices/run/teacher", {}, {}).run(lambda: {})
+    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("log.txt")] == [Path("devices/run/log.txt")]
+
+
 def test_an_interrupted_stage_is_not_finished(tmp_path: Path) -> None:
     _interrupt(_stage(tmp_path), tmp_path)
     assert _stage(tmp_path).record() is None
