@@ -123,9 +123,11 @@ or not there at all. Fields are only ever added while `schema_version` stays as 
 
 `OUT/results.csv` is the same for people, a line for each result in the order of arrival: sequence, file, status,
 label, probability (of the label; of several findings, the greatest), reason, created, model, frame (of a multi-frame
-object, else empty) and the name of the JSON, which stays the last column. It is written from the results anew when it
-was lost, cut, rotated away or edited; lines that somebody wrote into it are kept as `results.edited-N.csv`. After a
-model update a file has one line for each model that read it. It holds no patient's name unless a file's name does.
+object, else empty), threshold (of the decision, with the class whose probability must reach it), prediction_set (its
+classes, joined by `|`; empty where the bundle has none) and the name of the JSON, which stays the last column. It is
+written from the results anew when it was lost, cut, rotated away or edited; lines that somebody wrote into it are kept
+as `results.edited-N.csv`. After a model update a file has one line for each model that read it. It holds no patient's
+name unless a file's name does.
 """
 
 FRAMES = """

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 PASSWORD = "EDGEDX_KEY_PASSWORD"
+_SENTENCE = re.compile(r"[^\W\d_]{4}")
+"""What a cell of figures has not: a word of four letters."""
 
 
 def printable(text: object) -> str:
@@ -25,19 +28,35 @@ def printable(text: object) -> str:
     return work(str(text), lines=True)
 
 
+def command_line(*words: object) -> str:
+    """A call of edgedx to paste into a shell; paths with blanks are quoted."""
+    from edgedx.core.text import command_line as work
+
+    return work(*words)
+
+
+def tell(text: object, *, err: bool = False) -> None:
+    """Text on stdout, or on stderr, and into the log of the run that is worked on (see `core.log`)."""
+    from edgedx.core.log import note
+
+    shown = printable(text)
+    typer.echo(shown, err=err)
+    note(shown)
+
+
 def line(label: str, text: object = "") -> None:
     """One labelled line on stdout: ``written   runs/x/gate``."""
-    typer.echo(printable(f"{label:<9} {text}".rstrip()))
+    tell(f"{label:<9} {text}".rstrip())
 
 
 def warn(text: object) -> None:
     """A warning on stderr, where it disturbs no JSON."""
-    typer.echo(f"warning: {printable(text)}", err=True)
+    tell(f"warning: {text}", err=True)
 
 
 def remark(text: object) -> None:
     """Progress or a remark on stderr."""
-    typer.echo(printable(text), err=True)
+    tell(text, err=True)
 
 
 def print_table(
@@ -56,6 +75,14 @@ def print_table(
     from rich.table import Table
     from rich.text import Text
 
+    from edgedx.core.log import note
+
+    cells = [[one if isinstance(one, Text) else Text(printable(one)) for one in row] for row in rows]
+    columns = [[row[number].plain for row in cells] for number in range(len(titles))]
+    console = Console()
+    if console.width < width and not console.is_terminal:
+        console = Console(width=width)
+    widths = _widths(titles, columns, console.width)
     table = Table(
         box=None,
         pad_edge=False,
@@ -64,13 +91,39 @@ def print_table(
         show_header=any(titles),
     )
     for number, name in enumerate(titles):
-        table.add_column(Text(printable(name)), justify="right" if right and number else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
-    console = Console()
-    if console.width < width and not console.is_terminal:
-        console = Console(width=width)
+        justify: Literal["left", "right"] = "right" if right and number else "left"
+        table.add_column(Text(printable(name)), justify=justify, overflow="fold", width=widths[number])
+    for row in cells:
+        table.add_row(*row)
     console.print(table)
+    with console.capture() as drawn:
+        console.print(table)
+    note(Text.from_ansi(drawn.get()).plain)
+
+
+def _widths(titles: Sequence[str], columns: Sequence[Sequence[str]], screen: int) -> list[int]:
+    """Widths of columns that fit a screen: the widest give way first.
+
+    No word is broken and, where there is room, no figure with its interval; what is too wide is folded at blanks, where
+    there are sentences and long titles. Only where words alone are too wide are they broken.
+    """
+    natural, words, whole = [], [], []
+    for title, cells in zip(titles, columns, strict=True):
+        texts = [printable(title), *cells]
+        natural.append(max(map(len, texts)))
+        words.append(max((len(word) for text in texts for word in text.split()), default=0))
+        whole.append(max([words[-1], *(len(cell) for cell in cells if not _SENTENCE.search(cell))]))
+    room = screen - 2 * (len(titles) - 1)
+    for least in (whole, words, [1] * len(titles)):
+        widths = list(natural)
+        while sum(widths) > room:
+            widest = max(range(len(widths)), key=lambda one: widths[one] if widths[one] > least[one] else 0)
+            if widths[widest] <= least[widest]:
+                break
+            widths[widest] -= 1
+        if sum(widths) <= room:
+            return widths
+    return natural
 
 
 def print_json(value: Any) -> None:
@@ -162,7 +215,7 @@ def interval(value: dict[str, Any] | None) -> str:
 def synthetic_note(synthetic: bool) -> None:
     """Say on stderr that figures are of generated images."""
     if synthetic:
-        typer.echo("SYNTHETIC data: these figures say nothing about patients.", err=True)
+        remark("SYNTHETIC data: these figures say nothing about patients.")
 
 
 def profile_for(device: str) -> DeviceProfile:

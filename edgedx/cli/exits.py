@@ -16,10 +16,14 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from .common import printable
+from .common import command_line, printable
+
+if TYPE_CHECKING:
+    from edgedx.core.errors import FileGone
 
 BUG, INTERRUPTED, BROKEN_PIPE = 70, 130, 141
 TRACEBACK = "EDGEDX_TRACEBACK"
@@ -36,11 +40,15 @@ def exit_code_of(command: Callable[[], object]) -> int:
     command : callable
         A Typer application, which turns its own errors of usage into `SystemExit`.
     """
-    from edgedx.core.errors import EdgedxError
+    from edgedx.core.errors import EdgedxError, FileGone
 
     try:
         command()
         sys.stdout.flush()
+    except FileGone as error:
+        return _gone(error)
+    except FileNotFoundError as error:
+        return _gone(FileGone(Path(error.filename))) if _in_a_run(error.filename) else _unexpected(error)
     except EdgedxError as error:
         _say(error.message, error.next_step)
         return error.exit_code
@@ -69,8 +77,23 @@ def _ended(end: SystemExit) -> int:
     return BUG
 
 
+def _gone(error: FileGone) -> int:
+    """What is missing in a run has a command that makes it again."""
+    from edgedx.lab.run.renew import renewal
+
+    _say(error.message, renewal(error.path) or error.next_step)
+    return error.exit_code
+
+
+def _in_a_run(name: object) -> bool:
+    from edgedx.lab.run.renew import renewal
+
+    return isinstance(name, str) and renewal(Path(name)) is not None
+
+
 def _interrupted() -> int:
-    _say("stopped; nothing is half-written", "--resume continues where that makes sense")
+    """A command that tells more than this raises `Stopped` (see `stopping`)."""
+    _say("stopped; nothing is half-written", command_line(*sys.argv[1:]))
     return INTERRUPTED
 
 
@@ -78,9 +101,10 @@ def _nobody_reads() -> int:
     """Python writes what is left at its end, and would complain: it is written to nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is None:
+            continue
         try:
-            if stream is not None:
-                stream.flush()
+            stream.flush()
         except (OSError, ValueError):
             os.dup2(nowhere, stream.fileno())
     return BROKEN_PIPE

@@ -13,9 +13,11 @@
     │   ├── DependencyMissing       an optional package
     │   ├── WeightsMissing          pretrained weights, offline
     │   └── ProviderMissing         an execution provider, GPU or TensorRT
+    ├── Stopped                130  Ctrl-C, where more can be told than that
     └── InputOutputError         5  files
         ├── DataError               a data set, its labels or its split
         ├── ImageError              one image; carries a reason code
+        ├── FileGone                a file that was there once; carries its path
         ├── CheckpointError         a model folder
         ├── BundleError             a .edgedx file
         └── StorageError            disk full, read-only, no permission
@@ -26,6 +28,7 @@ output. An exception that is none of these is a bug of ours: 70 (see `cli.exits`
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -94,10 +97,27 @@ class ProviderMissing(MissingError):
     """The execution provider asked for is not there; falling back in silence is not done."""
 
 
+class Stopped(EdgedxError):
+    """Ctrl-C ended the work; the message says what is kept, the next step is the call that goes on."""
+
+    exit_code = 130
+
+
 class InputOutputError(EdgedxError):
     """A file could not be read or written."""
 
     exit_code = 5
+
+
+class FileGone(InputOutputError):
+    """A file that should be there is not; `path` is its name.
+
+    What lies in a run has a command that makes it again (`lab.run.renew`); who prints the error names it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"no such file or folder: {path}", next_step="check the path")
+        self.path = path
 
 
 class DataError(InputOutputError):

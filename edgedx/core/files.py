@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from .errors import AlreadyExists, InputOutputError, StorageError, UsageError
+from .errors import AlreadyExists, FileGone, InputOutputError, StorageError, UsageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
@@ -32,7 +32,7 @@ def storage_error(path: Path, error: OSError) -> InputOutputError:
     if error.errno in _REFUSED:
         return StorageError(f"cannot write {path}: {error.strerror}", next_step="check the owner and the mount options")
     if error.errno == errno.ENOENT:
-        return InputOutputError(f"no such file or folder: {path}", next_step="check the path")
+        return FileGone(path)
     if error.errno in _GONE:
         return InputOutputError(
             f"{path}: {error.strerror}", next_step="is its disk, stick or share still there? Put it back, then repeat"

@@ -1,14 +1,23 @@
-"""Progress bars with time left, on stderr, so that stdout stays for results."""
+"""Progress with time left, on stderr, so that stdout stays for results: a bar on a terminal, else a line now and then.
+
+A line is told at every note (a training notes each epoch), and where there are none every 30 seconds: nobody who reads
+a log or a queue's output waits longer for a sign of life. The same lines go to the log of the run (`core.log`).
+"""
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Protocol, TypeVar
 
+from .log import note as keep
 from .text import printable
 
+SILENCE_S = 30.0
+"""Longest that steps without a note pass in silence."""
 T = TypeVar("T")
 
 
@@ -25,8 +34,8 @@ def progress(
 ) -> Iterator[Bar]:
     """A bar over `total` steps, of which `done` are behind us already.
 
-    Nothing is drawn where stderr is not a terminal or `quiet` is set. With `ahead`, steps of work that comes after
-    this bar, the time left until all of it is done is shown too, at the pace of this bar.
+    Without a terminal there is no bar but lines (see the module); `quiet` tells nothing at all. With `ahead`, steps of
+    work that comes after this bar, the time left until all of it is done is shown too, at the pace of this bar.
     """
     from rich.console import Console
     from rich.markup import escape
@@ -51,14 +60,56 @@ def progress(
     hidden = quiet or not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=hidden) as display:
         task = display.add_task(description, total=total, completed=int(done), note="")
+        lines = _Lines(description, total, done, ahead, aloud=hidden)
 
         class _Bar:
             def advance(self, steps: float = 1, note: str = "") -> None:
                 display.update(task, advance=steps)
                 if note:
                     display.update(task, note=escape(printable(note)))
+                if not quiet:
+                    lines.advance(steps, note)
 
         yield _Bar()
+        if not quiet:
+            lines.end()
+
+
+class _Lines:
+    """Progress as lines: what a bar shows, for who reads a file."""
+
+    def __init__(self, description: str, total: float, done: float, ahead: float, *, aloud: bool) -> None:
+        self.description, self.total, self.ahead, self.aloud = printable(description), total, ahead, aloud
+        self.first = self.at = done
+        self.begun = self.told = time.monotonic()
+        self.noted = False
+
+    def advance(self, steps: float, note: str) -> None:
+        self.at += steps
+        now = time.monotonic()
+        if not note and now - self.told < SILENCE_S:
+            return
+        self.told, self.noted = now, self.noted or bool(note)
+        pace = (self.at - self.first) / max(now - self.begun, 1e-9)
+        left = timedelta(seconds=round((self.total - self.at) / pace)) if pace > 0 else "-"
+        parts = [f"{self.description}: {self.at:g} of {self.total:g}", printable(note), f"{left} left"]
+        parts += [time_left(self.total - self.at + self.ahead, pace)] if self.ahead else []
+        self._tell("  ".join(filter(None, parts)), self.aloud)
+
+    def end(self) -> None:
+        """How long it took, for the log; aloud only where it was told of before."""
+        now = time.monotonic()
+        if not self.noted:
+            took = timedelta(seconds=round(now - self.begun))
+            self._tell(
+                f"{self.description}: {self.at:g} of {self.total:g} in {took}",
+                self.aloud and now - self.begun > SILENCE_S,
+            )
+
+    def _tell(self, line: str, aloud: bool) -> None:
+        keep(line)
+        if aloud:
+            print(line, file=sys.stderr, flush=True)
 
 
 def time_left(steps: float, pace: float | None) -> str:

@@ -8,6 +8,7 @@ text around (CVE-2021-42574). Whoever prints a text that somebody else wrote cal
 from __future__ import annotations
 
 import json
+import shlex
 import unicodedata
 from typing import Any
 
@@ -41,6 +42,17 @@ def printable(text: str, *, lines: bool = False) -> str:
     """
     kept = "\n\t" if lines else ""
     return "".join(sign if sign in kept or _is_safe(sign) else _escaped(sign) for sign in text)
+
+
+def command_line(*words: object) -> str:
+    """A call of edgedx that can be pasted into a shell: a path with a blank in it is quoted.
+
+    Examples
+    --------
+    >>> command_line("compress", "runs/chest 2", "--device", "orin-nano-8gb")
+    "edgedx compress 'runs/chest 2' --device orin-nano-8gb"
+    """
+    return shlex.join(["edgedx", *map(str, words)])
 
 
 def printable_json(value: Any, *, indent: int | None = 2) -> str:

@@ -106,12 +106,12 @@ def _demo_key(folder: Path, root: Path) -> SigningKey:
 
 
 def contenders(recipe: Recipe, run: Run, build: DeviceBuild) -> list[Contender]:
-    """Teacher, each variant of the student (marked where it ships), and the full model for its latency."""
+    """Teacher, each variant of the student (the chosen one marked), and the full model for its latency."""
     teacher = replace(contender(str(run.teacher.path), None), name="teacher, FP32")
     shipped = build.shipped.name
     students = [
         Contender(
-            f"student, {name}{' (ships)' if name == shipped else ''}",
+            f"student, {name}{' (chosen)' if name == shipped else ''}",
             variant.path.read_bytes(),
             recipe.preprocess,
             variant.entry["test"],

@@ -48,3 +48,27 @@ def test_a_name_in_quarantine_is_safe(tmp_path: Path) -> None:
     assert edgedx(tmp_path, *call).returncode == 0
     listed = edgedx(tmp_path, "scan", "retry", "out")
     assert r"evil\x1b[31m.txt" in listed.stdout and "\x1b" not in listed.stdout
+
+
+@pytest.mark.parametrize("screen", [110, 120, 160])
+def test_no_name_and_no_interval_is_broken_where_there_is_room(
+    screen: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(screen))
+    titles = ("", "method", "rank correlation to teacher", "above", "deletion", "random weights", "remark")
+    name, interval = "student,int8-u8s8-percentile", "-0.475 [-0.672, -0.334]"
+    row = (name, "LIME", "n/a", interval, "0.618", "FAILS", "some sentence that may be folded wherever it has a blank")
+    print_table(titles, [row])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= screen
+    assert any(name in line and interval in line and "FAILS" in line for line in lines)
+    assert all(word in " ".join(lines) for word in (*titles[2].split(), *row[-1].split()))
+
+
+def test_words_are_broken_only_where_they_alone_are_too_wide(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    print_table(("name", "what"), [("x" * 30, "y" * 30)])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 40 and sum(line.count("x") for line in lines) == 30

@@ -36,12 +36,13 @@ def build(
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Build although an engine is there.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Build the engine of a bundle on this machine, test it with the bundle's golden samples, and use it from now on.
+    """Build the engine of a bundle on this machine, test it with images of the bundle, and use it from now on.
 
     Example: edgedx engine build /srv/edgedx/current
 
     `edgedx install` builds one for the GPU by itself. Exits with 1 when the engine computes other values than the
-    golden samples, and with 3 when TensorRT, the GPU, memory or time is missing.
+    bundle's golden samples say (images with the outputs that the model must give for them), and with 3 when TensorRT,
+    the GPU, memory or time is missing.
     """
     from edgedx.device.install.active import open_any
     from edgedx.device.runtime.engine_cache import Choice, EngineCache

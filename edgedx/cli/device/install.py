@@ -30,11 +30,11 @@ def install(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Verify a bundle, test it on this machine with its golden samples, and make it the active one.
+    """Verify a bundle, test it on this machine with images that it brings along, and make it active.
 
     Example: edgedx install chest.edgedx --root /srv/edgedx
 
-    Golden samples are images in the bundle with the outputs that the model must give for them. Whatever fails, the
+    The images, its golden samples, have outputs with them that the model must give here too. Whatever fails, the
     version that was active stays active. Exits with 1 when signature, version, golden samples or health say no, 2 when
     it was made for another machine, 3 when its runtime is missing, 5 when it is damaged.
     """

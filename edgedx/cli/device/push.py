@@ -46,9 +46,10 @@ def push(
 
     Example: edgedx push runs/pneumonia-mnist clinic@jetson --pin release-2026.pub
 
-    Copies edgedx with all it needs (a wheelhouse) and the bundle, installs them, runs `edgedx doctor` and the bundle's
-    golden samples there, measures latency and, with --data, judges the model on the device. Exits with 1 when the
-    device says no; the version before is active again then. A second call sends only what is new.
+    Copies edgedx with all it needs (a wheelhouse) and the bundle, installs them, runs `edgedx doctor` and the
+    bundle's golden samples there (images with the outputs that the model must give), measures latency and, with
+    --data, judges the model on the device. Exits with 1 when the device says no; the version before is active again
+    then. A second call sends only what is new.
     """
     from edgedx.lab.remote.push import Destination, push_bundle
 

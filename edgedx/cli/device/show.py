@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from edgedx.cli.common import line, print_json, print_table, printable, remark, warn
+from edgedx.cli.common import command_line, line, print_json, print_table, printable, remark, warn
 
 if TYPE_CHECKING:
     from edgedx.api.prediction import ImagePrediction
@@ -26,9 +26,9 @@ def installed(done: Any, *, json: bool) -> None:
         return
     line("installed", f"{done.name}, {done.variant}, digest {done.digest[:16]}{', as before' * done.already}")
     line("signed by", done.signed_by or "nobody")
-    line("golden", f"logits differ by {done.golden_difference:.2g} at most on this machine")
+    line("golden", f"test images of the bundle: logits differ by {done.golden_difference:.2g} at most on this machine")
     line("slot", f"{done.slot}{'' if done.already else '; on trial until it has answered an image'}")
-    line("next", f"edgedx scan INBOX --bundle {done.current} --out OUT")
+    line("next", command_line("scan", "INBOX", "--bundle", done.current, "--out", "OUT"))
 
 
 def rolled_back(done: Any, *, json: bool) -> None:
@@ -38,7 +38,7 @@ def rolled_back(done: Any, *, json: bool) -> None:
         return
     line("active", f"{done.name}, slot {done.slot}, digest {done.digest[:16]}")
     line("left", done.left or "a slot that could not be read")
-    line("golden", f"logits differ by {done.golden_difference:.2g} at most on this machine")
+    line("golden", f"test images of the bundle: logits differ by {done.golden_difference:.2g} at most on this machine")
     line("next", "restart the scanner: it keeps what it opened")
 
 
@@ -109,7 +109,10 @@ def _pushed_rows(done: Pushed) -> list[tuple[str, str]]:
         ("doctor", f"fit, profile {done.doctor['profile']}{warned}"),
         ("bundle", f"{done.installed['name']}, {done.installed['variant']}, digest {done.installed['digest'][:16]}"),
         ("signed by", done.installed["signed_by"] or "NOBODY that the device trusts"),
-        ("golden samples", f"logits differ by {done.installed['golden_difference']:.2g} at most"),
+        (
+            "golden samples",
+            f"test images of the bundle: logits differ by {done.installed['golden_difference']:.2g} at most",
+        ),
         ("latency P50", f"{done.latency['p50_ms']:.2f} ms, inference of one image ({done.latency['provider']})"),
     ]
     if verdict:
@@ -147,7 +150,7 @@ def engine(done: Any, difference: float, path: Path, *, json: bool) -> None:
         )
         return
     line("engine", f"{len(done.plan) / 1e6:.2f} MB, {done.key.precision}, from {_ORIGINS[done.origin]}")
-    line("golden", f"logits differ by {difference:.2g} at most on this machine")
+    line("golden", f"test images of the bundle: logits differ by {difference:.2g} at most on this machine")
     if report is not None:
         line("built", f"in {report.seconds:.0f} s, {report.peak_mb:.0f} MiB, because {done.why}")
     if not path.is_file() and done.origin == "built":
@@ -177,8 +180,8 @@ def new_key(key: Any, secret: Path, public: Path, *, json: bool) -> None:
         return
     line("key", key)
     line("secret", f"{secret}: keep it off devices, and a copy off this machine")
-    line("next", f"edgedx deploy RUN --sign {secret}")
-    line("", f"edgedx keys pin {public} --root DIR    (on each device)")
+    line("next", command_line("deploy", "RUN", "--sign", secret))
+    line("", f"{command_line('keys', 'pin', public, '--root', 'DIR')}    (on each device)")
 
 
 def signed(bundle: Path, ids: Sequence[str], *, json: bool) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from edgedx.cli.options import AsJson, OfDevice
+from edgedx.cli.stopping import NOTHING, at_work
 
 from . import show
 
@@ -36,7 +37,8 @@ def bench(
 
     Example: edgedx bench runs/pneumonia-mnist resnet50
 
-    Preprocessing is timed on a 2048 x 2048 image of 12 bits. timm models carry random weights: latency only.
+    Preprocessing is timed on a 2048 x 2048 image of 12 bits. timm models carry random weights: latency only. int8-u8s8
+    is a model in 8-bit integers: unsigned activations (u8), signed weights (s8).
     --device-record takes bundles alone, times each of their models here, and adds power mode, clocks, temperature
     and JetPack; what cannot run here is "not measured". It is what a device without torch uses.
     """
@@ -50,6 +52,7 @@ def bench(
     from edgedx.lab.evidence.bench import bench as work
     from edgedx.lab.evidence.bench import contenders_of, write_bench
 
-    rows = work(contenders_of(models, side=size, device=device), threads=threads, batch=batch, seconds=seconds)
-    report = write_bench(rows, out, f"Batch {batch}, {threads} thread(s)")
-    show.bench(report, rows, out, f"batch {batch}, {threads} thread(s)", json=json)
+    with at_work(None, NOTHING):
+        rows = work(contenders_of(models, side=size, device=device), threads=threads, batch=batch, seconds=seconds)
+        report = write_bench(rows, out, f"Batch {batch}, {threads} thread(s)")
+        show.bench(report, rows, out, f"batch {batch}, {threads} thread(s)", json=json)

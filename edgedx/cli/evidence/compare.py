@@ -9,6 +9,7 @@ import typer
 
 from edgedx.cli.common import check_choice, run_around, run_recipe, torch_device
 from edgedx.cli.options import SPLITS, AsJson, On, Resamples, Run, Split, Threads
+from edgedx.cli.stopping import at_work
 
 from . import show
 
@@ -70,7 +71,8 @@ def compare(
             raise UsageError(
                 "--baselines are judged on test or val of their run", next_step="leave --data and --split out"
             )
-        folder, trained = _train(run or subjects[0], overwrite)
+        with at_work(run or run_around(subjects[0]), "baselines that are finished are kept", begun=lambda: True):
+            folder, trained = _train(run or subjects[0], overwrite)
         if not any(folder.resolve() == subject.resolve() for subject in subjects):
             subjects = [*subjects, folder]
         if not json:

@@ -9,12 +9,15 @@ import typer
 
 from edgedx.cli.common import RUNS, int8_for, profile_for
 from edgedx.cli.options import AsJson, Device, Int8, Set
+from edgedx.cli.stopping import run_at_work
 
 from . import show
 
 
 def crossval(
-    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe (`edgedx recipes list`) or a .yaml file.")],
+    recipe: Annotated[
+        str, typer.Argument(help="Name of a recipe of edgedx's (`edgedx recipes list`) or a .yaml file.")
+    ],
     folds: Annotated[int, typer.Option(min=2, max=100, help="How many.")] = 5,
     compress: Annotated[bool, typer.Option("--compress", help="Compress each fold's teacher, too.")] = False,
     device: Device = "this",
@@ -49,5 +52,7 @@ def crossval(
     folder = out or RUNS / f"{chosen.name}-crossval"
     compress = compress or int8 is not None
     quantize = compress and int8_for(profile_for(device), int8)
-    report = work(CrossValidation(chosen, folder, folds, compress=compress, int8=quantize, device=device, jobs=jobs))
-    show.crossvalidated(report, folder, chosen, json=json)
+    plan = CrossValidation(chosen, folder, folds, compress=compress, int8=quantize, device=device, jobs=jobs)
+    with run_at_work(folder):
+        report = work(plan)
+        show.crossvalidated(report, folder, chosen, json=json)

@@ -9,6 +9,7 @@ import typer
 
 from edgedx.cli.common import check_choice, torch_device
 from edgedx.cli.options import SPLITS, AsJson, OfDevice, On, Resamples, Run, Split, Threads
+from edgedx.cli.stopping import NOTHING, at_work
 
 from . import show
 
@@ -89,11 +90,12 @@ def evaluate(
         from edgedx.lab.judge.ensemble import mean_of
 
         subject = mean_of(opened)
-    evaluation = judge(subject, data=data, split=split, point=point, subgroups=subgroup, resamples=resamples)
-    members = [judge(one, data=data, split=split, resamples=resamples) for one in opened] if ensemble else []
-    folder = out or _folder(subject, evaluation.asked.where)
-    written = write_evaluation(evaluation, folder, predictions)
-    show.evaluated(evaluation, members, folder, written, predictions, json=json)
+    with at_work(subject.run.path if subject.run else None, NOTHING):
+        evaluation = judge(subject, data=data, split=split, point=point, subgroups=subgroup, resamples=resamples)
+        members = [judge(one, data=data, split=split, resamples=resamples) for one in opened] if ensemble else []
+        folder = out or _folder(subject, evaluation.asked.where)
+        written = write_evaluation(evaluation, folder, predictions)
+        show.evaluated(evaluation, members, folder, written, predictions, json=json)
 
 
 def _folder(subject: Subject, where: str) -> Path:

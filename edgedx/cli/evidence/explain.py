@@ -9,6 +9,7 @@ import typer
 
 from edgedx.cli.common import check_choice, torch_device
 from edgedx.cli.options import SPLITS, AsJson, OfDevice, On, Resamples, Run, Split, Threads
+from edgedx.cli.stopping import at_work
 
 from . import show
 
@@ -70,10 +71,12 @@ def explain(
     shown = of_files(first, images, count, seed) if images is not None else of_split(first, split, count, seed)
     folder = out or (first.run.path if first.run else Path()) / "explain"
     parts = parts_of(folder, subjects, shown, wanted=of, seed=seed, device=on)
-    explanations = make(subjects, shown, chosen, wanted=of, device=on, seed=seed, resamples=resamples, parts=parts)
-    written = write_explanation(explanations, folder, pictures=pictures)
-    parts.finish()
-    show.explained(explanations, folder, written, synthetic=first.synthetic, json=json)
+    home = first.run.path if first.run else None
+    with at_work(home, f"maps and curves made so far are in {folder}"):
+        explanations = make(subjects, shown, chosen, wanted=of, device=on, seed=seed, resamples=resamples, parts=parts)
+        written = write_explanation(explanations, folder, pictures=pictures)
+        parts.finish()
+        show.explained(explanations, folder, written, synthetic=first.synthetic, json=json)
 
 
 def _chosen(methods: str) -> list[str]:

@@ -9,6 +9,7 @@ import typer
 
 from edgedx.cli.common import check_choice, run_of, run_recipe
 from edgedx.cli.options import AsJson, OfDevice, Resamples, ValOrTest
+from edgedx.cli.stopping import NOTHING, at_work
 
 from . import show
 
@@ -46,7 +47,8 @@ def report(
     check_choice("--split", split, ("test", "val"))
     run = run_of(run)
     recipe = run_recipe(run, [])
-    content = collect(recipe, run, split=split, device=device, resamples=resamples)
-    evidence = find_evidence(run, with_ or [])
-    written = write_report(content, out or run / "report.html", images=patient_images, evidence=evidence)
-    show.reported(content, written, recipe, json=json)
+    with at_work(run, NOTHING):
+        content = collect(recipe, run, split=split, device=device, resamples=resamples)
+        evidence = find_evidence(run, with_ or [])
+        written = write_report(content, out or run / "report.html", images=patient_images, evidence=evidence)
+        show.reported(content, written, recipe, json=json)

@@ -9,6 +9,7 @@ import typer
 
 from edgedx.cli.common import check_choice, run_of, torch_device
 from edgedx.cli.options import AsJson, OfDevice, On, Run, Threads, ValOrTest
+from edgedx.cli.stopping import at_work
 
 from . import show
 
@@ -47,7 +48,8 @@ def robustness(
         subjects = [subjects[0], subjects[-1]]  # teacher and what ships; the student in float lies between them
     run = subjects[0].run.path if subjects[0].run else run_of(models[0])
     folder = out or run / "robustness"
-    figures = judge(subjects, split=split, seed=seed, folder=folder)
-    written = write_robustness(figures, folder)
-    finished(folder)
-    show.robustness(figures, folder, written, run, json=json)
+    with at_work(run, f"what the models answered so far is in {folder}"):
+        figures = judge(subjects, split=split, seed=seed, folder=folder)
+        written = write_robustness(figures, folder)
+        finished(folder)
+        show.robustness(figures, folder, written, run, json=json)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from edgedx.cli.common import interval, line, print_json, print_table, printable, remark, synthetic_note
+from edgedx.cli.common import command_line, interval, line, print_json, print_table, remark, synthetic_note, tell
 
 if TYPE_CHECKING:
     from edgedx.core.settings.recipe import Recipe
@@ -62,19 +61,21 @@ def evaluated(
 def _after(evaluation: Evaluation) -> str:
     subject = evaluation.subject
     if subject.name == "teacher":
-        return f"edgedx compress {subject.run or 'RUN'}"
+        return command_line("compress", subject.run or "RUN")
     if subject.run is not None:
-        return f"edgedx report {subject.run}"
-    return f"edgedx gate {subject.path} --data FOLDER (against what the bundle promises)"
+        return command_line("report", subject.run)
+    return f"{command_line('gate', subject.path, '--data', 'FOLDER')}    (against what the bundle promises)"
 
 
 def _evaluation(evaluation: Evaluation) -> None:
+    from edgedx.core.stats.patients import images_of_patients
+
     figures, asked = evaluation.figures, evaluation.asked
     line("result", evaluation.sentence)
     drawn = "patients" if figures.patients < figures.images else "images"
     line(
         "judged",
-        f"{figures.images} images of {figures.patients} patients ({asked.where}); {evaluation.subject.ran}; "
+        f"{images_of_patients(figures.images, figures.patients)} ({asked.where}); {evaluation.subject.ran}; "
         f"95 % intervals by {figures.resamples} resamples of {drawn}",
     )
     _classes(evaluation)
@@ -148,10 +149,10 @@ def reported(report: Any, written: Sequence[Path], recipe: Recipe, *, json: bool
         print_json({**report.to_dict(), "written": [str(path) for path in written]})
         return
     for text in summary(report):
-        typer.echo(printable(text))
+        tell(text)
     line("written", f"{', '.join(map(str, written))} ({written[0].stat().st_size / 1e6:.1f} MB)")
     synthetic_note(recipe.synthetic)
-    line("next", f"open {written[0]} in a browser; it needs no network")
+    line("next", f"open {shlex.quote(str(written[0]))} in a browser; it needs no network")
 
 
 def baselines(tables: dict[str, dict[str, Any]], split: str) -> None:
@@ -198,6 +199,7 @@ def compared(
 
 def crossvalidated(report: dict[str, Any], folder: Path, recipe: Recipe, *, json: bool) -> None:
     """Mean, standard deviation and each fold."""
+    from edgedx.core.stats.patients import images_of_patients
     from edgedx.lab.evidence.compare.crossval import REPORT
 
     if json:
@@ -206,14 +208,14 @@ def crossvalidated(report: dict[str, Any], folder: Path, recipe: Recipe, *, json
     line("folds", f"{report['folds']}, by {report['grouped_by']}; mean, standard deviation and each fold")
     for name, found in report["subjects"].items():
         pooled = found["pooled"]
-        typer.echo(printable(f"{name}: {pooled['images']} images of {pooled['patients']} patients"))
+        tell(f"{name}: {images_of_patients(pooled['images'], pooled['patients'])}")
         for figure, mean in found["mean"].items():
             each = " ".join(f"{value:.3f}" for value in found["by_fold"][figure])
-            typer.echo(f"  {figure.replace('_', ' '):<28} {mean:.3f} sd {found['sd'][figure]:.3f}   {each}")
-        typer.echo(f"  {'accuracy, all folds together':<28} {interval(pooled['overall']['accuracy'])}")
+            tell(f"  {figure.replace('_', ' '):<28} {mean:.3f} sd {found['sd'][figure]:.3f}   {each}")
+        tell(f"  {'accuracy, all folds together':<28} {interval(pooled['overall']['accuracy'])}")
     for name, found in report["against_teacher"].items():
         less = "; ".join(f"{key.replace('_', ' ')} {one['mean']:+.3f} sd {one['sd']:.3f}" for key, one in found.items())
-        typer.echo(f"{name} less its teacher, by fold: {less}")
+        tell(f"{name} less its teacher, by fold: {less}")
     synthetic_note(recipe.synthetic)
     line("written", f"{folder} ({REPORT}, out-of-fold-*.csv, folds/)")
 
@@ -226,7 +228,7 @@ def robustness(report: dict[str, Any], folder: Path, written: Sequence[Path], ru
         print_json({**report, "written": [str(path) for path in written]})
         return
     for text in summary(report):
-        typer.echo(printable(text))
+        tell(text)
     for name in report["foreign_missing"]:
         remark(f"foreign set {name} is not here, so it was left out")
     for model in report["models"]:
@@ -238,11 +240,12 @@ def robustness(report: dict[str, Any], folder: Path, written: Sequence[Path], ru
         print_table(header, lines, title=f"{model['name']}: foreign images told from its own", right=True, width=110)
     line("written", f"{folder}: {', '.join(path.name for path in written)}")
     synthetic_note(report["synthetic"])
-    line("next", f"edgedx report {run} puts it into the report")
+    line("next", f"{command_line('report', run or 'RUN')}    (puts it into the report)")
 
 
 def explained(explanations: Any, folder: Path, written: Sequence[Path], *, synthetic: bool, json: bool) -> None:
     """Tables first, then what to know before believing them."""
+    from edgedx.core.stats.patients import images_of_patients
     from edgedx.lab.evidence.explain.files import notes, to_dict
 
     if json:
@@ -252,7 +255,7 @@ def explained(explanations: Any, folder: Path, written: Sequence[Path], *, synth
     images, first = explanations.images, explanations.names[0]
     line(
         "explained",
-        f"{len(images)} images of {len(set(images.patients))} patients ({images.where}), "
+        f"{images_of_patients(len(images), len(set(images.patients)))} ({images.where}), "
         f"{explanations.wanted or f'what {first} decides'}; {len(explanations.names)} models, "
         f"{explanations.seconds:.0f} s",
     )
@@ -301,7 +304,7 @@ def bench(report: dict[str, Any], rows: list[dict[str, Any]], out: Path, how: st
         print_json(report)
         return
     bench_rows(rows)
-    typer.echo(f"{how}, {report['machine']}")
+    tell(f"{how}, {report['machine']}")
     line("written", f"{out / 'bench.json'}, {out / 'pareto.png'}")
 
 
@@ -335,7 +338,7 @@ def device_record(record: dict[str, Any], path: Path, batch: int, *, json: bool)
             if isinstance(times, str)
             else f"P50 {times['p50_ms']:.2f} ms, P99 {times['p99_ms']:.2f} ms, {times['provider']}"
         )
-        typer.echo(printable(f"{row['bundle']} {row['variant']}  {text}"))
+        tell(f"{row['bundle']} {row['variant']}  {text}")
     power = record["conditions"]["before"]["power_mode"] or "unknown"
-    typer.echo(f"batch {batch}, {record['machine']}, power mode {power}")
+    tell(f"batch {batch}, {record['machine']}, power mode {power}")
     line("written", f"{path}: read it, then send it to whom asked for it")

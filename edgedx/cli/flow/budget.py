@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedx.cli.common import keep_recipe
+from edgedx.cli.stopping import at_work
 
 from . import show
 
@@ -31,9 +32,11 @@ def compress_by_budget(
     """Search the student that holds the budget, or show the plan, and print what was found."""
     from edgedx.device.machine.hardware import read_hardware
     from edgedx.lab.compress.budget import Budget, parse_latency
-    from edgedx.lab.compress.search import search
+    from edgedx.lab.compress.search import FOLDER, search
     from edgedx.lab.compress.search_plan import plan
     from edgedx.lab.quantize.choice import is_this_machine
+    from edgedx.lab.run.kept import kept
+    from edgedx.lab.run.run import Run
 
     if max_auc_drop is not None:  # the recipe keeps it, so that deploy's gate asks for the same
         recipe = recipe.model_copy(update={"gate": recipe.gate.model_copy(update={"max_auc_drop": max_auc_drop})})
@@ -43,6 +46,8 @@ def compress_by_budget(
     if dry_run:
         show.plan(plan(recipe, run, profile, budget, int8=int8), budget, profile, here=here, json=json)
         return
-    report = search(recipe, run, profile, budget, int8=int8, here=here, resume=resume, overwrite=overwrite)
-    keep_recipe(run, report.pop("recipe"))
-    show.searched(report, run, recipe, profile, here=here, json=json)
+    build = Run(run).build_for(profile.name)
+    with at_work(run, lambda: kept(run), resume=True, begun=(build.path / FOLDER).is_dir):
+        report = search(recipe, run, profile, budget, int8=int8, here=here, resume=resume, overwrite=overwrite)
+        keep_recipe(run, report.pop("recipe"))
+        show.searched(report, run, recipe, profile, here=here, json=json)

@@ -10,6 +10,7 @@ import typer
 
 from edgedx.cli.common import int8_for, keep_recipe, print_recipe, profile_for, run_of, run_recipe
 from edgedx.cli.options import AsJson, Device, Int8, Overwrite, Resume, Set
+from edgedx.cli.stopping import run_at_work
 
 from . import show
 from .budget import compress_by_budget
@@ -87,11 +88,14 @@ def compress(
         return
     from edgedx.lab.compress.compress import compress as work
 
-    record = work(
-        recipe, run, profile, int8=int8, ablate=ablate, unlabeled=unlabeled, teachers=teacher or [], resume=resume,
-        overwrite=overwrite,
-    )  # fmt: skip
-    if not record:  # a process beside the main one
-        return
-    keep_recipe(run, recipe)
-    show.compressed(record, run, recipe, profile, json=json)
+    begun = run / "student", run / "devices" / profile.name
+
+    with run_at_work(run, *begun, resume=True):
+        record = work(
+            recipe, run, profile, int8=int8, ablate=ablate, unlabeled=unlabeled, teachers=teacher or [], resume=resume,
+            overwrite=overwrite,
+        )  # fmt: skip
+        if not record:  # a process beside the main one
+            return
+        keep_recipe(run, recipe)
+        show.compressed(record, run, recipe, profile, json=json)

@@ -9,6 +9,7 @@ import typer
 
 from edgedx.cli.common import check_choice, run_of, run_recipe, signing_keys
 from edgedx.cli.options import AsJson, OfDevice, Overwrite
+from edgedx.cli.stopping import run_at_work
 
 from . import show
 
@@ -37,6 +38,7 @@ def deploy(
     The gate compares the model with its teacher. Exits with 1, and writes no bundle, when the model lost more than the
     recipe's budget. Put the bundle on a device with `edgedx push`, or from a USB stick with `edgedx install`.
     """
+    from edgedx.core.bundle.manifest import open_bundle, sign_bundle
     from edgedx.core.settings.profile import TARGETS
     from edgedx.lab.run.run import Run
     from edgedx.lab.ship.deploy import deploy as work
@@ -47,10 +49,9 @@ def deploy(
     profile = profile_to_deploy(Run(run), device, target)
     keys = signing_keys(sign or [])  # asks for passwords before the work
     recipe = run_recipe(run, [])
-    record = work(recipe, run, profile, force=force, overwrite=overwrite)
-    made = Path(record["metrics"]["bundle"])
-    from edgedx.core.bundle.manifest import open_bundle, sign_bundle
-
-    signatures = sign_bundle(made, keys) if keys else open_bundle(made).signatures
-    record["metrics"] |= {"signatures": [one.key_id for one in signatures], "bytes": made.stat().st_size}
-    show.deployed(record, recipe, json=json)
+    with run_at_work(run, run / "devices" / profile.name):
+        record = work(recipe, run, profile, force=force, overwrite=overwrite)
+        made = Path(record["metrics"]["bundle"])
+        signatures = sign_bundle(made, keys) if keys else open_bundle(made).signatures
+        record["metrics"] |= {"signatures": [one.key_id for one in signatures], "bytes": made.stat().st_size}
+        show.deployed(record, recipe, json=json)

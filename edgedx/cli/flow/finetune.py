@@ -9,12 +9,15 @@ import typer
 
 from edgedx.cli.common import RUNS, keep_recipe, print_recipe
 from edgedx.cli.options import AsJson, Overwrite, Resume, Set
+from edgedx.cli.stopping import run_at_work
 
 from . import show
 
 
 def finetune(
-    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe (`edgedx recipes list`) or a .yaml file.")],
+    recipe: Annotated[
+        str, typer.Argument(help="Name of a recipe of edgedx's (`edgedx recipes list`) or a .yaml file.")
+    ],
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/RECIPE unless given.")] = None,
     set_: Set = None,
     weights: Annotated[
@@ -45,8 +48,9 @@ def finetune(
     from edgedx.lab.train.finetune import finetune as work
 
     run = out or RUNS / chosen.name
-    record = work(chosen, run, from_scratch=from_scratch, resume=resume, overwrite=overwrite)
-    if not record:  # a process beside the main one
-        return
-    keep_recipe(run, chosen)
-    show.finetuned(record, run, chosen, json=json)
+    with run_at_work(run, run / "teacher", resume=True):
+        record = work(chosen, run, from_scratch=from_scratch, resume=resume, overwrite=overwrite)
+        if not record:  # a process beside the main one
+            return
+        keep_recipe(run, chosen)
+        show.finetuned(record, run, chosen, json=json)

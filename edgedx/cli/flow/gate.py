@@ -10,6 +10,7 @@ import typer
 
 from edgedx.cli.common import check_choice, print_json, run_around, run_of, run_recipe
 from edgedx.cli.options import AsJson, OfDevice
+from edgedx.cli.stopping import NOTHING, at_work
 
 from . import show
 
@@ -69,11 +70,13 @@ def gate(
 
     asked = _Asked(artifact, device, run, reference, data, split, rule, variant, subgroup or [], threads, out, json)
     _check(asked)
-    document = _on_run(asked) if data is None else _on_samples(asked, data)
-    if json:
-        print_json(document)
-    if not document["passed"]:
-        raise GateRefused(f"the gate says no: {document['sentence']}", next_step=document["next_step"])
+    around = run_around(artifact) if data is None else None
+    with at_work(around, NOTHING):
+        document = _on_run(asked) if data is None else _on_samples(asked, data)
+        if json:
+            print_json(document)
+        if not document["passed"]:
+            raise GateRefused(f"the gate says no: {document['sentence']}", next_step=document["next_step"])
 
 
 @dataclass(frozen=True)

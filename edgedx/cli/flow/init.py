@@ -26,9 +26,9 @@ def init(
 
     Example: edgedx init study/labels.csv --label diagnosis --patient case_no
 
-    It takes a folder for each class, optionally below train, val and test; a table (CSV or TSV) of PNG, JPEG, TIFF or
-    DICOM files; or a tree of DICOM files. Nothing is copied or changed. Then: edgedx data check RECIPE, and edgedx
-    finetune RECIPE.
+    It takes a folder for each class, perhaps below train, val and test; a table (CSV or TSV) of PNG, JPEG, TIFF, BMP,
+    WebP or DICOM files; or a tree of DICOM files. Nothing is copied or changed. Then: edgedx data check RECIPE, and
+    edgedx finetune RECIPE.
     """
     from edgedx.core.errors import AlreadyExists
     from edgedx.core.files import write_text

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from edgedx.cli.common import interval, line, print_json, print_table, printable, synthetic_note, warn
+from edgedx.cli.common import (
+    command_line,
+    interval,
+    line,
+    print_json,
+    print_table,
+    printable,
+    synthetic_note,
+    tell,
+    warn,
+)
 
 if TYPE_CHECKING:
     from edgedx.core.settings.profile import DeviceProfile
@@ -27,7 +37,7 @@ def started(guess: Guess, text: str, path: Path, *, json: bool) -> None:
     for notice in guess.notices:
         line("look at", notice)
     line("written", path)
-    line("next", f"edgedx data check {path}")
+    line("next", command_line("data", "check", path))
 
 
 def finetuned(record: dict[str, Any], run: Path, recipe: Recipe, *, json: bool) -> None:
@@ -50,7 +60,7 @@ def finetuned(record: dict[str, Any], run: Path, recipe: Recipe, *, json: bool) 
         line(split, f"AUC {interval(metrics[split]['auc'])}")
     synthetic_note(recipe.synthetic)
     line("written", f"{run / 'teacher'} (learning-curves.png, metrics.json)")
-    line("next", f"edgedx compress {run}")
+    line("next", command_line("compress", run))
 
 
 def compressed(record: dict[str, Any], run: Path, recipe: Recipe, profile: DeviceProfile, *, json: bool) -> None:
@@ -71,13 +81,19 @@ def compressed(record: dict[str, Any], run: Path, recipe: Recipe, profile: Devic
     if gain := distilled.get("gain"):
         line("ablation", gain["sentence"])
     for name, entry in variants.items():
-        line(name, f"{entry['bytes'] / 1e6:.2f} MB, test AUC {interval(entry['test']['auc'])}")
+        line(name, f"{entry['bytes'] / 1e6:.2f} MB, test AUC {interval(entry['test']['auc'])}{_coded(entry['scheme'])}")
     if quantization := record["metrics"].get("quantization"):
         _quantization(quantization)
     if choice := record["metrics"].get("choice"):
         line("model", f"{choice['variant']} will be used on the device: {choice['reason']}")
     synthetic_note(recipe.synthetic)
-    line("next", f"edgedx deploy {run}")
+    line("next", command_line("deploy", run))
+
+
+def _coded(scheme: str) -> str:
+    """What the second half of ``int8-u8s8`` says."""
+    signs = {"u8s8": "unsigned activations", "s8s8": "signed activations"}
+    return f"; 8-bit integers, {signs[scheme]}, signed weights" if scheme in signs else ""
 
 
 def _quantization(record: dict[str, Any]) -> None:
@@ -103,7 +119,7 @@ def budget(wanted: Any, recipe: Recipe, profile: DeviceProfile, *, here: bool, j
         "budget": f"{wanted.sentence()} ({recipe.gate.rule} on {recipe.gate.split})",
     }
     for label, text in rows.items():
-        typer.echo(printable(f"{label:<9} {text}"), err=json)
+        tell(f"{label:<9} {text}", err=json)
     if wanted.max_latency_ms and not here:
         warn(f"this machine is no {profile.name}: its own latency stands in, and must be measured there")
 
@@ -148,7 +164,7 @@ def searched(
     folder = Run(run).build_for(profile.name).path
     line("pictured", f"{folder / PICTURE}, figures in {folder / SUMMARY}")
     synthetic_note(recipe.synthetic)
-    line("next", f"edgedx deploy {run}")
+    line("next", command_line("deploy", run))
 
 
 def deployed(record: dict[str, Any], recipe: Recipe, *, json: bool) -> None:
@@ -163,7 +179,8 @@ def deployed(record: dict[str, Any], recipe: Recipe, *, json: bool) -> None:
     line("changed", f"{differ}: {verdict['flips_csv']}")
     line("model", f"{metrics['default']['variant']}: {metrics['default']['reason']}")
     line("bundle", f"{metrics['bundle']} ({metrics['bytes'] / 1e6:.2f} MB)")
-    line("signed", ", ".join(metrics["signatures"]) or "by nobody yet: edgedx keys sign BUNDLE --key FILE")
+    sign = command_line("keys", "sign", metrics["bundle"], "--key", "FILE")
+    line("signed", ", ".join(metrics["signatures"]) or f"by nobody yet: {sign}")
     for engine in metrics["engines"]:
         if "refused" not in engine:
             size = f"{engine['compressed_bytes'] / 1e6:.2f} MB, {engine['seconds']:.1f} s"
@@ -173,7 +190,7 @@ def deployed(record: dict[str, Any], recipe: Recipe, *, json: bool) -> None:
     synthetic_note(recipe.synthetic)
     for step in metrics["on_the_device"]:
         line("next", step)
-    line("or", f"edgedx push {metrics['bundle']} USER@HOST    (over ssh, installs edgedx there too)")
+    line("or", f"{command_line('push', metrics['bundle'], 'USER@HOST')}    (over ssh, installs edgedx there too)")
 
 
 def gated(verdict: Verdict, folder: Path, run: Path, artifact: Path, *, synthetic: bool) -> None:
@@ -183,7 +200,7 @@ def gated(verdict: Verdict, folder: Path, run: Path, artifact: Path, *, syntheti
     synthetic_note(synthetic)
     if verdict.passed:
         bundle = artifact.suffix == ".edgedx"
-        line("next", f"edgedx {f'install {artifact} --root DIR' if bundle else f'deploy {run}'}")
+        line("next", command_line("install", artifact, "--root", "DIR") if bundle else command_line("deploy", run))
 
 
 def gated_samples(
@@ -199,15 +216,16 @@ def gated_samples(
         line("written", f"{folder / 'gate.json'}, {folder / 'flips.csv'}")
     synthetic_note(synthetic)
     if promise.passed and (verdict is None or verdict.passed):
-        line("next", f"edgedx scan INBOX --bundle {artifact} --out OUT")
+        line("next", command_line("scan", "INBOX", "--bundle", artifact, "--out", "OUT"))
 
 
 def _verdict(verdict: Verdict) -> None:
     """The sentence first, then the figures."""
     from edgedx.core.stats.gate import rows_of
+    from edgedx.core.stats.patients import images_of_patients
 
     line("gate", f"{'passed' if verdict.passed else 'NO'}: {verdict.sentence}")
-    line("judged", f"{verdict.images} images of {verdict.patients} patients ({verdict.where}); {verdict.ran}")
+    line("judged", f"{images_of_patients(verdict.images, verdict.patients)} ({verdict.where}); {verdict.ran}")
     if (found := verdict.comparison) is None:
         return
     print_table(("", "teacher (95 %)", "student (95 %)", "lost (95 %)"), rows_of(verdict), right=True, width=120)

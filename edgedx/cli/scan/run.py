@@ -77,7 +77,7 @@ def run(
     verbose: Annotated[bool, typer.Option("--verbose", help="Log each file (by number, never by name).")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Read every new image of a folder: DICOM, PNG, JPEG, TIFF. One durable JSON per image.
+    """Read every new image of a folder: DICOM, PNG, JPEG, TIFF, BMP, WebP. One durable JSON each.
 
     Example: edgedx scan inbox --bundle /srv/edgedx --out results --once
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from edgedx.cli.common import line, print_json, print_table, printable, remark
+from edgedx.cli.common import command_line, line, print_json, print_table, printable, remark
 
 if TYPE_CHECKING:
     from edgedx.core.settings.pacs import PacsSettings
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def scanned(outcome: Scanned, job: ScanJob, *, json: bool) -> None:
-    """The summary; exits with 5 where files wait that could not be opened."""
+    """The summary; exits with 5 where files wait that could not be opened, with 130 where --once was stopped."""
     if json:
         print_json(
             {
@@ -46,6 +46,21 @@ def scanned(outcome: Scanned, job: ScanJob, *, json: bool) -> None:
         raise typer.Exit(5)
     if outcome.absent:
         remark(f"{outcome.absent} files that were seen earlier are not in the inbox; they wait for it")
+    if outcome.stopped:
+        _stopped(job)
+
+
+def _stopped(job: ScanJob) -> None:
+    """What a signal left; to watch until then is what was asked for, to read what is there (--once) is not done."""
+    import sys
+
+    from edgedx.core.errors import Stopped
+
+    kept, again = f"what was read is kept in {job.out}", command_line(*sys.argv[1:])
+    if job.once:
+        raise Stopped(f"stopped: {kept}", next_step=again)
+    remark(f"stopped: {kept}")
+    remark(f"next:  {again}")
 
 
 def objects(out: Path) -> None:
@@ -71,7 +86,7 @@ def outbox(counts: dict[str, int], failed: Sequence[Any], again: int, out: Path,
     for one in failed[:20]:
         typer.echo(printable(f"  {one.file}  {one.code}  after {one.attempts} attempts"))
     if failed:
-        line("next", f"see docs/dicom-outputs.md for the codes; then edgedx scan outbox {out} --retry")
+        line("next", f"see docs/dicom-outputs.md for the codes; then {command_line('scan', 'outbox', out, '--retry')}")
 
 
 def quarantine(left: Sequence[Any], moved: Sequence[Path], *, json: bool) -> None:
@@ -134,8 +149,8 @@ def pacs(peer: Peer | None, listen: Listen | None, settings: PacsSettings, file:
     if listen is not None:
         allowed = ", ".join(listen.calling) or "ANYONE"
         line("receive", f"on {listen.host}, port {listen.port}, from {allowed}; {_tls(listen.certificate)}")
-    objects_wanted = " --sr --sc" if peer is not None else ""
-    line("next", f"edgedx scan INBOX --bundle DIR --out OUT{objects_wanted} --pacs {file}")
+    objects_wanted = ["--sr", "--sc"] if peer is not None else []
+    line("next", command_line("scan", "INBOX", "--bundle", "DIR", "--out", "OUT", *objects_wanted, "--pacs", file))
 
 
 def _tls(file: Path | None) -> str:
@@ -148,7 +163,8 @@ def status(state: dict[str, Any], problems: list[str], out: Path, *, json: bool)
         print_json({**state, "complaints": problems})
         return
     age = "" if state["age_seconds"] is None else f", heartbeat {_ago(state['age_seconds'])} ago"
-    line("scanner", f"{state['state'] if state['running'] else 'not running'}{age}")
+    known = state["running"] or state["state"] == "finished"
+    line("scanner", f"{state['state'] if known else 'not running'}{age}")
     line("model", f"{state['model']}, {state['variant']} on {state['provider']}; bundle {state['bundle'][:12]}")
     by_status: dict[str, int] = {}
     for key, count in state["results"].items():

@@ -20,7 +20,8 @@ def status(
 
     Example: edgedx scan status results
 
-    Exits with 0 when all is well, with 1 when it does not run, the disk is full, or an output fails.
+    Exits with 0 when all is well, with 1 when it does not run, the disk is full, or an output fails. A scan of what was
+    there (`--once`) that came to its end is well.
     """
     from edgedx.device.operation.heartbeat import complaints, read_heartbeat
 

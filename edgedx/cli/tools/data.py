@@ -22,7 +22,9 @@ def data() -> None:
 
 @app.command()
 def check(
-    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe or a .yaml file.")],
+    recipe: Annotated[
+        str, typer.Argument(help="Name of a recipe of edgedx's (`edgedx recipes list`) or a .yaml file.")
+    ],
     out: Annotated[
         Path | None, typer.Option(help="Folder for tables and contact sheets; data-check/RECIPE unless given.")
     ] = None,

@@ -9,6 +9,7 @@ import typer
 
 from edgedx.cli.common import keep_recipe, profile_for, remark
 from edgedx.cli.options import AsJson
+from edgedx.cli.stopping import at_work
 
 from . import show
 
@@ -35,6 +36,7 @@ def demo(
 
     from edgedx.core.settings.recipe import load_recipe
     from edgedx.lab.demo import QUICK, demo_recipe, run_demo
+    from edgedx.lab.run.kept import kept
 
     begun = time.monotonic()
     say = partial(_step, begun)
@@ -42,11 +44,13 @@ def demo(
     if overwrite:  # what a demo makes, and nothing else: --out may name a folder that holds more
         for name in ("run", "device", "bench", "inbox", "results"):
             shutil.rmtree(out / name, ignore_errors=True)
-    report = run_demo(chosen, out, profile_for("this"), say)
-    keep_recipe(out / "run", chosen)
-    summary, example = _scan(out, Path(report["installed"]), Path(report["inbox"]))
-    report |= {"scan": summary, "example": example, "seconds": round(time.monotonic() - begun)}
-    show.demonstrated(report, out, chosen, json=json)
+    run = out / "run"
+    with at_work(run, lambda: kept(run), begun=lambda: True):
+        report = run_demo(chosen, out, profile_for("this"), say)
+        keep_recipe(run, chosen)
+        summary, example = _scan(out, Path(report["installed"]), Path(report["inbox"]))
+        report |= {"scan": summary, "example": example, "seconds": round(time.monotonic() - begun)}
+        show.demonstrated(report, out, chosen, json=json)
 
 
 def _step(begun: float, text: str) -> None:

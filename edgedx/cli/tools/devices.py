@@ -21,7 +21,7 @@ app = typer.Typer(
 
 @app.command("list")
 def list_devices(json: AsJson = False) -> None:
-    """List the shipped device profiles.
+    """List the device profiles that edgedx knows.
 
     Example: edgedx devices list
     """
@@ -32,7 +32,7 @@ def list_devices(json: AsJson = False) -> None:
 
 @app.command("show")
 def show_device(
-    name: Annotated[str, typer.Argument(help="Name of a shipped profile, or path of a .yaml file.")],
+    name: Annotated[str, typer.Argument(help="Name of a profile (`edgedx devices list`), or path of a .yaml file.")],
     json: AsJson = False,
 ) -> None:
     """Show one profile with meaning and source of each field.

@@ -18,21 +18,26 @@ app = typer.Typer(
 )
 
 
-@app.command("list", short_help="List the shipped recipes.")
+@app.command("list", short_help="List the recipes that come with edgedx.")
 def list_(json: AsJson = False) -> None:
-    """List the shipped recipes: what each is for, where its data is to be had, under which licence, and at what cost.
+    """List edgedx's recipes: what each is for, whether its data is here, where to get it, licence, and cost.
 
     Example: edgedx recipes list
+
+    Data is looked for below EDGEDX_DATA, in the working folder and in the cache.
     """
     from edgedx.core.settings.cost import estimate
     from edgedx.core.settings.recipe import list_recipes, load_recipe
+    from edgedx.lab.data.reading.rows import found
 
-    print_.recipes([(recipe, estimate(recipe)) for recipe in map(load_recipe, list_recipes())], json=json)
+    recipes = [load_recipe(name) for name in list_recipes()]
+    places = [found(str(recipe.data.path)) if recipe.data.path else None for recipe in recipes]
+    print_.recipes([(one, estimate(one), place) for one, place in zip(recipes, places, strict=True)], json=json)
 
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A shipped recipe or a .yaml file.")],
+    name: Annotated[str, typer.Argument(help="A recipe of edgedx's, or a .yaml file.")],
     set_: Set = None,
     fields: Annotated[bool, typer.Option("--fields", help="Document every field: type, default, unit.")] = False,
     json: AsJson = False,

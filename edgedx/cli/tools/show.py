@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from edgedx.cli.common import line, print_json, print_recipe, print_table, printable, remark, synthetic_note, warn
+from edgedx.cli.common import (
+    command_line,
+    line,
+    print_json,
+    print_recipe,
+    print_table,
+    printable,
+    remark,
+    synthetic_note,
+    tell,
+    warn,
+)
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -120,8 +131,12 @@ def _value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def recipes(listed: Sequence[tuple[Recipe, Any]], *, json: bool) -> None:
-    """Title, data, licence and cost of each recipe."""
+def recipes(listed: Sequence[tuple[Recipe, Any, Path | None]], *, json: bool) -> None:
+    """Title, data, licence and cost of each recipe, and where its data lies."""
+    import shutil
+    import sys
+    import textwrap
+
     from edgedx.core.settings.cost import GPU, SOURCE
 
     if json:
@@ -132,22 +147,30 @@ def recipes(listed: Sequence[tuple[Recipe, Any]], *, json: bool) -> None:
                 "task": recipe.task.kind,
                 "licences": recipe.licences,
                 "origin": recipe.origin.model_dump(mode="json"),
+                "data": None if place is None else str(place),
                 "gpu_hours_estimated": None if cost is None else round(cost.gpu_hours, 2),
                 "gpu_hours_arithmetic": None if cost is None else f"{cost.arithmetic}; one {GPU}, {SOURCE}",
             }
-            for recipe, cost in listed
+            for recipe, cost, place in listed
         ]
         print_json({"schema_version": 1, "recipes": rows})
         return
-    width = max(len(recipe.name) for recipe, _ in listed)
-    for recipe, cost in listed:
+    width = max(len(recipe.name) for recipe, *_ in listed)
+    screen = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000  # a program gets whole lines
+    for recipe, cost, place in listed:
         typer.echo(printable(f"{recipe.name:<{width}} {recipe.title}"))
         page = recipe.origin.page or recipe.data.download
-        facts = [f"from {page}"] if page else []
+        facts = [f"HERE: {place}" if place else "not here"] if recipe.data.path else ["made by edgedx itself"]
+        facts += [f"from {page}"] if page else []
         facts += [f"about {recipe.origin.disk_gb:g} GB"] if recipe.origin.disk_gb else []
         facts += [f"{cost.gpu_hours:.2g} h to train on one {GPU} (estimated)"] if cost else []
         for text in filter(None, (f"data: {recipe.licences['data']}", ", ".join(facts))):
-            typer.echo(printable(f"{'':<{width}} {text}"))
+            pad = " " * (width + 1)
+            shown = textwrap.wrap(
+                printable(text), screen, initial_indent=pad, subsequent_indent=pad, break_long_words=False,
+                break_on_hyphens=False,
+            )  # fmt: skip
+            typer.echo("\n".join(shown))
 
 
 def recipe_fields(rows: Sequence[tuple[str, str, str, str]], *, json: bool) -> None:
@@ -202,7 +225,7 @@ def tuned(report: dict[str, Any], folder: Path, *, json: bool) -> None:
     line("note", "the best of many trials is optimistic on val; judge it on test once, at the end")
     synthetic_note(report["synthetic"])
     line("written", f"{folder} (best.yaml, trials.csv, tune.json, tune.png, slices.png)")
-    line("next", f"edgedx finetune {folder / 'best.yaml'}")
+    line("next", command_line("finetune", folder / "best.yaml"))
 
 
 def collected(house: Any, *, json: bool) -> None:
@@ -211,7 +234,7 @@ def collected(house: Any, *, json: bool) -> None:
         print_json({**house.record, "folder": str(house.folder), "bytes": house.bytes})
         return
     line("wheelhouse", f"{house.folder}: {len(house.files)} wheels, {house.bytes / 1e6:.1f} MB, for {house.target}")
-    line("next", f"edgedx push BUNDLE USER@HOST --wheelhouse {house.folder}")
+    line("next", command_line("push", "BUNDLE", "USER@HOST", "--wheelhouse", house.folder))
     line("", "or by hand, as docs/offline-install.md says")
 
 
@@ -227,7 +250,7 @@ def demonstrated(report: dict[str, Any], out: Path, recipe: Recipe, *, json: boo
     typer.echo()
     bench_rows(report["bench"]["rows"])
     machine = report["bench"]["machine"]
-    typer.echo(f"batch 1, {recipe.bench.threads} thread(s), {machine}; intervals are 95 % bootstrap")
+    tell(f"batch 1, {recipe.bench.threads} thread(s), {machine}; intervals are 95 % bootstrap")
     line("gate", report["deploy"]["gate"]["sentence"])
     line("model", report["deploy"]["default"]["reason"])
     line("picture", out / "bench" / "pareto.png")
@@ -236,9 +259,9 @@ def demonstrated(report: dict[str, Any], out: Path, recipe: Recipe, *, json: boo
     probabilities = ", ".join(f"{name} {value:.2f}" for name, value in example["prediction"]["probabilities"].items())
     line("example", f"{example['source']['name']}: {example['prediction']['label']} ({probabilities})")
     synthetic_note(recipe.synthetic)
-    typer.echo(NOT_A_MEDICAL_DEVICE)
-    again = f"edgedx scan {report['inbox']} --bundle {report['installed']} --out results --once"
-    typer.echo(f"done in {report['seconds']} s; next: {again}")
+    tell(NOT_A_MEDICAL_DEVICE)
+    again = command_line("scan", report["inbox"], "--bundle", report["installed"], "--out", "results", "--once")
+    tell(f"done in {report['seconds']} s; next: {again}")
 
 
 def data_check(report: DataCheck, recipe: str, *, json: bool) -> None:
@@ -273,5 +296,5 @@ def data_check(report: DataCheck, recipe: str, *, json: bool) -> None:
     names = [path.name for path in report.files if path.suffix != ".png"]
     folder = report.files[0].parent if report.files else None
     line("written", f"{folder}: {', '.join(names)}, {sheets} contact sheets" if folder else "nothing")
-    after = f"; next: edgedx finetune {recipe}" if report.good else ""
+    after = f"; next: {command_line('finetune', recipe)}" if report.good else ""
     line("good" if report.good else "not good", f"in {report.seconds:.0f} s{after}")

@@ -9,12 +9,15 @@ import typer
 
 from edgedx.cli.common import RUNS, print_recipe
 from edgedx.cli.options import AsJson, Set
+from edgedx.cli.stopping import at_work
 
 from . import show
 
 
 def tune(
-    recipe: Annotated[str, typer.Argument(help="Name of a shipped recipe (`edgedx recipes list`) or a .yaml file.")],
+    recipe: Annotated[
+        str, typer.Argument(help="Name of a recipe of edgedx's (`edgedx recipes list`) or a .yaml file.")
+    ],
     out: Annotated[Path | None, typer.Option(help="Folder; runs/RECIPE-tune unless given.")] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="In all; the recipe's tune.trials unless given.")] = None,
     sampler: Annotated[
@@ -57,5 +60,6 @@ def tune(
         print_recipe(chosen)
         return
     folder = out or RUNS / f"{chosen.name}-tune"
-    report = work(Tuning(chosen, folder, storage, study, minutes), show.trial)
-    show.tuned(report, folder, json=json)
+    with at_work(folder, f"trials that ended are in {folder}; the one at work is tried again"):
+        report = work(Tuning(chosen, folder, storage, study, minutes), show.trial)
+        show.tuned(report, folder, json=json)

@@ -24,6 +24,17 @@ def known_patients(keys: Sequence[str]) -> NDArray[np.bool_]:
     return np.array([not key.startswith(_UNKNOWN) for key in keys], bool)
 
 
+def images_of_patients(images: int, patients: int) -> str:
+    """``84 images of 42 patients``; as many patients as images are not told: mostly none is known, each counted alone.
+
+    Examples
+    --------
+    >>> images_of_patients(84, 42), images_of_patients(624, 624)
+    ('84 images of 42 patients', '624 images')
+    """
+    return f"{images} images of {patients} patients" if patients < images else f"{images} images"
+
+
 def patient_text(key: str) -> str:
     """The patient as a file holds it: empty where none is known."""
     return "" if key.startswith(_UNKNOWN) else key

@@ -14,10 +14,10 @@ from edgedx.core.errors import DataError, UsageError
 from edgedx.core.files import sha256_file, storage_error
 from edgedx.core.stats.cases import Cases, Predictions, predictions_of
 from edgedx.core.table import read_table
+from edgedx.dicom.reading.open import SUFFIXES
 
 IMAGE, LABEL, PATIENT, DECISION = "image", "label", "patient_id", "decision"
 _SUM_TOLERANCE = 0.02  # probabilities are often written with two decimals
-_SUFFIXES = {".dcm", ".png", ".jpg", ".jpeg", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def read_samples(path: Path, manifest: Manifest, subgroups: Sequence[str] = ()) 
             raise DataError(
                 f"{path}: {unknown[0]!r} is no class of the bundle", next_step=f"use {', '.join(manifest.classes)}"
             )
-        suffix = image.suffix.lower() if image.suffix.lower() in _SUFFIXES else ""
+        suffix = image.suffix.lower() if image.suffix.lower() in SUFFIXES else ""
         groups = {column: more[column] for column in subgroups}
         samples.append(
             Sample(image, f"{number:06d}{suffix}", sha256_file(image), labels, more[IMAGE], more[PATIENT], groups)
@@ -97,7 +97,8 @@ _Listed = tuple[Path, str, dict[str, str]]
 def _of_folders(path: Path) -> list[_Listed]:
     try:
         folders = sorted(item for item in path.iterdir() if item.is_dir())
-        files = [(image, folder.name) for folder in folders for image in sorted(folder.rglob("*")) if image.is_file()]
+        found = [(image, folder.name) for folder in folders for image in sorted(folder.rglob("*")) if image.is_file()]
+        files = [(image, label) for image, label in found if image.name[0] != "."]  # .DS_Store, ._image.png
     except OSError as error:
         raise storage_error(path, error) from error
     return [(image, label, {IMAGE: image.relative_to(path).as_posix(), PATIENT: ""}) for image, label in files]

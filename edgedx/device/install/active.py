@@ -6,6 +6,7 @@ from pathlib import Path
 
 from edgedx.core.bundle.manifest import Bundle, open_bundle, open_folder
 from edgedx.core.errors import InputOutputError
+from edgedx.core.text import command_line
 
 from .slots import SLOTS, active_slot, open_slot
 from .state import Slot
@@ -55,5 +56,7 @@ def chosen_slot(root: Path) -> Slot:
     """
     slot = active_slot(root)
     if slot is None:
-        raise InputOutputError(f"nothing is installed in {root}", next_step=f"edgedx install BUNDLE --root {root}")
+        raise InputOutputError(
+            f"nothing is installed in {root}", next_step=command_line("install", "BUNDLE", "--root", root)
+        )
     return slot

@@ -11,6 +11,7 @@ from pathlib import Path
 from edgedx.core.bundle.signing import PublicKey, read_public
 from edgedx.core.errors import BundleError, GateRefused, InputOutputError, UsageError
 from edgedx.core.files import storage_error, sync_folder, write_text
+from edgedx.core.text import command_line
 
 from .permissions import check_root
 from .slots import SLOTS, active_slot, hold, read_record, slot_folder
@@ -37,7 +38,7 @@ def pinned(root: Path) -> list[PublicKey]:
     if not keys and _keys_required(root):
         raise GateRefused(
             f"this device trusts nobody: a key was pinned in {root}, and {trust_folder(root)} is gone or empty",
-            next_step=f"find out why, then pin it again: edgedx keys pin FILE.pub --root {root}",
+            next_step=f"find out why, then pin it again: {command_line('keys', 'pin', 'FILE.pub', '--root', root)}",
         )
     return keys
 
@@ -103,7 +104,9 @@ def unpin(root: Path, key_id: str) -> PublicKey:
     with hold(root):
         keys = {key.id: key for key in _read(root)}
         if key_id not in keys:
-            raise UsageError(f"no key {key_id} is pinned in {root}", next_step=f"edgedx keys list --root {root}")
+            raise UsageError(
+                f"no key {key_id} is pinned in {root}", next_step=command_line("keys", "list", "--root", root)
+            )
         if len(keys) == 1:
             raise GateRefused(
                 f"{keys[key_id]} is the only key that this device trusts",
@@ -136,6 +139,6 @@ def check_policy(keys: list[PublicKey], where: object, root: Path, *, allow_unsi
     if not keys and not allow_unsigned:
         raise GateRefused(
             f"{root} trusts no key yet, so nothing says who made {where}",
-            next_step=f"edgedx keys pin FILE.pub --root {root}; or, on a bench, install with --allow-unsigned, "
-            "which is recorded",
+            next_step=f"{command_line('keys', 'pin', 'FILE.pub', '--root', root)}; or, on a bench, install with "
+            "--allow-unsigned, which is recorded",
         )

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from edgedx.device.scanner.scanner import Scanner
 
 STATUS, METRICS = "status.json", "metrics.prom"
+STOPPED, FINISHED = "stopped", "finished"
+"""Last states: ended by a signal or an error; and a scan of what was there (``--once``) that came to its end."""
 SCHEMA_VERSION = 1
 BUSY_SECONDS, IDLE_SECONDS = 10.0, 60.0
 STALE_SECONDS = 180.0
@@ -93,10 +95,10 @@ class Heartbeat(Sink):
         self._written, self._told = now, summary
         notify(f"STATUS={state['state']}; {state['pending']} pending, {sum(state['results'].values())} results")
 
-    def stopped(self, scanner: Scanner) -> None:
-        """The last beat."""
+    def stopped(self, scanner: Scanner, *, finished: bool = False) -> None:
+        """The last beat; `finished` where it was to read what is there, and has."""
         if scanner.out_is_there():
-            self._write({**self._look(scanner, self._clock()), "state": "stopped"})
+            self._write({**self._look(scanner, self._clock()), "state": FINISHED if finished else STOPPED})
 
     def _look(self, scanner: Scanner, now: float) -> dict[str, Any]:
         journal, manifest = scanner.journal, scanner.bundle.manifest
@@ -176,7 +178,7 @@ def read_heartbeat(out: Path) -> dict[str, Any]:
         raise InputOutputError(f"{path} is not of this version", next_step="is another edgedx scanning there?")
     same_start = state["boot"] == boot_id()
     age = time.monotonic() - state["at"] if same_start else None
-    alive = same_start and state["state"] != "stopped" and _exists(int(state["pid"]))
+    alive = same_start and state["state"] not in (STOPPED, FINISHED) and _exists(int(state["pid"]))
     return {
         **state,
         "age_seconds": None if age is None else round(age, 1),
@@ -214,9 +216,9 @@ def _exists(pid: int) -> bool:
 def complaints(state: dict[str, Any]) -> list[str]:
     """What a person should look at, in order of weight; empty where all is well."""
     said = []
-    if state["state"] == "stopped":
+    if state["state"] == STOPPED:
         said.append("the scanner was stopped")
-    elif not state["running"]:
+    elif state["state"] != FINISHED and not state["running"]:
         said.append("the scanner does not run: it died, hangs, or the machine was started again without it")
     if state["disk_free"] < state["disk_floor"]:
         said.append("the disk is below its floor: no work is taken until there is space")
@@ -225,7 +227,7 @@ def complaints(state: dict[str, Any]) -> list[str]:
         said.append(f"the first file has waited for {state['oldest_pending_seconds'] / 60:.0f} minutes for its result")
     said += [f"{count} results without their {sink}" for sink, count in state["sink_failures"].items()]
     if count := state.get("audit_put_aside"):
-        said.append(f"{count} audit logs were put aside, as their end was not ours: see `edgedx audit verify`")
+        said.append(f"{count} audit logs were put aside, as their end was not ours: see `edgedx scan audit`")
     if (state.get("outbox") or {}).get("failed"):
         said.append(f"{state['outbox']['failed']} objects that the PACS refused: see `edgedx scan outbox`")
     return said

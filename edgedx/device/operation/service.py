@@ -165,7 +165,7 @@ def scan(job: ScanJob, tell: Tell) -> Scanned:
             retention.sweep_now(scanner)
         seconds = time.monotonic() - begun
         notify("STOPPING=1")
-        heartbeat.stopped(scanner)
+        heartbeat.stopped(scanner, finished=job.once and not scanner.stop)
     read = {name: scanner.read_now[name] for name in ("done", "refused", "quarantined")}
     return Scanned(read, scanner.read_now["waiting"], ledger, scanner.absent(), seconds, scanner.stop)
 

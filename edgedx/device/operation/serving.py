@@ -14,6 +14,7 @@ from pathlib import Path
 from edgedx.core.bundle.manifest import Bundle
 from edgedx.core.errors import BundleError, EdgedxError, GateRefused, InputOutputError, MissingError
 from edgedx.core.files import private_files, storage_error
+from edgedx.core.text import command_line
 from edgedx.device.install.active import chosen_slot, installed_at, open_any
 from edgedx.device.install.health import serving_variant
 from edgedx.device.install.install import event
@@ -197,7 +198,8 @@ def _go_back(root: Path, slot: Slot, beside: Bundle, state: State, why: str, tel
         raise storage_error(root, error) from error
     manifest = beside.manifest
     tell(f"slot {slot} was left: {why}")
-    tell(f"slot {other(slot)} is active again: {manifest.name} {manifest.version}. See `edgedx status --root {root}`")
+    see = command_line("status", "--root", root)
+    tell(f"slot {other(slot)} is active again: {manifest.name} {manifest.version}. See `{see}`")
     return Start(beside)
 
 

@@ -102,14 +102,15 @@ def _build(
 ) -> Built:
     with progress(f"building {settings.precision} engine", 100, quiet=quiet) as bar:
         child = _start(command)
-        shown = 0.0
+        shown, phase = 0.0, ""
 
         def advance(message: dict[str, Any]) -> None:
-            nonlocal shown
+            nonlocal shown, phase
             done = 100 * float(message["done"])
             if done > shown:
-                bar.advance(done - shown, str(message["phase"]))
-                shown = done
+                # A note is a line where there is no terminal: one for each phase, not for each step.
+                bar.advance(done - shown, str(message["phase"]) if message["phase"] != phase else "")
+                shown, phase = done, message["phase"]
 
         try:
             answer = _converse(child, {**asdict(settings), "folder": str(work)}, deadline, advance)
@@ -117,7 +118,7 @@ def _build(
             child.kill()
             raise MissingError(
                 f"TensorRT took longer than {seconds:.0f} s to build the engine, and was ended",
-                next_step="give it longer with --seconds, close other programs, or build with --level 1",
+                next_step="give it longer with --timeout, close other programs, or build with --level 1",
             ) from None
         except ValueError:  # no JSON: not our child's words
             answer = None

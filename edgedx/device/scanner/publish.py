@@ -20,8 +20,11 @@ from .out_folder import MARK
 
 log = logging.getLogger("edgedx.scan")
 
-_FORMER = ("sequence", "file", "status", "label", "probability", "reason", "created", "model", "result")
-_COLUMNS = (*_FORMER[:-1], "frame", "result")
+_FIRST = ("sequence", "file", "status", "label", "probability", "reason", "created", "model", "result")
+_SECOND = (*_FIRST[:-1], "frame", "result")
+_FORMER = (_FIRST, _SECOND)
+"""Headers of earlier versions: a table that has one is old, and not edited."""
+_COLUMNS = (*_SECOND[:-1], "threshold", "prediction_set", "result")
 """The last one is the place of the result, by which a line is known; a new column comes before it."""
 _MOST_EDITED = 20  # tables that others wrote to and that are kept
 
@@ -144,7 +147,8 @@ class Publisher:
     def _write_anew(self, superseded: bool) -> None:
         places = {_place(key) for key in self._finished()} if superseded else set()
         old = _Lines(self._csv, places)
-        old.discard(_line(_FORMER))  # of an earlier version, not edited
+        for header in _FORMER:
+            old.discard(_line(header))
         with atomic_write(self._csv, "w", make_parent=False, encoding="utf-8", newline="") as stream:
             for line in self._lines():
                 stream.write(line)
@@ -197,8 +201,20 @@ class Publisher:
         name = plain_cell(result.source.name)
         return _line(
             (result.sequence, name, result.status, label, probability, reason)
-            + (result.created, result.runtime.model, result.frame or "", place)
+            + (result.created, result.runtime.model, result.frame or "", *_decided_by(result), place)
         )
+
+
+def _decided_by(result: Result) -> tuple[str, str]:
+    """Threshold and prediction set as a cell each; empty where there is none.
+
+    A threshold has its class beside it: the probability in the line may be of the other one.
+    """
+    limits = {} if result.prediction is None else result.prediction.threshold
+    cells = [f"{name} {value:.4f}" for name, value in limits.items()]
+    if result.prediction_set is None:
+        return "; ".join(cells), ""
+    return "; ".join(cells), "|".join(result.prediction_set.classes) or "(no class)"
 
 
 def result_text(result: Result) -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .read import DicomImage
 
 Format = Literal["dicom", "png", "jpeg", "tiff", "bmp", "webp"]
+SUFFIXES = frozenset({".dcm", ".dicom", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
+"""Of files that are read; a file is known by its content, and DICOM files often have no suffix."""
 
 _MAGIC: tuple[tuple[bytes, Format], ...] = (
     (b"\x89PNG\r\n\x1a\n", "png"),

@@ -33,6 +33,8 @@ from .sources import open_source
 from .split import PreparedImage, assign_splits, check_classes
 
 CANVASES, MANIFEST, EXCLUDED, SUMMARY = "canvases.npy", "manifest.csv", "excluded.csv", "dataset.json"
+FILES = CANVASES, MANIFEST, SUMMARY
+"""What `load_dataset` reads."""
 NEAR_DUPLICATES = "near-duplicates.csv"
 _FIXED = ["image", "label", "patient_id", "split", "sha256", "height", "width", "canvas"]
 
@@ -286,7 +288,7 @@ def load_dataset(folder: Path, task: str, spec: PreprocessSpec) -> Dataset:
         if len(rows) != summary["images"]:
             raise ValueError(f"{MANIFEST} has {len(rows)} of {summary['images']} images")
     except OSError as error:
-        raise storage_error(folder, error) from error
+        raise storage_error(Path(error.filename or folder), error) from error
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(
             f"{folder} is damaged: {error}", next_step="delete it; it is made again from the source"

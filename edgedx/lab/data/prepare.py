@@ -11,7 +11,7 @@ from edgedx.core.settings.recipe_sections import Data
 from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import Stage
 
-from .dataset import Dataset, build_dataset, load_dataset
+from .dataset import FILES, Dataset, build_dataset, load_dataset
 from .sources import fingerprint, reading_settings
 
 
@@ -23,7 +23,9 @@ def data_stage(recipe: Recipe, run: Path | Run, *, overwrite: bool = False) -> d
         if getattr(recipe.data, name) == Data.model_fields[name].default:
             del settings["data"][name]
     stage = Stage(Run.of(run).data, {**settings, **reading_settings(recipe)}, {"source": fingerprint(recipe)})
-    return stage.run(lambda: build_dataset(recipe, stage.folder), overwrite=overwrite, restartable=True)
+    # A file that was lost is made again from the source; the stages after it stay, as the data set is the same.
+    lost = stage.record() is not None and not all((stage.folder / name).is_file() for name in FILES)
+    return stage.run(lambda: build_dataset(recipe, stage.folder), overwrite=overwrite or lost, restartable=True)
 
 
 def open_data(recipe: Recipe, run: Path | Run) -> Dataset:

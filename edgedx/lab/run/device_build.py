@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedx.core.errors import CheckpointError
+from edgedx.core.errors import CheckpointError, FileGone
 from edgedx.core.files import read_json, write_json
 from edgedx.core.stats.points import OperatingPoint
+from edgedx.core.text import command_line
 
 from .model_folder import METRICS, check_data, read_logits, save_metrics
+from .renew import renewal
 from .stage import RECORD, read_record
 
 
@@ -35,6 +37,18 @@ class CompiledVariant:
     name: str
     path: Path
     entry: Mapping[str, Any]
+
+    def here(self) -> CompiledVariant:
+        """Itself, whose file is there.
+
+        Raises
+        ------
+        FileGone
+            It is not.
+        """
+        if not self.path.is_file():
+            raise FileGone(self.path)
+        return self
 
     @property
     def folder(self) -> Path:
@@ -124,14 +138,12 @@ class DeviceBuild:
 
         Raises
         ------
-        CheckpointError
+        FileGone
             Their figures are missing.
         """
         path = self.variants_folder / METRICS
         if not path.is_file():
-            raise CheckpointError(
-                f"{path} is missing", next_step=f"edgedx compress RUN --device {self.profile} --overwrite"
-            )
+            raise FileGone(path)
         return {
             name: CompiledVariant(name, self.variants_folder / entry["file"], entry)
             for name, entry in read_json(path)["variants"].items()
@@ -157,8 +169,9 @@ class DeviceBuild:
         found = record["metrics"].get("choice")
         if not found or found["variant"] not in record["metrics"]["variants"]:
             raise CheckpointError(
-                f"{self.variants_folder / RECORD} does not say which variant ships",
-                next_step=f"edgedx compress RUN --device {self.profile} --overwrite",
+                f"{self.variants_folder / RECORD} does not say which variant the device is to use",
+                next_step=renewal(self.variants_folder / RECORD)
+                or command_line("compress", "RUN", "--device", self.profile),
             )
         return dict(found)
 
@@ -171,8 +184,14 @@ class DeviceBuild:
 
     @property
     def shipped(self) -> CompiledVariant:
-        """The variant that ships."""
-        return self.variants[str(self.choice["variant"])]
+        """The variant that ships.
+
+        Raises
+        ------
+        FileGone
+            Its file is missing.
+        """
+        return self.variants[str(self.choice["variant"])].here()
 
     @classmethod
     def of_variant(cls, path: Path) -> DeviceBuild | None:

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from edgedx.core.errors import CheckpointError
+from edgedx.core.errors import CheckpointError, FileGone
 from edgedx.core.files import atomic_write, read_json, write_json
 
 from .card import CARD, WEIGHTS, ModelCard
+from .renew import renewal
 from .stage import RECORD, read_record
 
 METRICS, LOGITS = "metrics.json", "logits.npz"
@@ -49,7 +50,10 @@ class ModelFolder:
             It is not there, or of another version.
         """
         if not (self.path / CARD).is_file():
-            raise CheckpointError(f"{self.path} holds no model: no {CARD}", next_step="edgedx finetune RECIPE")
+            raise CheckpointError(
+                f"{self.path} holds no model: no {CARD}",
+                next_step=(renewal(self.path / CARD) if self.path.is_dir() else None) or "edgedx finetune RECIPE",
+            )
         try:
             return ModelCard.model_validate(read_json(self.path / CARD))
         except ValidationError as error:
@@ -67,6 +71,8 @@ class ModelFolder:
     @property
     def weight_bytes(self) -> int:
         """Size of its weights."""
+        if not (self.path / WEIGHTS).is_file():
+            raise FileGone(self.path / WEIGHTS)
         return (self.path / WEIGHTS).stat().st_size
 
     def logits(self, *splits: str, digest: str | None = None) -> dict[str, NDArray[np.float32]]:
@@ -119,7 +125,10 @@ def read_logits(folder: Path, *splits: str) -> dict[str, NDArray[np.float32]]:
     try:
         with np.load(folder / LOGITS, allow_pickle=False) as archive:
             return {name: np.asarray(archive[name]) for name in splits or archive.files}
+    except FileNotFoundError as error:
+        raise FileGone(folder / LOGITS) from error
     except (OSError, KeyError, ValueError, EOFError) as error:
         raise CheckpointError(
-            f"{folder / LOGITS} cannot be read: {error}", next_step="make the stage again, with --overwrite"
+            f"{folder / LOGITS} cannot be read: {error}",
+            next_step=renewal(folder / LOGITS) or "make the stage again, with --overwrite",
         ) from error

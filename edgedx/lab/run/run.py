@@ -1,6 +1,7 @@
 """A run folder, and the only code that knows what its files are called.
 
     runs/NAME/recipe.yaml                     the effective recipe
+    runs/NAME/log.txt                         what the commands told, with times (`core.log`)
     runs/NAME/data/                           the data set as training reads it
     runs/NAME/teacher/, student/              trained models (`ModelFolder`)
     runs/NAME/devices/PROFILE/variants/       the student compiled for one kind of device (`DeviceBuild`)
@@ -21,13 +22,14 @@ import yaml
 from edgedx.core.errors import CheckpointError, UsageError
 from edgedx.core.files import write_text
 from edgedx.core.settings.recipe import Recipe, load_recipe
+from edgedx.core.text import command_line
 
 from .card import CARD
 from .device_build import DeviceBuild
 from .model_folder import ModelFolder
+from .renew import RECIPE as RECIPE
 from .stage import RECORD
 
-RECIPE = "recipe.yaml"
 _OLD = ("int8", "onnx")  # where edgedx kept variants until there were devices
 
 
@@ -70,7 +72,11 @@ class Run:
         """
         run = cls.of(path)
         if not run.exists:
-            raise UsageError(f"{path} is not a run: no {RECIPE}", next_step="begin one with `edgedx finetune RECIPE`")
+            next_step = "begin one with `edgedx finetune RECIPE`"
+            if (path / "teacher").is_dir():
+                again = command_line("finetune", "RECIPE", "--out", path)
+                next_step = f"{again}, with the recipe of then, writes it again"
+            raise UsageError(f"{path} is not a run: no {RECIPE}", next_step=next_step)
         return run
 
     def __str__(self) -> str:
@@ -140,7 +146,7 @@ class Run:
         if old and not builds:
             raise CheckpointError(
                 f"{self.path / old[0]} was compressed by an older edgedx, which kept the variants of one device only",
-                next_step=f"edgedx compress {self.path}: the student stays, its variants are made again",
+                next_step=f"{command_line('compress', self.path)}    (the student stays, its variants are made again)",
             )
         return builds
 
@@ -154,7 +160,7 @@ class Run:
         """
         builds = self.builds
         if not builds:
-            raise UsageError(f"{self.path} holds no compressed model", next_step=f"edgedx compress {self.path}")
+            raise UsageError(f"{self.path} holds no compressed model", next_step=command_line("compress", self.path))
         if profile is None:
             if len(builds) > 1:
                 raise UsageError(
@@ -167,7 +173,7 @@ class Run:
                 return one
         raise UsageError(
             f"{self.path} is compressed for {', '.join(one.profile for one in builds)}, not for {profile}",
-            next_step=f"edgedx compress {self.path} --device {profile}",
+            next_step=command_line("compress", self.path, "--device", profile),
         )
 
     def build_of(self, path: Path, profile: str | None = None) -> DeviceBuild:
@@ -185,7 +191,9 @@ class Run:
         """
         build = self.build(profile)
         if build.bundle is None:
-            raise UsageError(f"{build} holds no bundle of what is compressed", next_step=f"edgedx deploy {self.path}")
+            raise UsageError(
+                f"{build} holds no bundle of what is compressed", next_step=command_line("deploy", self.path)
+            )
         return build.bundle
 
     def models(self, profile: str | None = None) -> list[Path]:

@@ -13,7 +13,7 @@ import numpy as np
 from edgedx._version import __version__
 from edgedx.core.bundle.doubt import Doubt
 from edgedx.core.bundle.manifest import Golden, Manifest, Variant, check_models, open_bundle, write_bundle
-from edgedx.core.errors import GateRefused, ProfileError, UsageError
+from edgedx.core.errors import FileGone, GateRefused, ProfileError, UsageError
 from edgedx.core.files import canonical_json, sha256_file
 from edgedx.core.image import Image
 from edgedx.core.preprocess import preprocess
@@ -22,6 +22,7 @@ from edgedx.core.settings.profile import DeviceProfile, load_profile
 from edgedx.core.settings.recipe import Recipe
 from edgedx.core.stats.cases import calibrated_probabilities
 from edgedx.core.stats.gate import FLIPS, Verdict, write_verdict
+from edgedx.core.text import command_line
 from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.data.prepare import open_data
@@ -57,11 +58,25 @@ def deploy(
     settings = recipe.model_dump(mode="json", include={"name", "version", "gate", "accept", "licences", "bench"})
     settings |= {"profile": profile.name, "force": force, "variant": build.choice["variant"]}
     stage = Stage(build.bundle_folder, settings, inputs)
-    return stage.run(
+    record = stage.run(
         lambda: _bundle(recipe, run, build, profile, data, force),
         overwrite=overwrite,
         restartable=True,
     )
+    return _here(record, build.bundle_folder)
+
+
+def _here(record: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The record with its paths in `folder`: the run may have been moved or copied since it was written."""
+    metrics = record["metrics"]
+    path = folder / Path(metrics["bundle"]).name
+    if not path.is_file():
+        raise FileGone(path)
+    gate = {**metrics["gate"], "flips_csv": str(folder / FLIPS)}
+    # A step that is pasted here finds the file; one that is for another machine has its name alone.
+    short, whole = command_line("install", path.name), command_line("install", path)
+    steps = [whole + step[len(short) :] if step.startswith(short) else step for step in metrics["on_the_device"]]
+    return {**record, "metrics": {**metrics, "bundle": str(path), "gate": gate, "on_the_device": steps}}
 
 
 def profile_to_deploy(run: Run, device: str | None, target: str | None) -> DeviceProfile:
@@ -95,7 +110,8 @@ def profile_to_deploy(run: Run, device: str | None, target: str | None) -> Devic
         made = ", ".join(f"{profile.name} ({profile.target})" for profile in profiles) or "no device yet"
         raise ProfileError(
             f"{run} is compressed for {made}, none of target {target}",
-            next_step=f"edgedx compress {run} --device NAME, with a {target} device of `edgedx devices list`",
+            next_step=f"{command_line('compress', run, '--device', 'NAME')}, with a {target} device of "
+            "`edgedx devices list`",
         )
     if len(fitting) > 1:
         raise UsageError(
@@ -271,7 +287,7 @@ def _warnings(
 
 
 def _device_steps(profile: DeviceProfile, default: str, path: Path, shipped: Shipped) -> list[str]:
-    install = f"edgedx install {path.name} --root DIR"
+    install = command_line("install", path.name, "--root", "DIR")
     scan = "edgedx scan INBOX --bundle DIR/current --out OUT"
     if profile.target == "cpu":
         return [install, scan]

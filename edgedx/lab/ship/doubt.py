@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from edgedx.core.bundle.doubt import Doubt
 from edgedx.core.preprocess import normalise
 from edgedx.core.progress import progress
 from edgedx.core.settings.recipe import Recipe
 from edgedx.core.stats.cases import calibrated_probabilities
-from edgedx.core.stats.conformal import SetThresholds, calibrate
+from edgedx.core.stats.conformal import SetThresholds, calibrate, coverage
 from edgedx.core.stats.ood import PASS_RATE, OodLimits, energy, fit_space, limit_for, pack_space, unpack_space
 from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.device.runtime.runner import Output
@@ -23,6 +25,8 @@ from edgedx.lab.run.device_build import CompiledVariant
 MOST_IMAGES = 5000
 """Of train and of val each, drawn by the recipe's seed: a covariance of some hundred features needs no more."""
 _BATCH = 64
+_BY_CHANCE = 1000
+"""In one of so many bundles whose promise holds, it is taken for broken."""
 
 
 @dataclass
@@ -72,7 +76,7 @@ def fit_doubt(
             except ValueError as error:
                 found["missing"]["ood"] = f"{name}: {error}"
             try:
-                found["sets"][name] = _sets(recipe, data.subset("val"), variants[name], temperature)
+                found["sets"][name] = _sets(recipe, data, variants[name], temperature)
             except ValueError as error:
                 found["missing"]["sets"] = f"{name}: {error}"
     return Fitted(Doubt.model_validate(found), parts)
@@ -136,6 +140,44 @@ def _limits(
     return limits, {file: packed}
 
 
-def _sets(recipe: Recipe, val: Dataset, variant: CompiledVariant, temperature: float) -> SetThresholds:
-    probabilities = calibrated_probabilities(variant.logits("val")["val"], recipe.task.kind, temperature)
-    return calibrate(recipe.task.classes, val.labels, probabilities)
+def _sets(recipe: Recipe, data: Dataset, variant: CompiledVariant, temperature: float) -> SetThresholds:
+    """Thresholds from val, which test must not show to be a promise that is broken.
+
+    Raises
+    ------
+    ValueError
+        Too few images of a class, or on test the sets miss more of a class than chance would let them.
+    """
+    classes, test = recipe.task.classes, data.subset("test")
+    logits = variant.logits("val", *(["test"] if len(test) else []))
+    chances = {part: calibrated_probabilities(one, recipe.task.kind, temperature) for part, one in logits.items()}
+    sets = calibrate(classes, data.subset("val").labels, chances["val"])
+    if len(test) and (broken := broken_promises(sets, classes, test.labels, chances["test"])):
+        raise ValueError(
+            f"on test the sets hold the true class of {'; '.join(broken)}, where {1 - sets.alpha:.0%} were promised: "
+            "the images of test are not such as those of val"
+        )
+    return sets
+
+
+def broken_promises(sets: SetThresholds, classes: Sequence[str], labels: ArrayLike, chances: ArrayLike) -> list[str]:
+    """Classes whose sets hold fewer images of a test than chance allows, in words: ``normal 62% of 234``.
+
+    Calibrated on n images, a set holds a new image of its class with a probability that is itself drawn, from a beta
+    distribution (Vovk 2012); so the count on a test is beta-binomial. Told is what would happen by chance once in
+    `_BY_CHANCE` bundles whose promise holds, all classes together.
+    """
+    from scipy.stats import betabinom  # type: ignore[import-untyped]
+
+    broken = []
+    for name, share in coverage(sets, classes, labels, chances).items():
+        of_class = np.asarray(labels) == classes.index(name) if np.ndim(labels) == 1 else None
+        images = int(np.sum(np.asarray(labels)[:, classes.index(name)] == 1 if of_class is None else of_class))
+        missed = math.floor((sets.cases[name] + 1) * sets.alpha + 1e-9)
+        if not images:
+            continue
+        held = round(share * images)
+        by_chance = betabinom.cdf(held, images, sets.cases[name] + 1 - missed, missed)
+        if by_chance < 1 / (_BY_CHANCE * len(classes)):
+            broken.append(f"{name} {share:.0%} of {images}")
+    return broken

@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_is_its_teacher_student_and_what_ships(folder: Path) -> None:
     done = edgedx(folder, "explain", "run", "--count", "3", "--methods", "ig,cam", "--pictures", "1")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("explained 3 images of 3 patients (test), what teacher decides; 3 models")
+    assert done.stdout.startswith("explained 3 images (test), what teacher decides; 3 models")
     assert "int8-u8s8, integrated gradients: n/a" in done.stdout and "not for diagnosis" in done.stdout
     assert "teacher, CAM: n/a, the network has no last feature map with more than one place" in done.stdout
     where = folder / "run" / "explain"

@@ -28,12 +28,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_status_of_a_stopped_scanner_is_1_and_says_what_it_did(folder: Path) -> None:
+def test_status_of_a_scan_that_read_what_was_there_is_well(folder: Path) -> None:
     done = edgedx(folder, "scan", "status", "out")
-    assert done.returncode == 1 and "the scanner was stopped" in done.stderr
+    assert done.returncode == 0 and done.stderr == "" and "scanner   finished" in done.stdout
     assert "1 done, 1 quarantined, 1 refused" in done.stdout and "1 UNKNOWN_FORMAT" in done.stdout
     said = json.loads(edgedx(folder, "scan", "status", "out", "--json").stdout)
-    assert said["running"] is False and said["complaints"] == ["the scanner was stopped"]
+    assert said["running"] is False and said["complaints"] == [] and said["state"] == "finished"
 
 
 def test_status_where_nothing_scanned_is_5(folder: Path) -> None:

@@ -117,6 +117,25 @@ def test_a_running_scanner_ends_in_order_when_told(folder: Path, number: signal.
         running.kill()
     assert running.returncode == 0, err
     assert json.loads(out)["ledger"] == {"received": 0, "claimed": 0, "done": 1, "refused": 1, "quarantined": 1}
+    assert "stopped: what was read is kept in out\nnext:  edgedx scan inbox --bundle" in err
+
+
+def test_reading_what_is_there_is_stopped_with_130_and_goes_on_by_the_line_that_was_printed(folder: Path) -> None:
+    for number in range(400):
+        png(folder / f"inbox/{number}.png", 10 + number)
+    call = ["scan", "inbox", "--bundle", "tiny.edgedx", "--out", "out", "--once", "--settle", "0.1", "--workers", "1"]
+    command = [sys.executable, "-m", "edgedx", *call]
+    running = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        _wait(lambda: len(list((folder / "out/results").glob("*.json"))) > 3, running)
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=20)
+    finally:
+        running.kill()
+    assert running.returncode == 130 and "Traceback" not in err, err
+    assert f"next:  edgedx {' '.join(call)}" in err
+    done = edgedx(folder, *call)
+    assert done.returncode == 0 and len(list((folder / "out/results").glob("*.json"))) == 403
 
 
 def _wait(reached, running: subprocess.Popen[str]) -> None:  # type: ignore[no-untyped-def]

@@ -19,7 +19,7 @@ def test_the_demo_runs_on_phantoms_where_nothing_can_be_downloaded(
     done = edgedx(tmp_path, "demo", "--out", ".", "--overwrite")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "mine.txt").exists()
-    for row in ("teacher, FP32", "student, fp32", "student, int8", "resnet50 FP32 (latency only)", "(ships)"):
+    for row in ("teacher, FP32", "student, fp32", "student, int8", "resnet50 FP32 (latency only)", "(chosen)"):
         assert row in done.stdout
     assert "24 done, 0 refused, 0 quarantined" in done.stdout
     assert "SYNTHETIC" in done.stderr and "not a medical device" in done.stdout

@@ -32,6 +32,20 @@ def test_the_list_for_scripts_marks_estimates_as_such(tmp_path: Path) -> None:
     assert rows["phantom"]["gpu_hours_estimated"] is None
 
 
+def test_the_list_says_which_data_is_here(tmp_path: Path) -> None:
+    (tmp_path / "luna16").mkdir()
+    listed = edgedx(tmp_path, "recipes", "list").stdout
+    assert listed.count("HERE:") == 1 and f"HERE: {tmp_path / 'luna16'}, from https://luna16." in listed
+    assert "not here, from https://www.kaggle" in listed and "made by edgedx itself" in listed
+    rows = {row["name"]: row for row in json.loads(edgedx(tmp_path, "recipes", "list", "--json").stdout)["recipes"]}
+    assert rows["luna16"]["data"] == str(tmp_path / "luna16") and rows["cbis-ddsm"]["data"] is None
+
+
+def test_a_misspelt_recipe_is_told_the_nearest(tmp_path: Path) -> None:
+    done = edgedx(tmp_path, "finetune", "pneumonia-minst")
+    assert done.returncode == 2 and "did you mean 'pneumonia-mnist'?" in done.stderr
+
+
 @pytest.mark.parametrize("name", ["luna16", "phantom"])
 def test_what_is_shown_is_a_recipe(tmp_path: Path, name: str) -> None:
     shown = edgedx(tmp_path, "recipes", "show", name).stdout

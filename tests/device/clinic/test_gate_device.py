@@ -117,3 +117,24 @@ def test_limits_are_those_of_the_bundle() -> None:
     )
     assert limits_of(told, "non-inferior").rule == "non-inferior"
     assert limits_of(manifest()).rule == "non-inferior"
+
+
+def test_bmp_and_webp_are_samples_like_png_and_hidden_files_are_none(tmp_path: Path) -> None:
+    import cv2
+
+    bundle = write_tiny(tmp_path / "tiny.edgedx", **PROMISE)
+    folder = clinic(tmp_path / "clinic", 3)
+    for number, path in enumerate(sorted(folder.rglob("*.png"))[::2]):
+        suffix = (".bmp", ".webp")[number % 2]
+        written = cv2.imwrite(
+            str(path.with_suffix(suffix)),
+            cv2.imread(str(path), cv2.IMREAD_UNCHANGED),
+            [cv2.IMWRITE_WEBP_QUALITY, 101] if suffix == ".webp" else [],  # above 100: lossless
+        )
+        assert written
+        path.unlink()
+    (folder / "dark" / ".DS_Store").write_bytes(b"no image")
+    samples = read_samples(folder, bundle.manifest)
+    assert {Path(sample.name).suffix for sample in samples} == {".bmp", ".webp", ".png"}
+    promise = against_promise(bundle.manifest, samples, examine_samples(bundle, samples))
+    assert (promise.answered, promise.samples, promise.accuracy) == (6, 6, 1.0)

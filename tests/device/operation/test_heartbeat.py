@@ -19,7 +19,15 @@ from places import CANARY, OPTIONS, Place
 from edgedx.core.errors import InputOutputError
 from edgedx.device.operation.audit import AuditLog
 from edgedx.device.operation.audit_file import AUDIT
-from edgedx.device.operation.heartbeat import METRICS, STALE_SECONDS, STATUS, Heartbeat, complaints, read_heartbeat
+from edgedx.device.operation.heartbeat import (
+    FINISHED,
+    METRICS,
+    STALE_SECONDS,
+    STATUS,
+    Heartbeat,
+    complaints,
+    read_heartbeat,
+)
 from edgedx.device.operation.notify import notify
 from edgedx.device.operation.prometheus import metrics_text
 
@@ -43,6 +51,7 @@ def test_status_and_metrics_tell_what_the_ledger_holds(place: Place) -> None:
     assert found["results"] == {"done ": 1, "quarantined UNKNOWN_FORMAT": 1, "refused MODALITY": 1}
     assert found["pending"] == 0 and found["bundle"] == place.bundle.digest and found["read_by_this_process"] == 3
     assert not found["running"] and complaints(found) == ["the scanner was stopped"]
+    assert complaints({**found, "state": FINISHED}) == []
     text = (place.out / METRICS).read_text()
     assert 'edgedx_results_total{status="refused",code="MODALITY"} 1' in text
     samples = [line for line in text.splitlines() if not line.startswith("#")]

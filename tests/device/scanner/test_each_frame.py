@@ -238,12 +238,15 @@ def test_of_one_frame_that_was_read_the_number_is_told(tmp_path: Path, policy: s
     assert (result["frame"], result["frames"], result["frame_rule"]) == (number, None, None)
 
 
-def test_a_result_and_a_table_of_before_are_still_read(place: Place) -> None:
+@pytest.mark.parametrize(
+    "later", [("frame", "threshold", "prediction_set"), ("threshold", "prediction_set")], ids=["first", "second"]
+)
+def test_a_result_and_a_table_of_before_are_still_read(place: Place, later: tuple[str, ...]) -> None:
     png(place.inbox / "a.png", 1)
     place.scan()
     table, (path,) = place.out / "results.csv", (place.out / "results").glob("*.json")
     rows = [row for row in place.table()]
-    columns = [name for name in rows[0] if name != "frame"]
+    columns = [name for name in rows[0] if name not in later]
     table.write_text("\n".join([",".join(columns), ",".join(rows[0][name] for name in columns)]) + "\n")
     old = Result.model_validate_json(path.read_text()).model_dump(mode="json")
     for name in ("frame", "frames", "frame_rule", "frame_by_finding"):

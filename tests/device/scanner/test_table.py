@@ -108,6 +108,18 @@ def test_the_next_start_mends_it_too(place: Place, attack: Callable[[Path], None
         _check(place, 2)
 
 
+def test_a_line_says_by_which_threshold_it_was_decided_and_what_else_fits(place: Place) -> None:
+    png(place.inbox / "a.png", 1)
+    place.scan()
+    (row,), (result,) = place.table(), place.results().values()
+    assert result["prediction"]["threshold"], "the bundle of these tests decides at a threshold"
+    ((name, limit),) = result["prediction"]["threshold"].items()
+    assert row["threshold"] == f"{name} {limit:.4f}"
+    fits = result["prediction_set"]
+    assert row["prediction_set"] == ("" if fits is None else "|".join(fits["classes"]))
+    assert list(row)[-1] == "result"
+
+
 def test_a_table_that_cannot_be_written_costs_no_result_and_is_in_the_status(place: Place) -> None:
     table = place.out / "results.csv"
     with place.scanner() as scanner:

@@ -19,7 +19,8 @@ from edgedx.core.errors import DataError, EdgedxError
 from edgedx.core.image import Image
 from edgedx.core.preprocess import canvas
 from edgedx.core.settings.recipe import Recipe
-from edgedx.lab.data.dataset import Dataset, build_dataset, load_dataset
+from edgedx.lab.data.dataset import FILES, Dataset, build_dataset, load_dataset
+from edgedx.lab.data.prepare import data_stage
 
 folder = tiny.folder
 SPLIT = {"split_column": "split"}
@@ -363,3 +364,15 @@ def test_labels_survive_the_manifest_exactly(folder: Path, tmp_path: Path) -> No
     data, _ = _build(tiny.recipe(folder), tmp_path / "data")
     assert data.labels.dtype == np.int64
     assert not any(math.isnan(label) for label in data.labels.tolist())
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_of_a_runs_data_that_was_lost_is_made_again_the_same(folder: Path, tmp_path: Path, name: str) -> None:
+    recipe = tiny.recipe(folder)
+    made = data_stage(recipe, tmp_path / "run")
+    before = (tmp_path / "run/data" / name).read_bytes()
+    assert data_stage(recipe, tmp_path / "run")["reused"] is True
+    (tmp_path / "run/data" / name).unlink()
+    again = data_stage(recipe, tmp_path / "run")
+    assert again["reused"] is False and again["metrics"]["digest"] == made["metrics"]["digest"]
+    assert (tmp_path / "run/data" / name).read_bytes() == before

@@ -22,7 +22,7 @@ from edgedx.core.errors import InputOutputError, RecipeError
 from edgedx.lab.data.sources import Row
 from edgedx.lab.data.split import PreparedImage, assign_fold
 from edgedx.lab.evidence.compare import crossval as module
-from edgedx.lab.evidence.compare.crossval import LOG, CrossValidation, crossval
+from edgedx.lab.evidence.compare.crossval import OUTPUT, CrossValidation, crossval
 from edgedx.lab.evidence.report.sections import find_evidence
 
 FRACTIONS = (0.7, 0.15, 0.15)
@@ -129,6 +129,37 @@ signal.pause()
     assert select.select([child], [], [], 30)[0], "it goes on"
 
 
+SAVES = """
+import sys, time
+print("ready", flush=True)
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(0.5)  # a second signal would end this
+    open(sys.argv[1], "w").write("saved")
+    raise SystemExit(130)
+"""
+
+
+def test_ctrl_c_reaches_each_fold_once_and_its_saving_is_waited_for(tmp_path: Path) -> None:
+    files = [tmp_path / f"fold-{fold}" for fold in range(2)]
+    folds = [
+        subprocess.Popen(
+            [sys.executable, "-c", SAVES, str(file)], stdout=subprocess.PIPE, start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+        for file in files
+    ]  # fmt: skip
+    for one in folds:
+        assert one.stdout is not None and one.stdout.readline() == b"ready\n"
+    module._stop(folds)
+    assert [one.returncode for one in folds] == [130, 130]
+    assert [file.read_text() for file in files] == ["saved", "saved"]
+    for one in folds:
+        assert one.stdout is not None
+        one.stdout.close()
+
+
 @pytest.mark.slow
 def test_killed_in_the_middle_it_goes_on_with_the_fold_that_was_begun(
     done: tuple[CrossValidation, dict],
@@ -160,4 +191,4 @@ def test_a_fold_that_fails_is_named_with_what_it_said(tmp_path: Path) -> None:
     plan = CrossValidation(tiny.recipe(tmp_path / "nothing"), tmp_path / "out", folds=2, jobs=2)
     with pytest.raises(InputOutputError, match=r"fold 0, 1 failed; it said: .*nothing") as failure:
         crossval(plan)
-    assert LOG in (failure.value.next_step or "")
+    assert OUTPUT in (failure.value.next_step or "")

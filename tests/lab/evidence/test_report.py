@@ -181,7 +181,7 @@ def test_answers_of_another_data_set_are_refused(made: tuple[Recipe, Path], tmp_
     with pytest.raises(CheckpointError, match="is of data set"):
         collect(recipe, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "teacher")
-    with pytest.raises(UsageError, match="no teacher yet"):
+    with pytest.raises(UsageError, match="no finished teacher"):
         collect(load_recipe(str(run / "recipe.yaml"), []), tmp_path / "run")
 
 

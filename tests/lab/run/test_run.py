@@ -83,7 +83,7 @@ def test_a_record_that_does_not_say_what_ships_is_refused(run: Run) -> None:
     record = json.loads(path.read_text())
     del record["metrics"]["choice"]
     path.write_text(json.dumps(record))
-    with pytest.raises(CheckpointError, match="which variant ships"):
+    with pytest.raises(CheckpointError, match="which variant the device is to use"):
         _ = run.build().shipped
 
 

@@ -89,6 +89,45 @@ def test_the_output_of_other_settings_or_inputs_is_not_overwritten_unasked(
     assert _stage(tmp_path, **change).record() is not None and _stage(tmp_path).record() is None
 
 
+def test_what_differs_is_named_with_its_old_and_its_new_value(tmp_path: Path) -> None:
+    _stage(tmp_path, data="a" * 64).run(_writes(tmp_path, "one"))
+    with pytest.raises(AlreadyExists, match=r": train\.epochs was 3 and is 4$"):
+        _stage(tmp_path, 4, data="a" * 64).run(_fails)
+    with pytest.raises(AlreadyExists, match=r"the input 'data' was a{12}\.\.\. and is b{12}\.\.\.$"):
+        _stage(tmp_path, data="b" * 64).run(_fails)
+    more = Stage(tmp_path / "teacher", {"a": 1, "b": None, "c": "x", "d": [], "train": {"rate": 0.1}}, {})
+    with pytest.raises(AlreadyExists, match=r"train\.epochs was 3 and is absent; .*; and 2 more$"):
+        more.run(_fails)
+
+
+def test_what_differs_from_an_unfinished_run_is_named_too(tmp_path: Path) -> None:
+    _interrupt(_stage(tmp_path), tmp_path)
+    for resume in (True, False):
+        with pytest.raises(UsageError, match=r"train\.epochs was 3 and is 4"):
+            _stage(tmp_path, 4).run(_fails, resume=resume)
+    (tmp_path / "teacher/.begun.json").write_text('{"fingerprint": "of an older edgedx, which kept no settings"}')
+    with pytest.raises(UsageError, match=r"unfinished run of other settings$"):
+        _stage(tmp_path, 4).run(_fails)
+
+
+def test_the_run_has_a_log_of_its_stages_wherever_they_lie(tmp_path: Path) -> None:
+    _stage(tmp_path).run(_writes(tmp_path, "one"))
+    _stage(tmp_path).run(_writes(tmp_path, "one"))
+    for place in ("devices/jetson/variants", "teacher/control"):
+        Stage(tmp_path / place, {}, {}).run(lambda: {})
+    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("log.txt")] == [Path("log.txt")]
+    told = [line[21:] for line in (tmp_path / "log.txt").read_text().splitlines()]
+    assert [line.split(" in ")[0].split(" by ")[0] for line in told] == [
+        *("teacher: begun", "teacher: finished", "teacher: nothing changed, the finished stage is used"),
+        *("variants: begun", "variants: finished", "control: begun", "control: finished"),
+    ]
+
+
+def test_a_run_below_a_folder_called_devices_has_its_own_log(tmp_path: Path) -> None:
+    Stage(tmp_path / "devices/run/teacher", {}, {}).run(lambda: {})
+    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("log.txt")] == [Path("devices/run/log.txt")]
+
+
 def test_an_interrupted_stage_is_not_finished(tmp_path: Path) -> None:
     _interrupt(_stage(tmp_path), tmp_path)
     assert _stage(tmp_path).record() is None

@@ -11,12 +11,13 @@ import pytest
 import quantizing
 
 from edgedx.core.preprocess import normalise
+from edgedx.core.stats.conformal import SetThresholds
 from edgedx.core.stats.ood import unpack_space
 from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.quantize.cam import add_cam
 from edgedx.lab.run.device_build import CompiledVariant
-from edgedx.lab.ship.doubt import Fitted, describe, describe_missing, fit_doubt
+from edgedx.lab.ship.doubt import Fitted, broken_promises, describe, describe_missing, fit_doubt
 
 ENTRY = {"fused": True, "purpose": "cpu", "scheme": "float", "precision": "fp32"}
 
@@ -27,14 +28,20 @@ def split(train: int, val: int) -> Dataset:
     return replace(data, splits=["train"] * train + ["val"] * val)
 
 
-def fitted(folder: Path, data: Dataset, **entry: Any) -> tuple[Fitted, bytes]:
-    """Fit one variant."""
+def fitted(folder: Path, data: Dataset, *, test: int = 0, shifted: bool = False, **entry: Any) -> tuple[Fitted, bytes]:
+    """Fit one variant; `test` images of val are asked for as a test, with the answers turned round where `shifted`."""
     batch = np.concatenate([normalise(part, quantizing.SPEC) for part in data.subset("val").batches(64)])
     model = add_cam(quantizing.residual(), batch[:8])
     with OnnxRunner(model) as runner:
         logits = runner.infer(batch).logits
     (folder / "fp32").mkdir()
-    np.savez(folder / "fp32" / "logits.npz", val=logits)
+    more = {}
+    if test:
+        drawn = np.random.default_rng(0).integers(0, len(logits), test) + data.splits.index("val")
+        rows = np.concatenate([np.arange(len(data)), drawn])
+        data = replace(data.take(rows), splits=[*data.splits, *["test"] * test])
+        more["test"] = logits[drawn - data.splits.index("val")][:, :: -1 if shifted else 1]
+    np.savez(folder / "fp32" / "logits.npz", val=logits, **more)
     models = {"fp32": model if not entry else quantizing.residual()}
     variants = {"fp32": CompiledVariant("fp32", folder / "fp32.onnx", {**ENTRY, **entry})}
     return fit_doubt(quantizing.recipe(), data, models, variants, 1.5), model
@@ -66,6 +73,26 @@ def test_from_too_few_images_nothing_is_promised_and_the_bundle_says_so(tmp_path
     assert [line.partition(" (")[0] for line in describe_missing(found.doubt)] == [
         "no image is refused for being unlike the training images", "no prediction sets"]  # fmt: skip
     assert describe(found.doubt, "fp32", "refuse") == []
+
+
+def test_a_promise_that_test_shows_to_be_broken_is_not_made(tmp_path: Path) -> None:
+    data = split(200, 120)
+    found, _ = fitted(tmp_path, data, test=200)
+    assert "fp32" in found.doubt.sets, "a test such as val breaks no promise"
+    (tmp_path / "other").mkdir()
+    found, _ = fitted(tmp_path / "other", data, test=200, shifted=True)
+    assert not found.doubt.sets
+    said = found.doubt.missing["sets"]
+    assert said.startswith("fp32: on test the sets hold the true class of ") and "where 90% were promised" in said
+    assert any(line.startswith("no prediction sets (fp32: on test") for line in describe_missing(found.doubt))
+
+
+@pytest.mark.parametrize(("held", "broken"), [(62, ["ill 62% of 100"]), (85, []), (90, []), (100, [])])
+def test_what_chance_allows_is_not_called_broken(held: int, broken: list[str]) -> None:
+    """62 of 100 for 90 of 100 is no chance; 85 of 100, after 99 images of calibration, is."""
+    sets = SetThresholds(alpha=0.1, least={"ill": 0.5, "well": 0.0}, cases={"ill": 99, "well": 99})
+    chances = np.where(np.arange(100) < held, 0.9, 0.1)
+    assert broken_promises(sets, ["well", "ill"], np.ones(100), np.stack([1 - chances, chances], 1)) == broken
 
 
 def test_a_variant_without_a_map_brings_its_reason_along(tmp_path: Path) -> None:

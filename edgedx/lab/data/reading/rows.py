@@ -12,10 +12,11 @@ from edgedx.core.files import sha256_bytes, storage_error
 from edgedx.core.image import Image
 from edgedx.core.settings.accept import FramePolicy
 from edgedx.core.table import DAMAGED
+from edgedx.dicom.reading.open import SUFFIXES as OF_IMAGES
 from edgedx.lab.data.layouts.listing import DEVELOPMENT
 
 SPLITS = ("train", "val", "test")
-SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom", ".bmp", ".webp", ""}
+SUFFIXES = {*OF_IMAGES, ""}
 """Of image files; DICOM files often have none."""
 
 
@@ -82,6 +83,14 @@ def leave_val_to_edgedx(rows: list[Row]) -> list[Row]:
 def cache_folder() -> Path:
     """Folder for downloads and phantoms: EDGEDX_CACHE, else ``~/.cache/edgedx``."""
     return Path(os.environ.get("EDGEDX_CACHE") or Path.home() / ".cache" / "edgedx")
+
+
+def found(path: str) -> Path | None:
+    """Where a recipe's data is, or None (see `locate`)."""
+    try:
+        return locate(path)
+    except DataError:
+        return None
 
 
 def locate(path: str) -> Path:

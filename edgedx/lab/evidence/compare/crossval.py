@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,12 @@ from edgedx.lab.judge.subject import open_subject
 from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import machine, versions
 
-FOLDS, REPORT, LOG = "folds", "crossval.json", "log.txt"
+FOLDS, REPORT, OUTPUT = "folds", "crossval.json", "output.txt"
 SHOWN = ("auc_roc", "accuracy", "balanced_accuracy", "macro_sensitivity", "macro_specificity", "macro_f1", "ece")
 """Figures whose mean and spread over folds are told."""
 _BLINK = 0.2
+_SAVING_S = 60.0
+"""Longest that Ctrl-C waits for the folds at work to save their training."""
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LIBC = ctypes.CDLL(None)  # loaded here: after a fork nothing is
 
@@ -125,6 +128,9 @@ def _train(plan: CrossValidation, recipe: Path) -> None:
                     del running[fold]
                     slots.append(slot)
                 time.sleep(_BLINK)
+        except KeyboardInterrupt:
+            _stop([process for _, process, _ in running.values()])
+            raise
         finally:
             for _, process, _ in running.values():
                 process.terminate()
@@ -132,7 +138,7 @@ def _train(plan: CrossValidation, recipe: Path) -> None:
                 process.wait()
     if failed:
         failed.sort()
-        log = plan.run(failed[0]) / LOG
+        log = plan.run(failed[0]) / OUTPUT
         last = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
         message = next((line for line in reversed(last) if line.startswith("error:")), last[-1] if last else "nothing")
         raise InputOutputError(
@@ -144,10 +150,22 @@ def _train(plan: CrossValidation, recipe: Path) -> None:
 def _start(plan: CrossValidation, fold: int, command: list[str], env: dict[str, str], *, new: bool = False) -> Any:
     folder = plan.run(fold)
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOG).open("wb" if new else "ab") as log:
+    with (folder / OUTPUT).open("wb" if new else "ab") as log:
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, preexec_fn=_die_with_parent
-        )
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, preexec_fn=_die_with_parent,
+            start_new_session=True,
+        )  # fmt: skip
+
+
+def _stop(folds: Sequence[subprocess.Popen[bytes]]) -> None:
+    """Ctrl-C for the folds at work, once each, and the time to save their training; a terminal's own does not reach
+    them, as they have sessions of their own: a second one would come amid the saving."""
+    for one in folds:
+        one.send_signal(signal.SIGINT)
+    until = time.monotonic() + _SAVING_S
+    for one in folds:
+        with suppress(subprocess.TimeoutExpired):
+            one.wait(max(0.0, until - time.monotonic()))
 
 
 def _die_with_parent() -> None:
@@ -181,7 +199,7 @@ def subjects_of(run: Path) -> Iterator[tuple[str, Path]]:
     for build in Run(run).builds:
         for variant in build.variants.values():
             if variant.entry["precision"] == "int8":
-                yield variant.name, variant.path
+                yield variant.name, variant.here().path
 
 
 def _judge(plan: CrossValidation, resamples: int) -> dict[str, Any]:

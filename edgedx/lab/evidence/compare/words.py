@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgedx.core.stats.metrics import Interval
+from edgedx.core.stats.patients import images_of_patients
 from edgedx.core.table import markdown_table
 
 from .folds import FoldTests
@@ -157,7 +158,7 @@ def about(comparison: ModelComparison) -> str:
     """What was compared, and how intervals were made."""
     drawn = "patients" if comparison.patients < len(comparison.lineup.cases) else "images"
     return (
-        f"{len(comparison.lineup.cases)} images of {comparison.patients} patients ({comparison.lineup.where}); "
+        f"{images_of_patients(len(comparison.lineup.cases), comparison.patients)} ({comparison.lineup.where}); "
         "95 % intervals by "
         f"{comparison.resamples} resamples of {drawn}; p corrected by Holm over all pairs and classes of one test"
     )

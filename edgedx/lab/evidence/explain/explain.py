@@ -187,7 +187,7 @@ def parts_of(
         {
             "what": "explain",
             "edgedx": __version__,
-            "models": [[str(one.path), one.name, digest_of(one.path)] for one in subjects],
+            "models": [[one.name, digest_of(one.path)] for one in subjects],  # no path: a run may be moved meanwhile
             "images": sha256_bytes(np.ascontiguousarray(images.canvases).tobytes()),
             "class": wanted,
             "seed": seed,
@@ -235,8 +235,8 @@ def _compare(explanation: Explanation) -> None:
             other[rows] = np.roll(rows, 1)
         alone = other == np.arange(len(other))
         for method in explanation.methods:
-            if (maps := explanation.maps.get((first, method))) is not None:
-                likeness = alike(maps, maps[other])
+            if (own := explanation.maps.get((first, method))) is not None:
+                likeness = alike(own, own[other])
                 explanation.others[method] = {key: np.where(alone, np.nan, value) for key, value in likeness.items()}
 
 

@@ -173,8 +173,9 @@ def notes(explanation: Explanation) -> list[str]:
     texts = ["A heat map shows where an answer comes from, not whether it is right or why."]
     coarse = {name: places for (name, _), places in explanation.grids.items() if max(places) <= _COARSE}
     for places in sorted(set(coarse.values())):
-        which = " and ".join(name for name in coarse if coarse[name] == places)
-        drawn = ", and is drawn as these squares" if is_coarse(places) else ""
+        *names, last = (name for name in coarse if coarse[name] == places)
+        which = f"{', '.join(names)} and {last}" if names else last
+        drawn = ", and are drawn as these squares" if is_coarse(places) else ""
         texts.append(
             f"The last feature map of {which} has {places[0]} x {places[1]} places: CAM, Grad-CAM and Grad-CAM++ can "
             f"point no finer than that{drawn}; larger input images would give more places"
@@ -183,12 +184,9 @@ def notes(explanation: Explanation) -> list[str]:
     for (name, method), why in explanation.missing.items():
         reasons.setdefault((name, why), []).append(METHODS[method].title)
     texts += [f"{name}, {', '.join(methods)}: n/a, {why}" for (name, why), methods in reasons.items()]
-    for (name, method), maps in explanation.maps.items():
-        if empty := sum(is_empty(one) for one in maps):
-            texts.append(
-                f"{name}, {METHODS[method].title}: {empty} of {len(maps)} maps are empty, nothing in them speaks for "
-                "the class"
-            )
+    empty = {key: sum(is_empty(one) for one in maps) for key, maps in explanation.maps.items()}
+    if told := [f"{count} of {name}, {METHODS[method].title}" for (name, method), count in empty.items() if count]:
+        texts.append(f"Empty maps of {len(explanation.images)}, where nothing speaks for the class: {'; '.join(told)}")
     if any(subject.columns for subject in explanation.subjects):
         texts.append("what models get beside the image (columns) counted as absent: maps are of the image alone")
     graphs = [name for name, places in zip(explanation.names, explanation.places, strict=True) if places is None]

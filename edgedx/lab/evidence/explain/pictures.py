@@ -78,32 +78,33 @@ def is_empty(heat: np.ndarray) -> bool:
 
 
 def side_by_side(explanation: Explanation, index: int) -> Any:
-    """One image: a row for each model, a column for each method, all in one scale of colours.
+    """One image: a column for each model, a row for each method, all in one scale of colours.
 
-    Each map is shown against its own strongest places, since units differ between methods: colours say where, and never
-    how sure.
+    Upright, as models are few and methods many: on a phone, 390 pixels wide, the words are still to be read. Each map
+    is shown against its own strongest places, since units differ between methods: colours say where, and never how
+    sure.
     """
     methods = [
         method
         for method in explanation.methods
         if any((name, method) in explanation.maps for name in explanation.names)
     ]
-    across = len(methods) + 1
-    figure, axes = new_figure(1.65 * across + 0.9, 1.6 * len(explanation.names) + 1.0)
+    across, down = len(explanation.names), len(methods) + 1
+    figure, axes = new_figure(max(1.5 * across + 0.5, 3.4), 1.55 * down + 1.3)
     axes[0].remove()
     canvas = explanation.images.canvases[index]
     picture = canvas.astype(np.float32) / np.iinfo(canvas.dtype).max
-    for row, name in enumerate(explanation.names):
-        for column, method in enumerate(["", *methods]):
-            axis = figure.add_subplot(len(explanation.names), across, row * across + column + 1)
+    for row, method in enumerate(["", *methods]):
+        for column, name in enumerate(explanation.names):
+            axis = figure.add_subplot(down, across, row * across + column + 1)
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
-            if row == 0:
+            if column == 0:
                 title = _SHORT.get(method, METHODS[method].title) if method else "input"
-                axis.set_title(title, fontsize=8.5, color=INK)
+                axis.set_ylabel(title, fontsize=8.5, color=INK)
             if not method:
-                words = _prediction(explanation, row, index).replace(", ", "\n", 1).replace(", ", "\n")
-                axis.set_ylabel(f"{name}\n{words}", fontsize=7, color=INK)
+                words = _prediction(explanation, column, index).replace(", ", "\n", 1).replace(", ", "\n")
+                axis.set_title(f"{name}\n{words}", fontsize=8, color=INK)
                 axis.imshow(picture, cmap="gray" if picture.ndim == 2 else None, vmin=0, vmax=1)
             else:
                 _map(axis, picture, explanation, (name, method), index)
@@ -143,8 +144,8 @@ def _scale(figure: Any) -> None:
     from matplotlib.colors import Normalize
 
     bar = figure.colorbar(cm.ScalarMappable(Normalize(0, 1), "inferno"), ax=figure.axes, shrink=0.7, fraction=0.03,
-                          pad=0.015, ticks=[0, 1])  # fmt: skip
-    bar.ax.set_yticklabels(["none", "most"], fontsize=7.5, color=INK)
+                          pad=0.01, aspect=30, orientation="horizontal", ticks=[0, 1])  # fmt: skip
+    bar.ax.set_xticklabels(["none", "most"], fontsize=8, color=INK)
     bar.outline.set_visible(False)
 
 
@@ -164,7 +165,10 @@ def _title(method: str) -> str:
 def fidelity(explanation: Explanation) -> Any:
     """A row for each model and method: rank correlation and shared top places, with what is alike anyway as marks."""
     keys = sorted(explanation.alike, key=lambda key: explanation.methods.index(key[1]))
-    figure, axes = new_figure(8, 1.1 + 0.34 * len(keys), 2)
+    figure, axes = new_figure(4.8, 1.5 + 0.56 * len(keys), 2)
+    stacked = figure.add_gridspec(2, 1)
+    for place, axis in enumerate(axes):
+        axis.set_subplotspec(stacked[place])
     titles = {"spearman": "rank correlation", "shared": f"share of the top {CHANCE['shared']:.0%} in common"}
     for axis, (figure_name, words) in zip(axes, titles.items(), strict=True):
         for height, key in enumerate(keys):
@@ -184,20 +188,19 @@ def fidelity(explanation: Explanation) -> Any:
         axis.set(xlabel=words, yticks=range(len(keys)), xlim=(min(-0.05, axis.get_xlim()[0]), 1.02))
         axis.set_yticklabels([f"{key[0]}, {METHODS[key[1]].title}" for key in keys], fontsize=8)
         axis.set_ylim(len(keys) - 0.5, -0.5)
-    axes[1].set_yticklabels([])
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=8, frameon=False)
+    figure.legend(handles, labels, loc="outside upper center", fontsize=8, frameon=False)
     return figure
 
 
 def curves(explanation: Explanation) -> Any:
-    """A column for each model: deletion above, insertion below; the control dashed."""
-    figure, axes = new_figure(2.9 * len(explanation.names) + 1.6, 4.6)
+    """A row for each model: deletion on the left, insertion on the right; the control dashed."""
+    figure, axes = new_figure(4.8, 1.9 * len(explanation.names) + 1.3)
     axes[0].remove()
     made: dict[str, Any] = {}
-    for column, name in enumerate(explanation.names):
-        for row, kind in enumerate(("deletion", "insertion")):
-            axis = figure.add_subplot(2, len(explanation.names), row * len(explanation.names) + column + 1)
+    for row, name in enumerate(explanation.names):
+        for column, kind in enumerate(("deletion", "insertion")):
+            axis = figure.add_subplot(len(explanation.names), 2, row * 2 + column + 1)
             axis.spines[["top", "right"]].set_visible(False)
             axis.grid(color=GRID, linewidth=0.6)
             axis.tick_params(colors=INK, labelsize=7.5)
@@ -209,15 +212,15 @@ def curves(explanation: Explanation) -> Any:
                 (made[method],) = axis.plot(FRACTIONS, values, line, color=_colour(explanation, method), linewidth=1.4)
             axis.set(xlim=(0, 1), ylim=(0, 1.02))
             if row == 0:
-                axis.set_title(name, fontsize=9, color=INK)
-            words = "pixels gone" if row == 0 else "pixels there"
-            axis.set_xlabel(f"share of {words}", fontsize=8)
+                axis.set_title(kind, fontsize=9, color=INK)
+            if row + 1 == len(explanation.names):
+                words = "pixels gone" if column == 0 else "pixels there"
+                axis.set_xlabel(f"share of {words}", fontsize=8)
             if column == 0:
-                axis.set_ylabel(f"{kind}\nprobability", fontsize=8)
-    order = [method for method in (*explanation.methods, *made) if method in made]
-    order = list(dict.fromkeys(order))
+                axis.set_ylabel(f"{name}\nprobability", fontsize=8)
+    order = [method for method in dict.fromkeys([*explanation.methods, *made]) if method in made]
     figure.legend([made[method] for method in order], [_title(method) for method in order],
-                  loc="outside right center", fontsize=8, frameon=False)  # fmt: skip
+                  loc="outside lower center", ncols=2, fontsize=8, frameon=False)  # fmt: skip
     return figure
 
 
@@ -226,7 +229,10 @@ def sanity(explanation: Explanation) -> Any:
     from .sanity import LIMIT
 
     models = list(dict.fromkeys(one.model for one in explanation.sanity))
-    figure, axes = new_figure(3.3 * len(models) + 1.6, 3.1, len(models))
+    figure, axes = new_figure(4.6, 2.4 * len(models) + 0.9, len(models))
+    stacked = figure.add_gridspec(len(models), 1)
+    for place, axis in enumerate(axes):
+        axis.set_subplotspec(stacked[place])
     made: dict[str, Any] = {}
     for axis, model in zip(axes, models, strict=True):
         for one in (each for each in explanation.sanity if each.model == model):
@@ -240,8 +246,8 @@ def sanity(explanation: Explanation) -> Any:
         axis.set_ylim(min(-0.3, axis.get_ylim()[0]), 1.05)
         axis.tick_params(axis="y", labelsize=7.5)
         axis.set_title(model, fontsize=9, color=INK)
-        axis.set_xlabel("layers with random weights", fontsize=8)
-    axes[0].set_ylabel("rank correlation to the trained maps", fontsize=8)
-    figure.legend(list(made.values()), [_title(method) for method in made], loc="outside right center", fontsize=8,
-                  frameon=False)  # fmt: skip
+        axis.set_ylabel("rank correlation\nto the trained maps", fontsize=8)
+    axes[-1].set_xlabel("layers with random weights", fontsize=8)
+    figure.legend(list(made.values()), [_title(method) for method in made], loc="outside lower center", ncols=2,
+                  fontsize=8, frameon=False)  # fmt: skip
     return figure

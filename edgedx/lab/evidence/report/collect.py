@@ -25,6 +25,7 @@ from edgedx.lab.data.dataset import SUMMARY, load_dataset
 from edgedx.lab.judge.disparity import Disparity, disparity
 from edgedx.lab.judge.figures import Figures, figures_with_intervals
 from edgedx.lab.run.device_build import DeviceBuild
+from edgedx.lab.run.renew import renewal
 from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import RECORD, read_record
 
@@ -127,7 +128,9 @@ def collect(
     """
     run = Run.of(run)
     if not run.teacher.finished:
-        raise UsageError(f"{run} has no teacher yet", next_step="edgedx finetune RECIPE")
+        raise UsageError(
+            f"{run} has no finished teacher", next_step=renewal(run.teacher.path / RECORD) or "edgedx finetune RECIPE"
+        )
     data = load_dataset(run.data, recipe.task.kind, recipe.preprocess)
     part = data.subset(split)
     build = run.build(device) if run.builds or device else None

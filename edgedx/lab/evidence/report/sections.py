@@ -126,7 +126,9 @@ def _robustness(report: dict[str, Any], folder: Path) -> Evidence:
         promised = f"Coverage of conformal sets, promised {report['coverage_promised']:.0%}"
         tables.append(Table(["class", *(model["name"] for model in covered)], cells, promised))
     foreign = [
-        Table(header, [*map(list, lines)], model["name"]) for model in models for header, lines in [foreign_rows(model)]
+        Table(header, [list[Cell](line) for line in lines], model["name"])
+        for model in models
+        for header, lines in [foreign_rows(model)]
     ]
     name, strength, lost = worst(models[-1])
     section = ReportSection(
@@ -154,8 +156,7 @@ def _robustness(report: dict[str, Any], folder: Path) -> Evidence:
 
 def _explain(report: dict[str, Any], folder: Path) -> Evidence:
     rows: list[list[Cell]] = [
-        [f"{one['model']}, {one['method']}", _interval(one["spearman"]), _interval(one["shared"])]
-        for one in report["fidelity"]
+        [_which(one), _interval(one["spearman"]), _interval(one["shared"])] for one in report["fidelity"]
     ]
     tables = [Table(["", "Rank correlation", "Top 10 % shared"], rows, f"Maps against those of {report['reference']}")]
     checked = report.get("sanity", [])
@@ -191,10 +192,17 @@ def _explain(report: dict[str, Any], folder: Path) -> Evidence:
     )
 
 
+def _which(one: dict[str, Any]) -> str:
+    """Model and method, by the name that people know it by."""
+    from edgedx.lab.evidence.explain.methods import METHODS
+
+    method = str(one["method"])
+    return f"{one['model']}, {METHODS[method].title if method in METHODS else method}"
+
+
 def _sanity_table(checked: Sequence[dict[str, Any]]) -> Table:
     rows: list[list[Cell]] = [
-        [f"{one['model']}, {one['method']}", _interval(one["stages"][-1]["spearman"]), "yes" if one["passes"] else "NO"]
-        for one in checked
+        [_which(one), _interval(one["stages"][-1]["spearman"]), "yes" if one["passes"] else "NO"] for one in checked
     ]
     return Table(["", "rank correlation left", "depends on what was learned"], rows, "Maps with all weights random")
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from edgedx.core.settings.accept import Accept
 from edgedx.core.stats.metrics import Interval
+from edgedx.core.text import command_line
 
 from .collect import JudgedModel, RunFacts
 from .section import Cell, Table
@@ -100,7 +101,7 @@ def gate_sentence(facts: RunFacts) -> str:
     """What the gate said."""
     verdict = facts.verdict
     if verdict is None:
-        return f"The gate was not asked yet: edgedx gate {facts.run}"
+        return f"The gate was not asked yet: {command_line('gate', facts.run)}"
     passed = "passed" if verdict["passed"] else "did NOT pass"
     ran = str(verdict.get("ran", ""))
     who = "It" if not ran or f"variant {facts.shipped.name}," in ran else f"What was judged then ({ran})"
@@ -261,7 +262,7 @@ def card(facts: RunFacts) -> Iterator[tuple[str, list[str]]]:
     yield (
         "Limits",
         [
-            "JudgedModel on one data set alone. Check it on images of the clinic that will use it: edgedx gate "
+            "Judged on one data set alone. Check it on images of the clinic that will use it: edgedx gate "
             "BUNDLE --data FOLDER.",
             f"Intervals are 95 % bootstrap over "
             f"{'patients' if best.figures.patients < best.figures.images else 'images'} "
