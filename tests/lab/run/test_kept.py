@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from edgedx.core.files import write_json
+from edgedx.lab.network.checkpoint import save_state
 from edgedx.lab.run.kept import begun, kept
 from edgedx.lab.run.stage import Stage
-from edgedx.lab.train.checkpoint import save_state
 
 
 def _facts(*epochs: float, step: int = 7) -> dict[str, object]:
