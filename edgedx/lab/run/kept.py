@@ -42,7 +42,7 @@ def _progress(facts: dict[str, Any]) -> str:
 
 
 def _states(stage: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Training states below a stage, with their facts (see `lab.train.checkpoint.save_state`); no tensor is read."""
+    """Training states below a stage, with their facts (see `lab.network.checkpoint.save_state`); no tensor is read."""
     for path in stage.glob("**/*.safetensors"):
         try:
             with path.open("rb") as stream:
