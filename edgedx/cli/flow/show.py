@@ -164,6 +164,7 @@ def deployed(record: dict[str, Any], recipe: Recipe, *, json: bool) -> None:
     line("model", f"{metrics['default']['variant']}: {metrics['default']['reason']}")
     line("bundle", f"{metrics['bundle']} ({metrics['bytes'] / 1e6:.2f} MB)")
     line("signed", ", ".join(metrics["signatures"]) or "by nobody yet: edgedx keys sign BUNDLE --key FILE")
+    line("try it", f"edgedx predict IMAGES --bundle {metrics['bundle']}    (here, before it goes anywhere)")
     for engine in metrics["engines"]:
         if "refused" not in engine:
             size = f"{engine['compressed_bytes'] / 1e6:.2f} MB, {engine['seconds']:.1f} s"
