@@ -96,4 +96,5 @@ def test_the_examples_of_the_python_page_run(
         exec(compile(text, "python.md", "exec"), names)
     assert len((work / "answers.csv").read_text().splitlines()) == 1 + 4
     said = capsys.readouterr().out
-    assert "refused" in said and "over two seeds" in said
+    assert "\ndone\n" in said  # noise: so few images in val give no limit for unlike ones, as the page says
+    assert "over two seeds" in said
