@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -98,14 +99,57 @@ def test_files_that_a_page_links_to_exist(page: str) -> None:
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
-def test_the_readme_names_every_command() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def _lines_to_type() -> list[tuple[str, str]]:
+    """Page and line of each call of edgedx in a code block, without comment and redirection."""
+    found = []
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        text = page.read_text(encoding="utf-8") if page.name not in generate.PAGES else ""
+        blocks = re.findall(r"(?ms)^```bash\n(.*?)^```", text) + re.findall(r"(?m)^    (edgedx .*)$", text)
+        lines = [line for block in blocks for line in block.splitlines() if line.startswith("edgedx ")]
+        found += [(page.name, re.sub(r" +[#>] .*", "", line)) for line in lines]
+    return found
+
+
+@pytest.mark.parametrize(("page", "line"), _lines_to_type())
+def test_a_command_in_the_documentation_can_be_typed(page: str, line: str) -> None:
+    """Its words are a command, and its options and arguments are ones that this command takes."""
+    command, words = typer.main.get_command(app), shlex.split(line)[1:]
+    while hasattr(command, "commands"):
+        default = getattr(command, "default_command", None)
+        assert default or (words and words[0] in command.commands), line
+        command = command.commands[words.pop(0) if words and words[0] in command.commands else default]
+    command.make_context(line, words)
+
+
+def test_the_page_of_the_whole_way_names_every_command() -> None:
+    text = (ROOT / "docs" / "flow.md").read_text(encoding="utf-8")
     groups = {name.split()[1] for name in _commands()}
     assert {name for name in groups if f"edgedx {name}" not in text} == set()
 
 
-def test_the_readme_says_it_is_not_a_medical_device() -> None:
-    assert "not a medical device" in (ROOT / "README.md").read_text(encoding="utf-8").lower()
+def test_the_readme_is_short_and_links_to_every_page() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 120
+    assert {page.name for page in (ROOT / "docs").glob("*.md") if f"](docs/{page.name})" not in text} == set()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/tutorial.md"])
+def test_a_first_page_says_that_edgedx_is_not_a_medical_device(page: str) -> None:
+    assert "not a medical device" in (ROOT / page).read_text(encoding="utf-8").lower()
+
+
+def test_every_measured_figure_of_the_readme_has_its_command_and_date() -> None:
+    """Whatever stands between the heading and the next one: a table or a picture names what made it, and when."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    measured = text.partition("## Measured")[2].partition("\n## ")[0]
+    assert "benchmarks/pneumonia_mnist.py" in measured and measured.count("2026-") >= 2
+
+
+def test_commands_of_the_figures_page_exist() -> None:
+    text = (ROOT / "docs" / "figures.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"benchmarks/\w+\.py", text))
+    assert len(named) > 15
+    assert {name for name in named if not (ROOT / name).is_file()} == set()
 
 
 def test_the_architecture_names_every_zone() -> None:

@@ -181,6 +181,8 @@ def deployed(record: dict[str, Any], recipe: Recipe, *, json: bool) -> None:
     line("bundle", f"{metrics['bundle']} ({metrics['bytes'] / 1e6:.2f} MB)")
     sign = command_line("keys", "sign", metrics["bundle"], "--key", "FILE")
     line("signed", ", ".join(metrics["signatures"]) or f"by nobody yet: {sign}")
+    tried = command_line("predict", "IMAGES", "--bundle", metrics["bundle"])
+    line("try it", f"{tried}    (here, before it goes anywhere)")
     for engine in metrics["engines"]:
         if "refused" not in engine:
             size = f"{engine['compressed_bytes'] / 1e6:.2f} MB, {engine['seconds']:.1f} s"
