@@ -112,6 +112,12 @@ class _Lines:
             print(line, file=sys.stderr, flush=True)
 
 
+def tell(sentence: str) -> None:
+    """Tell the person who waits, on stderr and so above a bar, and the log of the run."""
+    print(printable(sentence), file=sys.stderr)
+    keep(sentence)
+
+
 def time_left(steps: float, pace: float | None) -> str:
     """``in all 0:12:05``: time for `steps` at `pace` steps a second; ``in all -`` while there is no pace."""
     return f"in all {timedelta(seconds=round(steps / pace))}" if pace else "in all -"

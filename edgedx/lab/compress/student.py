@@ -11,6 +11,7 @@ import numpy as np
 from torch import nn
 
 from edgedx.core.files import write_text
+from edgedx.core.progress import tell
 from edgedx.core.settings.recipe import Recipe
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.data.predict import predict
@@ -20,7 +21,7 @@ from edgedx.lab.network.pruned import count_macs
 from edgedx.lab.network.torch_runner import TorchRunner
 from edgedx.lab.run.card import CARD
 from edgedx.lab.run.stage import Stage, stage_settings
-from edgedx.lab.train.distil import Distil, contrast_for, method_for, say
+from edgedx.lab.train.distil import Distil, contrast_for, method_for
 from edgedx.lab.train.finish import finish
 from edgedx.lab.train.loop import fit
 from edgedx.lab.train.phase import Outcome, Phase, Training
@@ -131,7 +132,7 @@ class _Maker:
     def train(self, resume: bool) -> dict[str, Any]:
         """Prune, try temperatures, distil, judge."""
         if self.said:
-            say(f"note: {self.said}")
+            tell(f"note: {self.said}")
         start, work = self.folder / START, self._begin(self.folder, resume)
         plain = self._task(None, self.options.temperature, pruning=True)
         make_start(self.recipe, self.teacher, plain, self.train_set, self.val, start, work, self.plan)

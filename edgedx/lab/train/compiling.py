@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from datetime import timedelta
 from typing import Literal
 
 import torch
 
+from edgedx.core.progress import tell
+
 from .step import WARM_UP, Step
 
-_SKIPPED = WARM_UP + 2  # steps that set things up, capturing included
-_TIMED = 8
+_SKIPPED, _TIMED = 1, 2  # steps that set things up, and those that are timed; on a CPU each takes long
+_SKIPPED_ON_GPU, _TIMED_ON_GPU = WARM_UP + 2, 8  # capturing included
 _GAIN = 0.25  # share of a step's time that compiling has been seen to save; what it does save is measured
 _SECONDS_A_TENSOR = 0.4  # of compiling, for each tensor of weights, forward and backward
 _WORTH_TELLING = 2.0  # seconds
@@ -54,6 +55,8 @@ class Compiling:
             self.compiled = option == "on"
         if self.compiled:
             step_by.compile()
+        on_gpu = step_by.device.type == "cuda"
+        self.skipped, self.timed = (_SKIPPED_ON_GPU, _TIMED_ON_GPU) if on_gpu else (_SKIPPED, _TIMED)
         self.since = time.perf_counter()
         self.began, self.first = self.since, done
         self.pace: float | None = None  # seconds a step, before compiling
@@ -64,12 +67,12 @@ class Compiling:
         if not self.watching:
             return
         count = step - self.first + 1
-        if count == _SKIPPED:
+        if count == self.skipped:
             self._wait()
             self.since = time.perf_counter()
-        elif count == _SKIPPED + _TIMED:
+        elif count == self.skipped + self.timed:
             self._wait()
-            self._decide(step + 1, (time.perf_counter() - self.since) / _TIMED)
+            self._decide(step + 1, (time.perf_counter() - self.since) / self.timed)
 
     def _decide(self, done: int, pace: float) -> None:
         self.watching = False
@@ -80,7 +83,7 @@ class Compiling:
                 tensors = len(self.step_by.clipped)
                 self.compiled = left * pace * _GAIN > tensors * _SECONDS_A_TENSOR
                 if self.compiled:
-                    self._say(f"{self.title}: compiling, to save up to {left * pace * _GAIN:.0f} s")
+                    self._say(f"compiling, to save up to {left * pace * _GAIN:.0f} s")
                     self.step_by.compile()
                     self.pace, self.first, self.began, self.watching = pace, done, time.perf_counter(), True
             return
@@ -91,16 +94,14 @@ class Compiling:
             verdict = "not kept"
         else:
             verdict = f"pays after {took / (self.pace - pace):,.0f} of {left:,} steps"
-        self._say(
-            f"{self.title}: compiled in {took:.0f} s, {1e3 * self.pace:.1f} to {1e3 * pace:.1f} ms a step; {verdict}"
-        )
+        self._say(f"compiled in {took:.0f} s, {1e3 * self.pace:.1f} to {1e3 * pace:.1f} ms a step; {verdict}")
 
     def _tell(self, left: int, pace: float) -> None:
         if left * pace < _WORTH_TELLING:
             return
         images = self.step_by.feed.batch_size / pace
         self._say(
-            f"{self.title}: {left:,} more steps take about {timedelta(seconds=round(left * pace))} "
+            f"{left:,} more steps take about {timedelta(seconds=round(left * pace))} "
             f"({images:,.0f} images/s on {device_name(self.step_by.device)}), and looking at val after each epoch"
         )
 
@@ -110,7 +111,7 @@ class Compiling:
 
     def _say(self, sentence: str) -> None:
         if not self.quiet:
-            print(sentence, file=sys.stderr)
+            tell(f"{self.title}: {sentence}")
 
 
 def device_name(device: torch.device) -> str:

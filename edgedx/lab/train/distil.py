@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,11 +24,6 @@ def method_for(task: TaskSpec, options: Student) -> tuple[str, str]:
         why = "two classes" if task.kind == "binary" else "findings that occur together"
         return "kd", f"DKD needs one of three classes or more; this task has {why}, so plain KD was used"
     return options.method, ""
-
-
-def say(sentence: str) -> None:
-    """Tell the person who waits, without touching stdout."""
-    print(sentence, file=sys.stderr)
 
 
 class Distil:

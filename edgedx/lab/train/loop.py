@@ -172,7 +172,9 @@ class _Loop:
                     }
                     epoch_first, epoch_began = step + 1, time.perf_counter()
                     self.outcome.history.append(line)
-                    bar.advance(1, f"loss {line['loss']:.3f}  val AUC {score:.4f}")
+                    of = steps / self.feed.steps_per_epoch
+                    told = f"epoch {line['epoch']:g} of {of:.3g}  loss {line['loss']:.3f}  val AUC {score:.4f}"
+                    bar.advance(1, told)
                     stop = self._watch(judged, score) and not phase.frozen
                     if stop or step + 1 == steps or self._due(between=_SAVING_SHARE):
                         self._save(number, step + 1, step_by, compiling, stopped=stop)

@@ -7,7 +7,6 @@ rate, weight of the mean, seed of dropout) lies in memory that the graph reads.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -141,10 +140,7 @@ class Step:
             self.captures = False
             self.optimizer.zero_grad()
             reason = str(error).partition("\n")[0]
-            print(
-                f"note: steps of this training cannot be captured and run one kernel at a time: {reason}",
-                file=sys.stderr,
-            )
+            tell(f"note: steps cannot be captured, so they run one kernel at a time: {reason}")
             return False
         self.graph = graph
         return True
