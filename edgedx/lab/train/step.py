@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgedx.core.progress import tell
 from edgedx.core.settings.recipe import Recipe
 from edgedx.lab.feed.canvases import sent
 from edgedx.lab.feed.feed import Batch, Feed, mix
