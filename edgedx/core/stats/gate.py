@@ -215,7 +215,7 @@ def _checks(
     auc, patients = comparison.whole.auc, len(set(cases.patients))
     number = f"{len(cases)} images" + (f" of {patients} patients" if patients < len(cases) else "")
     change = f"{subject} {_change(auc.drop)} AUC against {reference} on {where}"
-    yield _bounded("auc", auc, limits.max_auc_drop, limits.rule, change, "AUC", number)
+    yield _bounded("auc", auc, limits.max_auc_drop, limits.rule, change, "AUC", number, len(cases))
     yield _better_than_chance(cases, auc.student, where, subject, number)
     if limits.least_auc is not None:
         reached = bool(auc.student.value >= limits.least_auc)
@@ -226,7 +226,7 @@ def _checks(
         for name, rate in comparison.whole.sensitivity.items():
             change = f"{subject} {_change(rate.drop)} sensitivity for {name} against {reference} on {where}"
             limit = limits.max_sensitivity_drop
-            yield _bounded(f"sensitivity {name}", rate, limit, limits.rule, change, "sensitivity", number)
+            yield _bounded(f"sensitivity {name}", rate, limit, limits.rule, change, "sensitivity", number, len(cases))
     if limits.max_ece is not None:
         ece = comparison.calibration["student"]["ece"]
         passed = bool(ece <= limits.max_ece)
@@ -280,7 +280,9 @@ def _change(drop: Interval) -> str:
     return f"gains {Interval(-drop.value, -drop.high, -drop.low)}" if drop.value < 0 else f"loses {drop}"
 
 
-def _bounded(name: str, figure: Paired, limit: float, rule: Rule, change: str, word: str, number: str) -> GateCheck:
+def _bounded(
+    name: str, figure: Paired, limit: float, rule: Rule, change: str, word: str, number: str, images: int
+) -> GateCheck:
     """A loss against its limit; comparisons are written so that NaN fails."""
     value, upper = figure.drop.value, figure.upper(CONFIDENCE)
     if np.isnan(value):
@@ -295,8 +297,11 @@ def _bounded(name: str, figure: Paired, limit: float, rule: Rule, change: str, w
         sentence = f"{change}, within the budget of {limit:g}: {bound} with 95 % confidence"
         return GateCheck(name, True, sentence, upper, limit)
     most = "any number" if np.isnan(upper) else f"{upper:.3f}"
-    return GateCheck(name, False, f"not proven: {change}, but with {number} it could be up to {most}, over the budget "
-                 f"of {limit:g}", _or_none(upper), limit)  # fmt: skip
+    # An interval narrows with the square root of the images. A loss that is the limit itself is never proven.
+    narrower = (upper - value) / (limit - value) if value < limit else np.inf
+    enough = f"; about {int(np.ceil(images * narrower**2 / 10) * 10)} images would show it, if it stays so"
+    sentence = f"not proven: {change}, but with {number} it could be up to {most}, over the budget of {limit:g}"
+    return GateCheck(name, False, sentence + (enough if np.isfinite(narrower) else ""), _or_none(upper), limit)
 
 
 def _subgroup_checks(comparison: Comparison, limits: Limits, reference: str) -> Iterator[GateCheck]:

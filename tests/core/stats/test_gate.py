@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,12 @@ def test_too_few_images_prove_nothing_and_the_sentence_says_so() -> None:
     assert found.comparison is not None and found.comparison.whole.auc.drop.value < 0.02
     assert not found.passed
     assert found.sentence.startswith("not proven: ") and "with 60 images it could be up to 0.0" in found.sentence
+    told = re.search(r"about (\d+) images would show it", found.sentence)
+    assert told and 60 < int(told[1]) < 2000
+    many = cases(int(told[1]))
+    shown = margins(many)
+    again = verdict(many, shown, shown + np.random.default_rng(1).normal(0, 0.35, len(shown)))
+    assert "with 95 % confidence" in again.sentence or "not proven" not in again.sentence
     assert "more images" in found.next_step and "gate.rule" not in found.next_step  # no hint names a way around
     by_value = verdict(of, odds, close, rule="value")
     assert by_value.passed and "gate.rule=value" in by_value.sentence
