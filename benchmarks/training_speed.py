@@ -2,11 +2,11 @@
 
     python benchmarks/training_speed.py [--backbones ...] [--sides 64 224] [--previous REVISION_OR_FOLDER] [--save]
 
-For each backbone and size: images a second of `fit` (augmentation, running mean, clipping, looking at val after each
-epoch, all that the product does), from the second epoch on; of the bare step: forward, backward and a fused AdamW on
-one batch that stays where it is, on a GPU compiled and captured, on a CPU the faster of plain and, with --compile,
-compiled. Each is a process of its own, in turns, the bare step before and after `fit`; the limit is the faster of both.
-Images are random: what a network costs does not depend on what it sees.
+For each backbone and size: images a second of `fit` (augmentation, running mean, clipping, looking at val, an eighth as
+many images, after each epoch: all that the product does), from the second epoch on; of the bare step: forward, backward
+and a fused AdamW on one batch that stays where it is, on a GPU compiled and captured, on a CPU the faster of plain and,
+with --compile, compiled. Each is a process of its own, in turns, on a CPU the bare step before and after `fit`; the
+limit is the faster of both. Images are random: what a network costs does not depend on what it sees.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def measure_fit(options: argparse.Namespace) -> dict[str, Any]:
             model,
             Classify(recipe.task),
             images_of(count, options.side),
-            images_of(64, options.side),
+            images_of(max(2, count // 8), options.side),
             recipe,
             [Phase("all layers", options.epochs, 1e-4)],
             watch=lambda line: marks.append(time.perf_counter()),

@@ -10,6 +10,7 @@ import pytest
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "python.ipynb"
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_and_its_prediction_shows_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from nbclient import NotebookClient
 

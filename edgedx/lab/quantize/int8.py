@@ -19,10 +19,11 @@ from edgedx.lab.network.column_head import ColumnHead, head_logits
 from edgedx.lab.network.torch_runner import TorchRunner
 from edgedx.lab.train.short_figures import auc_of_logits
 
+from .kernels import check_fused
 from .qat import train_aware
 from .qdq import Scheme
 from .sensitivity import exclude
-from .workbench import QuantizedModel, Workbench, check_fused, noise_of
+from .workbench import QuantizedModel, Workbench, noise_of
 
 
 @dataclass(frozen=True)

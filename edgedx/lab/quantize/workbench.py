@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from edgedx.core.errors import GateRefused, UnsupportedModel
+from edgedx.core.errors import UnsupportedModel
 from edgedx.core.progress import progress
 from edgedx.core.settings.recipe import Recipe
 from edgedx.device.runtime.run_onnx import OnnxRunner
@@ -191,32 +191,3 @@ def quantize(
     """
     workbench = Workbench(exported, recipe, train, val, scheme).calibrate(reduce_range)
     return workbench[0], [candidate.describe() for candidate in workbench]
-
-
-def check_fused(
-    best: QuantizedModel,
-    val: Dataset,
-    recipe: Recipe,
-    scheme: Scheme,
-    *,
-    here: bool = True,
-    column_logits: np.ndarray | float = 0.0,
-) -> dict[str, float | str]:
-    """Compare the fused kernels of this CPU with the graph computed in float as written.
-
-    Raises
-    ------
-    GateRefused
-        Val AUC falls from simulated to fused: the integer kernels saturate.
-    """
-    logits = predict(OnnxRunner(best.model, fused=False), val, recipe.preprocess) + column_logits
-    simulated = auc_of_logits(recipe.task, logits, val.labels)
-    if scheme == "trt" or not here:
-        return {"val_auc_simulated": simulated, "kernels": "not of this machine; the device proves its own on install"}
-    if simulated - best.auc > recipe.quantize.max_fused_difference:
-        raise GateRefused(
-            f"INT8 kernels of this CPU lose accuracy: val AUC {simulated:.4f} computed in float, {best.auc:.4f} by the "
-            "fused kernels. A CPU without VNNI (avx512_vnni or avx_vnni) adds U8S8 products in 16 bits, which saturate",
-            next_step="quantize for this CPU with 7-bit weights: --device x86-avx2; or ship FP32",
-        )
-    return {"val_auc_fused": best.auc, "val_auc_simulated": simulated}

@@ -224,6 +224,7 @@ def test_a_jetson_bundle_carries_a_typed_fp16_and_a_symmetric_int8_graph(folder:
     assert "--variant fp32" in scanned.stderr
 
 
+@pytest.mark.slow
 def test_an_rtx_bundle_brings_engines_by_nvidias_own_builder(folder: Path) -> None:
     from edgedx.core.bundle.engine_part import unpack_engine
     from edgedx.device.runtime.tensorrt_library import installed, load_library

@@ -50,7 +50,10 @@ def _make_set(folder: Path, kind: str, patients: int = 80) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "device", "target", "point"),
-    [("multilabel", "orin-nano-8gb", "jetson", "youden"), ("multiclass", "x86-avx2", "cpu", "argmax")],
+    [
+        ("multilabel", "orin-nano-8gb", "jetson", "youden"),
+        pytest.param("multiclass", "x86-avx2", "cpu", "argmax", marks=pytest.mark.slow),
+    ],
 )
 def test_from_dicom_files_to_results(tmp_path: Path, kind: str, device: str, target: str, point: str) -> None:
     _make_set(tmp_path / "set", kind)

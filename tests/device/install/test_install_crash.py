@@ -213,6 +213,7 @@ def test_a_killed_start_of_a_scanner_leaves_one_whole_version(folder: Path, star
 
 
 @pytest.mark.usefixtures("instant")
+@pytest.mark.slow
 def test_kill_upon_kill_always_leaves_one_whole_version(folder: Path) -> None:
     device = Device(folder, ["1"])
     dice = random.Random(23)

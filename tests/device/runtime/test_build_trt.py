@@ -84,7 +84,7 @@ def test_the_real_child_is_killed_at_the_time_limit(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="took longer") as caught:
         build_engine(convolution(), RTX, seconds=0.02, folder=tmp_path)
     assert time.monotonic() - begun < 5
-    assert "--seconds" in str(caught.value.next_step)
+    assert "--timeout" in str(caught.value.next_step)
 
 
 def test_a_child_that_hangs_is_dead_afterwards(tmp_path: Path) -> None:

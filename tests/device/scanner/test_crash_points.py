@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.mark.parametrize("other_disk", [False, True])
+@pytest.mark.parametrize("other_disk", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_kill_at_any_step_loses_nothing_and_repeats_nothing(folder: Path, bundle: Bundle, other_disk: bool) -> None:
     whole = Place(folder / "whole", bundle)
     killed, steps = whole.run(other_disk=other_disk)

@@ -41,6 +41,7 @@ def _quick(
 # Kill -9
 
 
+@pytest.mark.slow
 def test_a_student_killed_at_every_stage_ends_with_the_weights_of_an_undisturbed_one(folder: Path) -> None:
     target = folder / "killed"
     for number, place in enumerate(student_runs.PLACES):

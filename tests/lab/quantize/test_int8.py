@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 
 from edgedx.core.errors import GateRefused
 from edgedx.core.preprocess import normalise
+from edgedx.device.machine.hardware import read_hardware
 from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.data.predict import predict
 from edgedx.lab.network import checkpoint as checkpoints
@@ -23,11 +25,13 @@ from edgedx.lab.quantize.bias_correction import correct_biases
 from edgedx.lab.quantize.calibrate import Histogram, Observed, observe
 from edgedx.lab.quantize.graph_torch import GraphModule
 from edgedx.lab.quantize.int8 import NoiseBudget, make_int8
+from edgedx.lab.quantize.kernels import check_fused
 from edgedx.lab.quantize.onnx_graph import Graph, with_weights
 from edgedx.lab.quantize.qdq import QuantizationPlan
 from edgedx.lab.quantize.sensitivity import Bargain, by_value, exclude, sensitivities
-from edgedx.lab.quantize.workbench import QuantizedModel, Workbench, check_fused, noise_of, quantize
+from edgedx.lab.quantize.workbench import QuantizedModel, Workbench, noise_of, quantize
 from edgedx.lab.run.card import ModelCard
+from edgedx.lab.train.short_figures import auc_of_logits
 
 TRAIN, VAL = quantizing.images(48), quantizing.images(24, start=700)
 
@@ -193,6 +197,7 @@ def _train(target: Path, kill: bool) -> None:
     (target / "model.onnx").write_bytes(best.base)
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_and_ends_with_the_same_weights(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["edgedx.lab.quantize.int8", "accelerate", "timm"])
@@ -211,14 +216,43 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(tmp_path: Path
     assert (tmp_path / "cut" / "model.onnx").read_bytes() == (tmp_path / "whole" / "model.onnx").read_bytes()
 
 
+def _other_cpu(monkeypatch: pytest.MonkeyPatch, *features: str) -> None:
+    real = read_hardware()
+    cpu = replace(real.cpu, features=features)
+    monkeypatch.setattr("edgedx.lab.quantize.kernels.read_hardware", lambda: replace(real, cpu=cpu))
+
+
 def test_kernels_that_saturate_are_an_error_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     best, _ = quantize(quantizing.residual(), quantizing.recipe(), TRAIN, VAL, "u8s8", [True])
-    good = QuantizedModel(**{**vars(best), "auc": 1.0})
-    assert "val_auc_fused" in check_fused(good, VAL, quantizing.recipe(), "u8s8")
+    recipe = quantizing.recipe(max_fused_difference=0.001)
+    assert "val_auc_fused" in check_fused(best, VAL, recipe, "u8s8")
     simulated = predict(OnnxRunner(best.model, fused=False), VAL, quantizing.SPEC)
-    monkeypatch.setattr("edgedx.lab.quantize.workbench.auc_of_logits", lambda *given: 0.95)
-    with pytest.raises(GateRefused, match="avx512_vnni or avx_vnni") as refused:
-        check_fused(QuantizedModel(**{**vars(best), "auc": 0.445}), VAL, quantizing.recipe(), "u8s8")
+    worse = -simulated  # the order of all images, turned around
+    _other_cpu(monkeypatch)
+    turned = replace(VAL, labels=1 - VAL.labels) if auc_of_logits(recipe.task, simulated, VAL.labels) < 0.5 else VAL
+    bad = QuantizedModel(**{**vars(best), "logits": worse, "auc": auc_of_logits(recipe.task, worse, turned.labels)})
+    with pytest.raises(GateRefused, match="no VNNI") as refused:
+        check_fused(bad, turned, recipe, "u8s8")
     assert "x86-avx2" in str(refused.value.next_step)
-    assert "device proves" in str(check_fused(good, VAL, quantizing.recipe(), "u8s8", here=False)["kernels"])
-    assert noise_of(simulated, simulated) == 0
+    _other_cpu(monkeypatch, "avx512_vnni")
+    with pytest.raises(GateRefused, match="not the reason") as refused:
+        check_fused(bad, turned, recipe, "u8s8")
+    assert "x86-avx2" not in str(refused.value.next_step)
+    assert "device proves" in str(check_fused(best, VAL, recipe, "u8s8", here=False)["kernels"])
+
+
+def test_a_difference_that_few_images_explain_is_told_and_blames_no_cpu() -> None:
+    """The public run: 21 images of val, a fixed limit of 0.01, and a CPU with VNNI that was blamed."""
+    best, _ = quantize(quantizing.residual(), quantizing.recipe(), TRAIN, VAL, "u8s8", [True])
+    few = VAL.take(np.arange(20))
+    logits = predict(OnnxRunner(best.model, fused=False), few, quantizing.SPEC)
+    order = np.argsort(logits[:, 1] - logits[:, 0])
+    # Two neighbours in rank of different class change places: the smallest change of AUC that there is.
+    place = next(i for i in range(19) if few.labels[order[i]] == 0 and few.labels[order[i + 1]] == 1)
+    changed = logits.copy()
+    changed[order[[place, place + 1]]] = changed[order[[place + 1, place]]]
+    recipe = quantizing.recipe(max_fused_difference=0.001)
+    area = auc_of_logits(recipe.task, changed, few.labels)
+    found = check_fused(QuantizedModel(**{**vars(best), "logits": changed, "auc": area}), few, recipe, "u8s8")
+    assert "do not tell from chance" in found["kernels"] and "20 images" in found["kernels"]
+    assert noise_of(logits, logits) == 0

@@ -121,6 +121,7 @@ def test_a_loss_that_is_not_finite_ends_training_with_a_sentence(folder: Path) -
     assert not (folder / "runs/wild/teacher/model.safetensors").exists() and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_state_and_the_resumed_run_ends_with_the_same_weights(folder: Path) -> None:
     rarely = ("--set", "train.checkpoint_minutes=60", "--set", "train.epochs=40")
     long = _command("stopped", *rarely)
