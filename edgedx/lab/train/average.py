@@ -25,9 +25,12 @@ class Average:
     @torch.no_grad()
     def update(self, weight: Tensor) -> None:
         """Move by `weight` (scalar, 0 to 1) of the way to the model's weights as they are."""
-        way = torch._foreach_sub(self.theirs, self.mine)
-        torch._foreach_mul_(way, weight)
-        torch._foreach_add_(self.mine, way)
+        if weight.device.type == "cpu":
+            torch._foreach_lerp_(self.mine, self.theirs, float(weight))
+        else:  # a captured step cannot ask what the weight is
+            way = torch._foreach_sub(self.theirs, self.mine)
+            torch._foreach_mul_(way, weight)
+            torch._foreach_add_(self.mine, way)
         for mine, theirs in self.counts:
             mine.copy_(theirs)
 
