@@ -40,7 +40,7 @@ def explain(
     seed: Annotated[int, typer.Option(help="Seed of the images drawn, LIME's samples and the random weights.")] = 0,
     resamples: Resamples = 1000,
     threads: Threads = 0,
-    on: On = "auto",
+    on: On = "cpu",
     out: Annotated[Path | None, typer.Option(help="Folder for all that is written; RUN/explain unless given.")] = None,
     json: AsJson = False,
 ) -> None:
