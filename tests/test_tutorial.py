@@ -14,7 +14,7 @@ from inprocess import edgedx
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 EACH = 60
-TINY = ["preprocess.size=[64,64]", "train.frozen_epochs=1", "train.epochs=3", "student.epochs=3", "student.steps=1",
+TINY = ["preprocess.size=[64,64]", "train.frozen_epochs=1", "train.epochs=8", "student.epochs=10", "student.steps=1",
         "gate.rule=value", "gate.max_auc_drop=0.2", "quantize.calibration_images=64", "quantize.calibrators=[minmax]",
         "quantize.max_fused_difference=0.5"]  # fmt: skip
 """Added to the page's `finetune` and `compress`: smaller images, fewer epochs, a gate that so few images can pass."""
