@@ -118,12 +118,16 @@ def normalise(canvas: Canvas, spec: PreprocessSpec) -> NDArray[np.float32]:
     -------
     ndarray of shape (..., C, H, W), float32
     """
-    peak = np.float32((1 << spec.bits) - 1)
-    mean = np.asarray(spec.mean, np.float32) * peak
-    scale = np.float32(1.0) / (np.asarray(spec.std, np.float32) * peak)
+    mean, scale = mean_and_scale(spec)
     if spec.colour == "grey":
         return np.asarray((canvas.astype(np.float32) - mean[0]) * scale[0], np.float32)[..., None, :, :]
     return np.ascontiguousarray(np.moveaxis((canvas.astype(np.float32) - mean) * scale, -1, -3))
+
+
+def mean_and_scale(spec: PreprocessSpec) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What `normalise` subtracts from a canvas and multiplies it by: one number a channel, float32."""
+    peak = np.float32((1 << spec.bits) - 1)
+    return np.asarray(spec.mean, np.float32) * peak, np.float32(1.0) / (np.asarray(spec.std, np.float32) * peak)
 
 
 def saturated_share(image: Image, spec: PreprocessSpec) -> float:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Self
 
 from edgedx.core.errors import BundleError, ProviderMissing
 
-from .runner import CAM, COLUMNS, Output
+from .runner import CAM, COLUMNS, Output, Runner
 
 CPU = "CPUExecutionProvider"
 
 
-class OnnxRunner:
+class OnnxRunner(Runner):
     """Runs an ONNX model through ONNX Runtime.
 
     Parameters
@@ -123,12 +121,3 @@ class OnnxRunner:
     def deactivate(self) -> None:
         """Free the session."""
         self._session = None
-
-    def __enter__(self) -> Self:
-        self.activate()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.deactivate()

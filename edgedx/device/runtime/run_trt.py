@@ -7,12 +7,10 @@ an engine with the bundle's golden samples before it serves.
 
 from __future__ import annotations
 
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Self
 
 from edgedx.core.bundle.manifest import Bundle
 from edgedx.core.errors import BundleError, ProviderMissing
@@ -20,11 +18,11 @@ from edgedx.core.errors import BundleError, ProviderMissing
 from .cuda import Stream
 from .engine_cache import Choice, EngineCache
 from .prepare_engine import Prepared, engines_folder, prepare_engine
-from .runner import CAM, COLUMNS, Output
+from .runner import CAM, COLUMNS, Output, Runner
 from .tensorrt_library import Library, load_for
 
 
-class TensorrtRunner:
+class TensorrtRunner(Runner):
     """Runs a variant of a bundle as a TensorRT engine; batches over the engine's largest are cut.
 
     Parameters
@@ -164,12 +162,3 @@ class TensorrtRunner:
             self._stream.close()
             self._stream = None
         self._addresses, self._shapes = {}, {}
-
-    def __enter__(self) -> Self:
-        self.activate()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.deactivate()

@@ -59,8 +59,11 @@ class Runner(Protocol):
     def deactivate(self) -> None:
         """Free what `activate` took."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        self.activate()
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        self.deactivate()

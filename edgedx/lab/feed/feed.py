@@ -51,9 +51,6 @@ class Batch:
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         return {name: value for name, value in values.items() if value is not None}
 
-    def __len__(self) -> int:
-        return len(self.targets)
-
 
 class Feed:
     """Endless batches from any step on, the same for the same seed.

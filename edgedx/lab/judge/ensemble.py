@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Self
 
 from edgedx.core.errors import UsageError
 from edgedx.core.files import read_json
@@ -80,7 +78,7 @@ def _split_of(run: Run | None) -> str | None:
     return None if run is None else str(read_json(run.data / SUMMARY)["digest"])
 
 
-class MeanRunner:
+class MeanRunner(Runner):
     """Several runners as one, which gives the logits of the mean probabilities (`mean_logits`) and no features.
 
     Parameters
@@ -108,15 +106,6 @@ class MeanRunner:
         """Free all."""
         for runner, _ in self.members:
             runner.deactivate()
-
-    def __enter__(self) -> Self:
-        self.activate()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.deactivate()
 
 
 def mean_logits(answers: Sequence[tuple[NDArray[np.floating], float]], task: str) -> NDArray[np.float64]:

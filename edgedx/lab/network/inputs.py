@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from edgedx.core.preprocess import Canvas, PreprocessSpec
+from edgedx.core.preprocess import Canvas, PreprocessSpec, mean_and_scale
 
 
 def best_device() -> torch.device:
@@ -31,10 +31,7 @@ class Normaliser:
     """Values (N, C, H, W) on the integer scale to network inputs."""
 
     def __init__(self, spec: PreprocessSpec, device: torch.device) -> None:
-        peak = np.float32((1 << spec.bits) - 1)
-        mean = np.asarray(spec.mean, np.float32) * peak
-        scale = np.float32(1.0) / (np.asarray(spec.std, np.float32) * peak)
-        self.mean, self.scale = (torch.from_numpy(one).view(1, -1, 1, 1).to(device) for one in (mean, scale))
+        self.mean, self.scale = (torch.from_numpy(one).view(1, -1, 1, 1).to(device) for one in mean_and_scale(spec))
 
     def __call__(self, values: Tensor) -> Tensor:
         """Same shape, float32, channels last."""

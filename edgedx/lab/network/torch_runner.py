@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from typing_extensions import Self
 
 from edgedx.core.preprocess import Canvas, PreprocessSpec
-from edgedx.device.runtime.runner import Output
+from edgedx.device.runtime.runner import Output, Runner
 
 from .backbone import WithFeatures
 from .column_head import head_of, image_part
 from .inputs import Normaliser, as_tensor, best_device, widen
 
 
-class TorchRunner:
+class TorchRunner(Runner):
     """Runs a classifier in eval mode; afterwards it trains on where it was.
 
     Parameters
@@ -103,12 +101,3 @@ class TorchRunner:
     def deactivate(self) -> None:
         """Give the model its mode back."""
         self.model.train(self._was_training)
-
-    def __enter__(self) -> Self:
-        self.activate()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.deactivate()

@@ -7,16 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
-from edgedx.core.errors import UnsupportedModel
 from edgedx.core.progress import progress
 from edgedx.device.runtime.run_onnx import OnnxRunner
-from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.data.predict import predict
-from edgedx.lab.network.torch_runner import TorchRunner
 
-from .graph_torch import GraphModule
 from .qdq import QuantizationPlan, write_qdq
 from .workbench import QuantizedModel, Workbench, noise_of
 
@@ -63,17 +58,16 @@ def sensitivities(bench: Workbench, candidate: QuantizedModel) -> list[Bargain]:
     """
     some = bench.val.take(np.linspace(0, len(bench.val) - 1, min(_IMAGES, len(bench.val))).astype(int))
     spec, graph, kept = bench.recipe.preprocess, bench.graph, candidate.plan.keep_float
-    simulated = _on_gpu(bench, some)
     reference = predict(OnnxRunner(bench.exported), some, spec)
     layers = [node for node in graph.weighted() if not {node.name, graph.label(node)} & kept]
     macs = {graph.label(node): graph.macs(node, bench.observed.shapes) for node in graph.weighted()}
     total = max(sum(macs.values()), 1)
 
     def power(plan: QuantizationPlan) -> float:
-        if simulated is not None:
-            return noise_of(simulated(plan), reference) ** 2
-        model = write_qdq(bench.exported, plan)
-        return noise_of(predict(OnnxRunner(model, fused=bench.fused), some, spec), reference) ** 2
+        logits = bench.simulate(bench.exported, plan, some)  # the order of bargains is the same
+        if logits is None:
+            logits = predict(OnnxRunner(write_qdq(bench.exported, plan), fused=bench.fused), some, spec)
+        return noise_of(logits, reference) ** 2
 
     # From uncorrected biases: a layer back in float must not keep a bias that was meant to undo its rounding.
     before = power(candidate.plan)
@@ -85,17 +79,6 @@ def sensitivities(bench: Workbench, candidate: QuantizedModel) -> list[Bargain]:
             found.append(Bargain(label, (before - after) / max(before, 1e-12), macs[label] / total))
             bar.advance(1)
     return found
-
-
-def _on_gpu(bench: Workbench, some: Dataset) -> Callable[[QuantizationPlan], np.ndarray] | None:
-    """Logits by plan, computed in float on a GPU, where there is one that can: the order of bargains is the same."""
-    if not torch.cuda.is_available():
-        return None
-    try:
-        GraphModule(bench.exported)
-    except UnsupportedModel:
-        return None
-    return lambda plan: predict(TorchRunner(GraphModule(bench.exported, plan)), some, bench.recipe.preprocess)
 
 
 def exclude(

@@ -127,16 +127,22 @@ class Workbench:
         return QuantizedModel(model, base or self.exported, plan, calibrator, logits, noise, area, step)
 
     def ask(self, model: bytes, base: bytes, plan: QuantizationPlan, data: Dataset) -> np.ndarray:
-        """Logits (N, K) of a quantized graph: by the kernels that serve where they are here, else computed in float.
+        """Logits (N, K) of a quantized graph: by the kernels that serve where they are here, else computed in float."""
+        simulated = None if self.fused else self.simulate(base, plan, data)
+        return (
+            predict(OnnxRunner(model, fused=self.fused), data, self.recipe.preprocess)
+            if simulated is None
+            else simulated
+        )
 
-        In float a GPU is as good as the CPU and faster.
-        """
-        if not self.fused and torch.cuda.is_available():
-            try:
-                return predict(TorchRunner(GraphModule(base, plan)), data, self.recipe.preprocess)
-            except UnsupportedModel:
-                pass  # an operator that only ONNX Runtime knows
-        return predict(OnnxRunner(model, fused=self.fused), data, self.recipe.preprocess)
+    def simulate(self, base: bytes, plan: QuantizationPlan, data: Dataset) -> np.ndarray | None:
+        """The same, computed in float on a GPU, where there is one that can: as good as on the CPU, and faster."""
+        if not torch.cuda.is_available():
+            return None
+        try:
+            return predict(TorchRunner(GraphModule(base, plan)), data, self.recipe.preprocess)
+        except UnsupportedModel:  # an operator that only ONNX Runtime knows
+            return None
 
     def calibrate(self, reduce_range: Iterable[bool]) -> list[QuantizedModel]:
         """One candidate for each calibrator and range of weights, best first."""
