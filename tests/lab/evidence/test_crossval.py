@@ -131,8 +131,8 @@ signal.pause()
 
 SAVES = """
 import sys, time
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     time.sleep(60)
 except KeyboardInterrupt:
     time.sleep(0.5)  # a second signal would end this
