@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from .door.door import Door
 from .door.guard import Guard
+from .door.incoming import remove_left
 from .door.looks import Looks
 from .render import STATIC, language_of, refuse
 from .settings import PageSettings
@@ -47,14 +48,17 @@ def make_app(settings: PageSettings) -> Starlette:
         lifespan=_lifespan,
     )
     app.state.settings, app.state.door, app.state.looks = settings, door, Looks(settings.out)
+    app.state.uploading = 0
+    if settings.inbox is not None:
+        remove_left(settings.inbox)
     return app
 
 
 def _routes() -> list[BaseRoute]:
     """Each view file has its ``routes``."""
-    from . import login, welcome
+    from . import login, upload, welcome
 
-    views = (welcome, login)
+    views = (welcome, login, upload)
     static = Mount("/static", StaticFiles(directory=STATIC), name="static")
     return [*(route for view in views for route in view.routes), static]
 
