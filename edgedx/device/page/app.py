@@ -56,9 +56,9 @@ def make_app(settings: PageSettings) -> Starlette:
 
 def _routes() -> list[BaseRoute]:
     """Each view file has its ``routes``."""
-    from . import login, upload, welcome
+    from . import admin, login, people, upload, welcome
 
-    views = (welcome, login, upload)
+    views = (welcome, login, upload, people, admin)
     static = Mount("/static", StaticFiles(directory=STATIC), name="static")
     return [*(route for view in views for route in view.routes), static]
 
