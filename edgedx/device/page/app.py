@@ -14,6 +14,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
+from edgedx.device.operation.notify import notify
+
 from .door.door import Door
 from .door.guard import Guard
 from .door.incoming import remove_left
@@ -71,12 +73,13 @@ async def _not_found(request: Request, error: Exception) -> Response:
 
 @asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
-    """Looks are made durable once a second."""
+    """Looks are made durable once a second, and systemd is told that the page lives."""
 
     async def flush() -> None:
         while True:
             await asyncio.sleep(1.0)
             await asyncio.to_thread(app.state.looks.flush)
+            notify("WATCHDOG=1")
 
     flushing = asyncio.create_task(flush())
     try:

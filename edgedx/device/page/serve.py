@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from edgedx.core.errors import DependencyMissing, InputOutputError, UsageError
 from edgedx.core.files import private_files
+from edgedx.device.operation.notify import notify
 
 from .settings import PageSettings
 
@@ -133,7 +134,8 @@ def _serve(settings: PageSettings, address: Address, reached: list[str], opened:
         class Page(Server):
             async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
                 await super().startup(sockets)  # type: ignore[arg-type]
-                opened(Open(urls, certificate, app.state.door.code))
+                opened(Open(urls, certificate, app.state.door.first_code()))
+                notify("READY=1")
 
         loop = PatientLoop()
         loop.limits = settings.limits
