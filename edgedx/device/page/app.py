@@ -17,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 from .door.door import Door
 from .door.guard import Guard
 from .door.looks import Looks
+from .reading.records import Records
 from .render import STATIC, language_of, refuse
 from .settings import PageSettings
 
@@ -47,14 +48,15 @@ def make_app(settings: PageSettings) -> Starlette:
         lifespan=_lifespan,
     )
     app.state.settings, app.state.door, app.state.looks = settings, door, Looks(settings.out)
+    app.state.records = Records(settings.out, settings.root, settings.inbox, settings.blind_share)
     return app
 
 
 def _routes() -> list[BaseRoute]:
     """Each view file has its ``routes``."""
-    from . import login, welcome
+    from . import answer, box, image, login, worklist
 
-    views = (welcome, login)
+    views = (worklist, image, answer, box, login)
     static = Mount("/static", StaticFiles(directory=STATIC), name="static")
     return [*(route for view in views for route in view.routes), static]
 
@@ -81,5 +83,6 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
         flushing.cancel()
         with suppress(asyncio.CancelledError):
             await flushing
+        app.state.records.close()
         app.state.looks.close()
         app.state.door.close()
