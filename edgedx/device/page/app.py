@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from .door.door import Door
 from .door.guard import Guard
+from .door.incoming import remove_left
 from .door.looks import Looks
 from .reading.records import Records
 from .render import STATIC, language_of, refuse
@@ -49,14 +50,17 @@ def make_app(settings: PageSettings) -> Starlette:
     )
     app.state.settings, app.state.door, app.state.looks = settings, door, Looks(settings.out)
     app.state.records = Records(settings.out, settings.root, settings.inbox, settings.blind_share)
+    app.state.uploading = 0
+    if settings.inbox is not None:
+        remove_left(settings.inbox)
     return app
 
 
 def _routes() -> list[BaseRoute]:
     """Each view file has its ``routes``."""
-    from . import answer, box, image, login, worklist
+    from . import answer, box, image, login, upload, worklist
 
-    views = (worklist, image, answer, box, login)
+    views = (worklist, image, answer, box, login, upload)
     static = Mount("/static", StaticFiles(directory=STATIC), name="static")
     return [*(route for view in views for route in view.routes), static]
 

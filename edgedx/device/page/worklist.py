@@ -9,6 +9,7 @@ from typing import Any, cast
 from urllib.parse import urlencode
 
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
@@ -35,6 +36,15 @@ def worklist(request: Request) -> Response:
 def rows(request: Request) -> Response:
     """The list alone, for the script that puts it in place."""
     return _page(request, "rows.html")
+
+
+def line(request: Request) -> Response:
+    """One line, for an image that was sent just now."""
+    key = request.path_params["key"]
+    row = records_of(request).ledger.row(key) if re.fullmatch("[0-9a-f]{32,64}", key) else None
+    if row is None:
+        raise HTTPException(404)
+    return render(request, "rows.html", lines=lines(request, [row]), older=None, newest="/", before=None, show="all")
 
 
 def _page(request: Request, template: str) -> Response:
@@ -122,6 +132,7 @@ async def events(request: Request) -> Response:
 routes = [
     Route("/", worklist, name="worklist"),
     Route("/rows", rows, name="rows"),
+    Route("/line/{key}", line, name="line"),
     Route("/search", search, methods=["POST"], name="search"),
     Route("/events", events, name="events"),
 ]
