@@ -24,7 +24,7 @@ from edgedx.device.scanner.sinks import ScannedImage, Sink
 from .audit_file import ASIDE
 from .notify import notify
 from .prometheus import metrics_text
-from .retention import read_retention
+from .retention_record import read_retention
 
 if TYPE_CHECKING:
     from edgedx.device.scanner.scanner import Scanner

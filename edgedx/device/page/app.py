@@ -58,9 +58,9 @@ def make_app(settings: PageSettings) -> Starlette:
 
 def _routes() -> list[BaseRoute]:
     """Each view file has its ``routes``."""
-    from . import answer, box, image, login, upload, worklist
+    from . import admin, answer, box, image, login, people, upload, worklist
 
-    views = (worklist, image, answer, box, login, upload)
+    views = (worklist, image, answer, box, login, upload, people, admin)
     static = Mount("/static", StaticFiles(directory=STATIC), name="static")
     return [*(route for view in views for route in view.routes), static]
 

@@ -51,7 +51,7 @@ async def read_whole(receive: Receive, limit: int) -> bytes:
     ------
     TooLarge, TooSlow
     """
-    body = b""
+    body = bytearray()
     while True:
         message = await receive()
         if message["type"] != "http.request":
@@ -60,7 +60,7 @@ async def read_whole(receive: Receive, limit: int) -> bytes:
         if len(body) > limit:
             raise TooLarge
         if not message.get("more_body", False):
-            return body
+            return bytes(body)
 
 
 class LastWord:

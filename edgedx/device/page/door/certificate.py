@@ -108,7 +108,7 @@ def _make(names: Sequence[str], addresses: Sequence[str]) -> tuple[bytes, bytes]
     from cryptography.hazmat.primitives.asymmetric import ec
 
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"edgedx {names[0]}"[:64])])
+    subject = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, f"edgedx {names[0]}"[:64])])
     begins = max(datetime.now(timezone.utc) - timedelta(days=1), _NOT_BEFORE)
     alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
     alternatives += [x509.IPAddress(ip_address(one.partition("%")[0])) for one in addresses]
@@ -127,7 +127,7 @@ def _make(names: Sequence[str], addresses: Sequence[str]) -> tuple[bytes, bytes]
         .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(usage, critical=True)
-        .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(key, hashes.SHA256())
     )
     private = key.private_bytes(
