@@ -174,7 +174,7 @@ def _open_to_look(path: Path, any_thread: bool) -> tuple[sqlite3.Connection, tem
             if (beside := path.with_name(path.name + ending)).is_file():
                 shutil.copy(beside, Path(copies.name, path.name + ending))
         copy = Path(copies.name, path.name)
-        return sqlite3.connect(copy, isolation_level=None, check_same_thread=not any_thread), copies
+        return sqlite3.connect(copy, uri=True, isolation_level=None, check_same_thread=not any_thread), copies
     except OSError as error:
         copies.cleanup()
         raise sqlite3.OperationalError(error.strerror) from error

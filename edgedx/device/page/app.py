@@ -20,6 +20,7 @@ from .door.door import Door
 from .door.guard import Guard
 from .door.incoming import remove_left
 from .door.looks import Looks
+from .reading.records import Records
 from .render import STATIC, language_of, refuse
 from .settings import PageSettings
 
@@ -50,6 +51,7 @@ def make_app(settings: PageSettings) -> Starlette:
         lifespan=_lifespan,
     )
     app.state.settings, app.state.door, app.state.looks = settings, door, Looks(settings.out)
+    app.state.records = Records(settings.out, settings.root, settings.inbox, settings.blind_share)
     app.state.uploading = 0
     if settings.inbox is not None:
         remove_left(settings.inbox)
@@ -58,9 +60,9 @@ def make_app(settings: PageSettings) -> Starlette:
 
 def _routes() -> list[BaseRoute]:
     """Each view file has its ``routes``."""
-    from . import admin, login, people, upload, welcome
+    from . import admin, answer, box, image, login, people, upload, worklist
 
-    views = (welcome, login, upload, people, admin)
+    views = (worklist, image, answer, box, login, upload, people, admin)
     static = Mount("/static", StaticFiles(directory=STATIC), name="static")
     return [*(route for view in views for route in view.routes), static]
 
@@ -88,5 +90,6 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
         flushing.cancel()
         with suppress(asyncio.CancelledError):
             await flushing
+        app.state.records.close()
         app.state.looks.close()
         app.state.door.close()

@@ -82,10 +82,10 @@ class Journal(Database):
     )
     remedy: ClassVar[str] = "start the scanner: it puts the file aside and makes it anew from the results"
 
-    def __init__(self, path: Path, bundle: str) -> None:
+    def __init__(self, path: Path, bundle: str, *, read_only: bool = False) -> None:
         self.bundle = bundle
         self._codes: dict[str, int] | None = None
-        super().__init__(path)
+        super().__init__(path, read_only=read_only, any_thread=read_only)
 
     def recall(self, name: str, stat: Stat) -> str | None:
         """SHA-256 of this very version of a file, where it was received before; it need not be hashed again."""
@@ -205,7 +205,7 @@ class Journal(Database):
         return count
 
     def _list(self, key: str, status: str, line: Line | None = None) -> None:
-        """The row of the worklist that this item's content has; a later bundle's result takes an earlier one's place."""
+        """The row that this content has in the worklist: a later bundle's result takes an earlier one's place."""
         found = self._db.execute(
             "SELECT sequence, (SELECT min(sequence) FROM items AS same WHERE same.sha256 = items.sha256) "
             "FROM items WHERE key = ?",
