@@ -20,6 +20,7 @@ ADMINISTRATOR, PIN = "Amina Odhiambo", "493817"
 _SERVE = """
 import json, sys
 from pathlib import Path
+from edgedx.device.page.door import pins
 from edgedx.device.page.door.limits import Limits
 from edgedx.device.page.serve import Address, begin_log, serve_page
 from edgedx.device.page.settings import PageSettings
@@ -27,6 +28,7 @@ from edgedx.device.page.settings import PageSettings
 given = json.loads(sys.argv[1])
 paths = {name: Path(given[name]) for name in ("out", "root", "inbox") if given.get(name)}
 begin_log()
+pins._N = given["scrypt"]  # the cost of a PIN is for attackers, who are not here
 serve_page(
     PageSettings(**paths, limits=Limits(**given["limits"])),
     Address(port=0, https=given["https"]),
@@ -62,12 +64,14 @@ class Page:
 
 
 @contextlib.contextmanager
-def page(folder: Path, *, https: bool = True, inbox: bool = True, **limits: float) -> Iterator[Page]:
+def page(
+    folder: Path, *, https: bool = True, inbox: bool = True, scrypt: int = 1 << 8, **limits: float
+) -> Iterator[Page]:
     """Serve ``folder/out`` with these bounds until the context ends."""
     out, box, errors = folder / "out", folder / "inbox", folder / "stderr.txt"
     out.mkdir(exist_ok=True)
     box.mkdir(exist_ok=True)
-    given = {"out": str(out), "inbox": str(box) if inbox else None, "https": https, "limits": limits}
+    given = {"out": str(out), "inbox": str(box) if inbox else None, "https": https, "scrypt": scrypt, "limits": limits}
     with errors.open("a") as stream:
         process = subprocess.Popen(
             [sys.executable, "-c", _SERVE, json.dumps(given)], stdout=subprocess.PIPE, stderr=stream, text=True
