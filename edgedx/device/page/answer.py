@@ -57,7 +57,11 @@ def _chosen(form: FormData, result: ResultFile, hidden: bool) -> tuple[str | Non
         if choice != "these":
             return None
         numbers = [_number(str(one), result) for one in form.getlist("finding")]
-        return None if None in numbers else ("|".join(result.classes[n] for n in sorted({n for n in numbers if n is not None})),)
+        return (
+            None
+            if None in numbers
+            else ("|".join(result.classes[n] for n in sorted({n for n in numbers if n is not None})),)
+        )
     number = _number(choice.removeprefix("class-"), result)
     return None if number is None else (result.classes[number],)
 

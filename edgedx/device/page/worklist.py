@@ -56,7 +56,7 @@ def _page(request: Request, template: str) -> Response:
     place = int(before) if before.isascii() and before.isdigit() and len(before) < 16 else None
     values: dict[str, Any] = {"show": show, "day": day, "before": place, "problem": "", "searched": None}
     try:
-        listing = records.ledger.list(show, person.name, day=day or None, before=place)
+        listing = records.ledger.page(show, person.name, day=day or None, before=place)
         values |= {"lines": lines(request, listing.rows), "days": records.ledger.days()}
         older = listing.older
     except StorageError:
