@@ -125,8 +125,8 @@ def _serve(settings: PageSettings, address: Address, reached: list[str], opened:
         protocol = type("Protocol", (PatientProtocol,), {"limits": settings.limits})
         config = Config(
             app, http=protocol, ws="none", lifespan="on", log_config=None, log_level="critical", access_log=False,
-            proxy_headers=False, server_header=False, timeout_keep_alive=15, timeout_graceful_shutdown=5,
-            h11_max_incomplete_event_size=16 << 10, backlog=128,
+            proxy_headers=False, server_header=False, timeout_keep_alive=settings.limits.keep_seconds,
+            timeout_graceful_shutdown=5, h11_max_incomplete_event_size=16 << 10, backlog=128,
             ssl_certfile=certificate.certificate if certificate else None,
             ssl_keyfile=certificate.key if certificate else None,
         )  # fmt: skip

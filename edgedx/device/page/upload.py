@@ -18,12 +18,12 @@ from starlette.routing import Route
 
 from edgedx.core.errors import InputOutputError
 from edgedx.core.messages import say
-from edgedx.device.scanner.rebuild import LEDGER
 
 from .door.bodies import LastWord, TooSlow
 from .door.checks import client_of, is_token, later
 from .door.incoming import Arriving
 from .door.parts import Field, FileBegins, FileEnds, NoForm, Part, Piece, parts
+from .reading.ledger import LEDGER
 from .render import audited, door_of, refuse, render, settings_of
 
 _BLOCK = 1 << 20
