@@ -34,6 +34,13 @@ class Given(Strict):
     images_absent: int = Field(ge=0)
 
 
+class Correction(Strict):
+    """What makes probabilities honest enough to count patients with (see `core.stats.prevalence.corrected`)."""
+
+    scale: dict[str, float] = Field(description="By class.")
+    bias: dict[str, float] = Field(description="By class.")
+
+
 class Reference(Strict):
     """Of one variant."""
 
@@ -44,10 +51,11 @@ class Reference(Strict):
     unlike: float | None = Field(None, ge=0, le=1, description="Share of val that is unlike; null where nobody asks.")
     called: dict[str, float] = Field({}, description="Share of val that each class is called of, at the first point.")
     repeats: float = Field(ge=0, le=1, description="Share of images with a near-identical one among 200 of val.")
-    built: dict[str, float] = Field(description="Share of each class in val, which probabilities are calibrated at.")
+    built: dict[str, float] = Field(description="Share of each class in val and test together.")
+    correction: Correction | None = Field(None, description="Fitted there, too.")
     given: dict[str, Given] = Field({}, description="By class, on the split `judged_on`.")
     judged_on: Literal["test", "val"] = "test"
-    ece: float | None = Field(None, ge=0, le=1, description="Calibration error on that split.")
+    ece: float | None = Field(None, ge=0, le=1, description="Calibration error on that split, before `correction`.")
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

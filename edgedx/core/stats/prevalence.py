@@ -15,6 +15,27 @@ _DRAWN_STEPS, _DRAWN_CLOSE = 60, 1e-4
 BOOTSTRAP = 200
 
 
+def corrected(probabilities: ArrayLike, scale: ArrayLike, bias: ArrayLike, task: str) -> Floats:
+    """Probabilities (N, K) whose odds are scaled and shifted by class.
+
+    One temperature leaves a bias by class, which estimates of prevalence magnify: with the bias corrected, the simple
+    expectation and maximisation is hard to beat (Alexandari, Kundaje and Shrikumar 2020).
+
+    Parameters
+    ----------
+    scale, bias : array of shape (K,)
+        Of log probabilities; of a multilabel task, of log odds.
+    """
+    values = np.clip(np.asarray(probabilities, np.float64), 1e-9, 1 - 1e-9)
+    slope, shift = np.asarray(scale, np.float64), np.asarray(bias, np.float64)
+    if task == "multilabel":
+        odds = np.clip(slope * np.log(values / (1 - values)) + shift, -60, 60)
+        return np.asarray(1 / (1 + np.exp(-odds)))
+    logs = slope * np.log(values) + shift
+    raised = np.exp(logs - logs.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True))
+
+
 def prevalence(probabilities: ArrayLike, built: ArrayLike) -> Floats:
     """Shares of the classes where images come from, shape (K,), by expectation and maximisation.
 

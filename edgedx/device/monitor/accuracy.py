@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgedx.core.bundle.reference import Reference
 from edgedx.core.stats.charts import wilson
 from edgedx.core.stats.drift import share_below
 from edgedx.core.stats.metrics import Interval
-from edgedx.core.stats.prevalence import expected_accuracy, predictive_values, prevalence_interval
+from edgedx.core.stats.prevalence import corrected, expected_accuracy, predictive_values, prevalence_interval
 from edgedx.core.streams import judged
 from edgedx.device.clinic.answers import ANSWERS, Answer, Answers
 
@@ -32,8 +33,7 @@ def prevalences(
 
     Of images that were answered. Empty where fewer than `_LEAST_ANSWERED` were.
     """
-    chances = sample.probabilities(classes)
-    chances = chances[~np.isnan(chances).any(axis=1)]
+    chances = _honest(sample, reference, task, classes)
     if len(chances) < _LEAST_ANSWERED:
         return {}
     watched = judged(task, classes, positive)
@@ -49,6 +49,16 @@ def prevalences(
         every = prevalence_interval(chances, [reference.built[name] for name in classes])
         several = {name: every[classes.index(name)] for name in watched}
     return {name: _told(name, share, sample, reference) for name, share in several.items()}
+
+
+def _honest(sample: Sample, reference: Reference, task: str, classes: Sequence[str]) -> NDArray[np.float64]:
+    """Corrected probabilities of the answered images, shape (n, K)."""
+    chances = sample.probabilities(classes)
+    chances = chances[~np.isnan(chances).any(axis=1)]
+    by = reference.correction
+    if by is None or not len(chances):
+        return chances
+    return corrected(chances, [by.scale[name] for name in classes], [by.bias[name] for name in classes], task)
 
 
 def _told(name: str, share: Interval, sample: Sample, reference: Reference) -> dict[str, Any]:
@@ -75,25 +85,27 @@ def at_threshold(reference: Reference, name: str, threshold: float | None) -> tu
 
 
 def without_labels(
-    sample: Sample, reference: Reference, shares: dict[str, dict[str, Any]], *, classes: Sequence[str]
+    sample: Sample, reference: Reference, shares: dict[str, dict[str, Any]], *, task: str, classes: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
     """By class with a threshold: sensitivity and specificity as the model's own probabilities would have them.
 
-    Only asked for while no alarm stands. Probabilities are first set to the share of the class that is found here;
-    empty where the model was not well calibrated even where it was made.
+    Only asked for while no alarm stands. Probabilities are corrected, and set to the share of the class that is found
+    here; empty where the model was far from calibrated even where it was made.
     """
     if reference.ece is not None and reference.ece > _MOST_ECE:
         return {}
     found = {}
+    honest, raw = _honest(sample, reference, task, classes), sample.probabilities(classes)
+    raw = raw[~np.isnan(raw).any(axis=1)]
     for name, told in shares.items():
         threshold = sample.thresholds.get(name)
         if threshold is None:
             continue
-        raw = sample.probabilities([name])[:, 0]
-        raw = raw[~np.isnan(raw)]
+        place = classes.index(name)
         built, here = (min(max(told[key], 1e-6), 1 - 1e-6) for key in ("built", "value"))
-        odds = raw / np.maximum(1 - raw, 1e-12) * (here / (1 - here)) / (built / (1 - built))
-        expected = expected_accuracy(odds / (1 + odds), raw >= threshold)
+        before = honest[:, place]
+        odds = before / np.maximum(1 - before, 1e-12) * (here / (1 - here)) / (built / (1 - built))
+        expected = expected_accuracy(odds / (1 + odds), raw[:, place] >= threshold)
         found[name] = {"sensitivity": expected.sensitivity.to_dict(), "specificity": expected.specificity.to_dict()}
     return found
 

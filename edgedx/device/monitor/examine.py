@@ -95,7 +95,7 @@ def examined(
     shown = _light(sample, findings, daily, worse, reference, usual)
     notes = _notes(reference, sample)
     if reference is not None and not shown.alarm:
-        report["expected"] = without_labels(sample, reference, shares, classes=asked["classes"])
+        report["expected"] = without_labels(sample, reference, shares, task=asked["task"], classes=asked["classes"])
         notes += [] if report["expected"] else ["EXPECTED_NOT_CALIBRATED"]
     elif shown.alarm:
         notes.append("EXPECTED_ALARM")

@@ -164,7 +164,7 @@ def boot_id() -> str:
 
 def read_heartbeat(out: Path) -> dict[str, Any]:
     """The last beat of the scanner that writes to `out`, with ``running``, ``age_seconds``, ``outbox``,
-    ``audit_put_aside`` and ``retention`` added.
+    ``audit_put_aside``, ``retention`` and ``monitor`` added.
 
     Raises
     ------
@@ -189,6 +189,7 @@ def read_heartbeat(out: Path) -> dict[str, Any]:
         "outbox": counts_of(out),
         "audit_put_aside": len(list(out.glob(ASIDE))),
         "retention": read_retention(out),
+        "monitor": read_examination(out),
     }
 
 

@@ -27,9 +27,9 @@ from .audit_file import AuditFile
 
 log = logging.getLogger("edgedx.scan")
 
-LOOK_SECONDS = 3600.0
-"""Between two looks; a look takes less than a second, and is only taken where images came."""
-_LOOK_USUAL = 50
+LOOK_SECONDS, LOOK_IMAGES = 3600.0, 200
+"""A look is taken, where images came, after so long or so many; it takes well under a second."""
+_ASK_USUAL = 50
 """Images between two questions whether the site's own reference can be taken."""
 ACCEPTED = {"event": "110100", "type": "110138", "meaning": "Monitoring reference accepted"}
 
@@ -51,7 +51,7 @@ class Watch(Sink):
         self._out, self._bundle, self._clock = out, bundle, clock
         self._batch: list[Observation] = []
         self._variant: str | None = None
-        self._next_look, self._since_usual = float("-inf"), _LOOK_USUAL
+        self._next_look, self._since_look, self._since_usual = float("-inf"), 0, _ASK_USUAL
         self._open()
 
     def _open(self) -> None:
@@ -93,20 +93,21 @@ class Watch(Sink):
         if not batch or self._model is None:
             return
         try:
-            self._since_usual += self._store.add(self._model, batch)
-            if self._since_usual >= _LOOK_USUAL:
+            new = self._store.add(self._model, batch)
+            self._since_usual, self._since_look = self._since_usual + new, self._since_look + new
+            if self._since_usual >= _ASK_USUAL:
                 self._since_usual = 0
                 self._take_usual(self._model)
         except DamagedDatabase:
             self._store.close()
             self._open()
             return
-        if self._clock() >= self._next_look:
-            self._next_look = self._clock() + LOOK_SECONDS
+        if self._clock() >= self._next_look or self._since_look >= LOOK_IMAGES:
             self.look()
 
     def look(self) -> None:
         """Write what there is to be said now."""
+        self._next_look, self._since_look = self._clock() + LOOK_SECONDS, 0
         try:
             write_json(self._out / EXAMINATION, examine(self._out))
         except EdgedxError as error:
@@ -122,7 +123,7 @@ class Watch(Sink):
     def close(self) -> None:
         """The scanner ends: a last look, where images came since the one before."""
         try:
-            if self._model is not None and self._next_look > self._clock():
+            if self._since_look:
                 self.look()
         finally:
             self._store.close()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgedx.core.bundle.reference import MOST_BYTES, Given, Numbers, Reference, pack_reference, part_name
+from edgedx.core.bundle.reference import MOST_BYTES, Correction, Given, Numbers, Reference, pack_reference, part_name
 from edgedx.core.image_statistics import FIGURES, FINGERPRINT, fingerprint, image_figures, repeated
 from edgedx.core.settings.recipe import Recipe
 from edgedx.core.stats.cases import calibrated_probabilities
@@ -15,6 +16,7 @@ from edgedx.core.stats.drift import quantile_grid
 from edgedx.core.stats.metrics import expected_calibration_error
 from edgedx.core.stats.ood import energy, unpack_space
 from edgedx.core.stats.points import OperatingPoint, label_at
+from edgedx.core.stats.prevalence import corrected
 from edgedx.core.streams import judged, probability_stream
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.run.device_build import CompiledVariant
@@ -87,10 +89,15 @@ def _of_variant(
         unlike = float(np.mean(scores > limit))
     points = _points(len(streams), len(watched))
     labels = [label_at(task.kind, classes, task.positive, point.threshold, row) for row in chances]
-    where = "test" if len(data.subset("test")) else "val"
-    truth, told = data.subset(where).labels, calibrated_probabilities(
-        variant.logits(where)[where], task.kind, temperature
-    )  # fmt: skip
+    test = data.subset("test")
+    where: Literal["test", "val"] = "test" if len(test) else "val"
+    truth, told = val.labels, chances
+    if len(test):
+        truth, told = test.labels, calibrated_probabilities(variant.logits("test")["test"], task.kind, temperature)
+    # Both are of patients that the model never learned from; a correction of several numbers wants all there are.
+    every = np.concatenate([val.labels, truth]) if len(test) else val.labels
+    pooled = np.concatenate([chances, told]) if len(test) else chances
+    shares = {one: float(np.nanmean(_is(every, k))) for k, one in enumerate(classes)}
     refused = round((unlike or 0.0) * len(val)) if recipe.accept.ood == "refuse" else 0
     return Reference(
         images=len(val),
@@ -102,7 +109,8 @@ def _of_variant(
         unlike=unlike,
         called={one: float(np.mean([one in label.split("|") for label in labels])) for one in classes},
         repeats=twins,
-        built={one: float(np.nanmean(_is(val.labels, k))) for k, one in enumerate(classes)},
+        built=shares,
+        correction=fit_correction(every, pooled, classes, task.kind),
         given={one: _given(_is(truth, classes.index(one)), told[:, classes.index(one)], points) for one in watched},
         judged_on=where,
         ece=None if task.kind == "multilabel" else float(
@@ -122,6 +130,35 @@ def worth(values: ArrayLike, patients: Sequence[str]) -> int:
     of_group = np.bincount(group, weights=apart)
     effect = float((of_group**2).sum() / max((apart**2).sum(), 1e-12))
     return max(1, round(len(ranks) / max(1.0, effect)))
+
+
+def fit_correction(labels: ArrayLike, chances: ArrayLike, classes: Sequence[str], task: str) -> Correction:
+    """Scale and bias with the least negative log likelihood, and a faint pull towards none.
+
+    Bias-corrected temperature scaling (Alexandari and others 2020): one scale for all classes; of a multilabel task
+    Platt's scaling of each.
+    """
+    from scipy.optimize import minimize  # type: ignore[import-untyped]
+
+    values, truth, count = np.asarray(chances, np.float64), np.asarray(labels, np.float64), len(classes)
+
+    def parts(found: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        slopes = np.exp(found[:-count])
+        return (slopes if task == "multilabel" else np.full(count, slopes[0])), found[-count:]
+
+    def loss(found: NDArray[np.float64]) -> float:
+        told = np.clip(corrected(values, *parts(found), task), 1e-12, 1 - 1e-12)
+        if task == "multilabel":
+            known = ~np.isnan(truth)
+            likely = np.where(truth == 1, told, 1 - told)[known]
+        else:
+            likely = told[np.arange(len(told)), truth.astype(int)]
+        return float(-np.log(likely).mean() + 1e-3 * (found**2).mean())
+
+    begin = np.zeros(2 * count if task == "multilabel" else count + 1)
+    scale, bias = parts(minimize(loss, begin, method="L-BFGS-B").x)
+    several = [{name: float(f"{value:.6g}") for name, value in zip(classes, row, strict=True)} for row in (scale, bias)]
+    return Correction(scale=several[0], bias=several[1])
 
 
 def _is(labels: NDArray[np.generic], index: int) -> NDArray[np.float64]:
