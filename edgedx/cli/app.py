@@ -40,6 +40,7 @@ _FAMILIES = {
     },
     "clinic": {
         "page": "The page of a clinic's box: see, answer, upload.",
+        "monitor": "Have the images or the answers changed? One light, and the figures behind it.",
     },
     "tools": {
         "data": "Check a data set before training.",

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
+from edgedx.device.decode.search import make_search_key
 from edgedx.device.operation.notify import notify
 
 from .door.door import Door
@@ -52,6 +53,8 @@ def make_app(settings: PageSettings) -> Starlette:
     )
     app.state.settings, app.state.door, app.state.looks = settings, door, Looks(settings.out)
     app.state.records = Records(settings.out, settings.root, settings.inbox, settings.blind_share)
+    if settings.show_names:
+        make_search_key(settings.out)
     app.state.uploading = 0
     if settings.inbox is not None:
         remove_left(settings.inbox)

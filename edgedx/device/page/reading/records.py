@@ -8,6 +8,7 @@ from threading import Lock
 
 from edgedx.core.errors import ImageError
 from edgedx.device.clinic.answers import ANSWERS, Answers, is_blind
+from edgedx.device.decode.search import SEARCH_KEY, digests, read_search_key
 
 from .heartbeat import inbox_of
 from .ledger import Ledger, Row
@@ -43,6 +44,10 @@ class Records:
                 self._answers = Answers(self.out / ANSWERS)
             return self._answers
 
+    def count_answers(self) -> int:
+        """Answers in force."""
+        return self.answers.count() if (self.out / ANSWERS).exists() else 0
+
     def answered(self, rows: list[Row], person: str) -> set[str]:
         """Keys of those that a person has answered."""
         if not rows or not (self.out / ANSWERS).exists():
@@ -55,8 +60,11 @@ class Records:
         return drawn and row.key not in self.answered([row], person)
 
     def search(self, words: str) -> list[Row]:
-        """Images whose file is called so, exactly."""
-        return self.ledger.named(words)
+        """Images of one patient ID, accession number or file name, exactly."""
+        key = read_search_key(self.out / SEARCH_KEY)
+        found = {row.place: row for one in digests(key, [words]) for row in self.ledger.found_by(one)} if key else {}
+        found |= {row.place: row for row in self.ledger.named(words)}
+        return [found[place] for place in sorted(found, reverse=True)]
 
     def original(self, row: Row) -> Path | None:
         """The file of an image in the inbox; None where it is gone."""

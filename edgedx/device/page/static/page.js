@@ -18,7 +18,7 @@ for (const button of all("[data-theme]", document.body)) {
     kept.set("theme", root.dataset.theme);
   });
 }
-for (const select of all("#language")) select.addEventListener("change", () => select.form.requestSubmit());
+for (const select of all("#foot-language")) select.addEventListener("change", () => select.form.requestSubmit());
 
 // What the page asks for by itself says so: it keeps nobody logged in.
 const ask = (address, accept = "text/html") => fetch(address, { headers: { "X-Background": "1", Accept: accept } });
