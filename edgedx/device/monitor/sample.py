@@ -71,7 +71,7 @@ class Sample:
 
     @cached_property
     def repeats(self) -> tuple[int, int]:
-        """How many have a near-identical one among those of the same `LEAST`, of how many that were read."""
+        """How many have three near-identical ones among those of the same `LEAST`, of how many that were read."""
         marks = [one.mark for one in self.images if one.mark is not None and len(one.mark) == FINGERPRINT]
         every = np.frombuffer(b"".join(marks), np.uint8).reshape(-1, FINGERPRINT)
         parts = [every[start : start + LEAST] for start in range(0, len(every), LEAST)]
