@@ -6,7 +6,7 @@ two years where somebody looks every day. The charts over days (see `daily`) hav
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
@@ -120,10 +120,15 @@ def _numbers(sample: Sample, kept: Mapping[str, Numbers], against: Against, resa
         if len(values) < 50:  # of a window that has its images, few are answered: the refusals tell
             continue
         apart = distance(one.grid, values)
-        floor = _floor(tuple(one.grid), one.worth, len(values), resamples)
+        floor = _floor(_shape(one.grid), one.worth, len(values), resamples)
         shift = Shift(apart, floor, kolmogorov_p(apart, len(values), one.worth), len(values), one.worth)
         found.append(Finding(stream, against, shift))
     return found
+
+
+def _shape(grid: Sequence[float]) -> tuple[float, ...]:
+    """Of all distributions in which no value comes twice D has the same noise: that of numbers between 0 and 1."""
+    return tuple(grid) if any(low == high for low, high in zip(grid, grid[1:], strict=False)) else (0.0, 1.0)
 
 
 @lru_cache(maxsize=256)
