@@ -6,6 +6,7 @@ writes one to a file, does so by the functions here. Files hold an empty cell fo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -38,3 +39,18 @@ def images_of_patients(images: int, patients: int) -> str:
 def patient_text(key: str) -> str:
     """The patient as a file holds it: empty where none is known."""
     return "" if key.startswith(_UNKNOWN) else key
+
+
+def independent_cases(keys: Sequence[str]) -> float:
+    """How many independent images some images of patients are worth at least: (sum m)^2 / sum m^2 (Kish 1965).
+
+    `m` are the images of each patient. It is what is left where all images of a patient go the same way; as many as
+    there are images where each is of another patient.
+
+    Parameters
+    ----------
+    keys : sequence of str
+        Patient of each image.
+    """
+    sizes = np.array(list(Counter(keys).values()), np.float64)
+    return float(sizes.sum() ** 2 / (sizes**2).sum()) if sizes.size else 0.0
