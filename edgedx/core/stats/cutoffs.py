@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,11 @@ class Finding:
         """Of some images alone."""
         groups = [one for one, take in zip(self.groups, chosen, strict=True) if take] if self.groups else ()
         return Finding(self.name, self.present[chosen], self.score[chosen], self.patients[chosen], groups)
+
+    @cached_property
+    def numbers(self) -> NDArray[np.intp]:
+        """A number for the patient of each image."""
+        return np.asarray(np.unique(self.patients, return_inverse=True)[1], np.intp).reshape(-1)
 
     @property
     def prevalence(self) -> float:
@@ -157,7 +163,7 @@ def cutoff_at(
 
     def interval(good: int, of: NDArray[np.bool_], level: float = LEVEL) -> Interval:
         count = int(of.sum())
-        return wilson(good / count if count else math.nan, independent_cases(finding.patients[of].tolist()), level)
+        return wilson(good / count if count else math.nan, independent_cases(finding.numbers[of]), level)
 
     def derived(value: Callable[[float, float], float]) -> Interval:
         """Of sensitivity and specificity, from the corners of both intervals."""
@@ -201,12 +207,15 @@ def _over(part: float, whole: float, otherwise: float = math.nan) -> float:
     return part / whole if whole > 0 else otherwise
 
 
-def all_thresholds(score: NDArray[np.float64]) -> list[float]:
+def all_thresholds(score: NDArray[np.float64], most: int = 2000) -> list[float]:
     """Every threshold that decides these images differently, rising: one between each two scores that differ.
 
-    The first calls every image positive, and one above the highest score none.
+    The first calls every image positive, and the last none. Where there are more than `most`, so many are taken at
+    equal distances of rank.
     """
     ordered = np.unique(score)
+    if ordered.size > most:
+        ordered = ordered[np.unique(np.linspace(0, ordered.size - 1, most).round().astype(int))]
     inner = [short_between(low, high) for low, high in zip(ordered, ordered[1:], strict=False)]
     return [short_between(0.0, float(ordered[0])), *inner, short_between(float(ordered[-1]), 1.0, above=True)]
 
@@ -231,14 +240,3 @@ def short_between(low: float, high: float, *, above: bool = False) -> float:
         return middle
     return float(np.nextafter(low, math.inf)) if above else high
 
-
-def cutoffs(
-    finding: Finding,
-    thresholds: Sequence[float],
-    *,
-    prevalence: float | None = None,
-    costs: Costs | None = None,
-) -> Iterator[Cutoff]:
-    """Figures at each of some thresholds."""
-    for threshold in thresholds:
-        yield cutoff_at(finding, threshold, prevalence=prevalence, costs=costs)

@@ -6,11 +6,10 @@ writes one to a file, does so by the functions here. Files hold an empty cell fo
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 _UNKNOWN = "\x00"  # before the key: tables hold no NUL, see `core.table.DAMAGED`
 
@@ -41,7 +40,7 @@ def patient_text(key: str) -> str:
     return "" if key.startswith(_UNKNOWN) else key
 
 
-def independent_cases(keys: Sequence[str]) -> float:
+def independent_cases(patients: ArrayLike) -> float:
     """How many independent images some images of patients are worth at least: (sum m)^2 / sum m^2 (Kish 1965).
 
     `m` are the images of each patient. It is what is left where all images of a patient go the same way; as many as
@@ -49,8 +48,13 @@ def independent_cases(keys: Sequence[str]) -> float:
 
     Parameters
     ----------
-    keys : sequence of str
-        Patient of each image.
+    patients : array of shape (N,) of int
+        Number of each image's patient.
+
+    Examples
+    --------
+    >>> independent_cases([0, 1, 2, 3]), independent_cases([0, 0, 1, 1])
+    (4.0, 2.0)
     """
-    sizes = np.array(list(Counter(keys).values()), np.float64)
-    return float(sizes.sum() ** 2 / (sizes**2).sum()) if sizes.size else 0.0
+    sizes = np.bincount(np.asarray(patients, np.int64)) if np.size(patients) else np.zeros(1)
+    return float(sizes.sum() ** 2 / max(1, (sizes**2).sum()))
