@@ -31,8 +31,8 @@ _IDLE_SECONDS = 1.0
 
 def serve(settings: dict[str, Any]) -> None:
     """The child's loop: requests from stdin, answers to what was stdout, until the parent goes away."""
-    _confine(int(settings["memory_mb"]) << 20)
-    trim = _keep_freed_memory()
+    confine(int(settings["memory_mb"]) << 20)
+    trim = keep_freed_memory()
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a native library prints must not reach the protocol
     import cv2
@@ -42,14 +42,14 @@ def serve(settings: dict[str, Any]) -> None:
     cv2.setNumThreads(1)
     spec = PreprocessSpec.model_validate(settings["spec"])
     requests = os.fdopen(0, "rb", buffering=0)
-    _answer(out, {"ready": True})
-    while len(size := _next(requests, 4, trim)) == 4:
-        request = json.loads(_next(requests, struct.unpack(">I", size)[0], trim))
+    send(out, {"ready": True})
+    while len(size := receive(requests, 4, trim)) == 4:
+        request = json.loads(receive(requests, struct.unpack(">I", size)[0], trim))
         for header, pixels in _decode(Path(request["path"]), request["sha256"], spec, settings["frames"]):
-            _answer(out, header, pixels)
+            send(out, header, pixels)
 
 
-def _confine(memory: int) -> None:
+def confine(memory: int) -> None:
     """Little memory, no core dump, first in line for the kernel, and no life after the parent."""
     import ctypes
     import resource
@@ -66,7 +66,7 @@ def _confine(memory: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _keep_freed_memory() -> Callable[[], object]:
+def keep_freed_memory() -> Callable[[], object]:
     """Have glibc keep what is freed, for the next file; returns what gives it back.
 
     Getting the same pages again and again took two fifths of a decoder's time (2048 x 2048 pixels of 12 bits).
@@ -83,7 +83,7 @@ def _keep_freed_memory() -> Callable[[], object]:
     return lambda: libc.malloc_trim(0)
 
 
-def _next(requests: IO[bytes], count: int, trim: Callable[[], object]) -> bytes:
+def receive(requests: IO[bytes], count: int, trim: Callable[[], object]) -> bytes:
     """Exactly `count` bytes, or what there was when the parent went away. Who waits long has no use for memory."""
     if not select.select([requests], [], [], _IDLE_SECONDS)[0]:
         trim()
@@ -93,7 +93,7 @@ def _next(requests: IO[bytes], count: int, trim: Callable[[], object]) -> bytes:
     return data
 
 
-def _answer(out: IO[bytes], header: dict[str, Any], pixels: bytes = b"") -> None:
+def send(out: IO[bytes], header: dict[str, Any], pixels: bytes = b"") -> None:
     data = json.dumps({**header, "bytes": len(pixels)}).encode()
     out.write(struct.pack(">I", len(data)) + data + pixels)
     out.flush()
