@@ -40,6 +40,8 @@ _FAMILIES = {
     },
     "clinic": {
         "page": "The page of a clinic's box: see, answer, upload.",
+        "answers": "What people answered: counts, agreement, signed export.",
+        "threshold": "What every threshold would mean here; one of the site's own.",
     },
     "tools": {
         "data": "Check a data set before training.",

@@ -84,6 +84,11 @@ def _slot(title: str, slot: SlotStatus) -> None:
     digest = (slot.digest or "")[:16]
     line(title, f"{slot.name} {slot.version}, {slot.variant}, slot {slot.slot}, digest {digest}")
     line("", f"made for {slot.profile}, signed by {slot.signed_by or 'NOBODY that is trusted'}{age}")
+    if slot.threshold:
+        limits = ", ".join(f"{name} {value:.4g}" for name, value in slot.threshold.items())
+        local = slot.threshold_origin == "local"
+        whose = "THIS SITE'S OWN, see `edgedx threshold show`" if local else "the bundle's own"
+        line("", f"threshold {limits}: {whose}")
     if slot.problem:
         line("", f"CANNOT BE USED: {slot.problem}")
 

@@ -166,6 +166,10 @@ def status(state: dict[str, Any], problems: list[str], out: Path, *, json: bool)
     known = state["running"] or state["state"] == "finished"
     line("scanner", f"{state['state'] if known else 'not running'}{age}")
     line("model", f"{state['model']}, {state['variant']} on {state['provider']}; bundle {state['bundle'][:12]}")
+    if state.get("threshold"):
+        limits = ", ".join(f"{name} {value:.4g}" for name, value in state["threshold"].items())
+        whose = "this site's own" if state["origin"] == "local" else f"the bundle's, {state['operating_point']}"
+        line("threshold", f"{limits}; {whose}")
     by_status: dict[str, int] = {}
     for key, count in state["results"].items():
         by_status[key.partition(" ")[0]] = by_status.get(key.partition(" ")[0], 0) + count

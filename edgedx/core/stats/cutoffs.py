@@ -8,10 +8,10 @@ corners of both, each at the level whose square is the one asked for: it holds a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from .metrics import Interval
 from .patients import independent_cases
 
 LEVEL = 0.95
+Number = TypeVar("Number", float, NDArray[np.float64])
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,10 @@ class Cutoff:
 
     Attributes
     ----------
+    prevalence : float
+        The one that was given, else that of these images.
     called : Interval
-        Share of images called positive, at the prevalence that was given.
+        Share of images called positive, at that prevalence.
     cost_per_image : Interval or None
         Image, test of those called positive, and missed cases.
     cost_per_case : Interval or None
@@ -104,6 +107,7 @@ class Cutoff:
     """
 
     threshold: float
+    prevalence: float
     true_positives: int
     false_positives: int
     missed: int
@@ -186,7 +190,7 @@ def cutoff_at(
     own = prevalence is None
     everything = np.ones(called.size, bool)
     return Cutoff(
-        threshold, hits, false, missed, clear,
+        threshold, share, hits, false, missed, clear,
         sensitivity=interval(hits, finding.present),
         specificity=interval(clear, ~finding.present),
         ppv=interval(hits, called) if own else derived(ppv),
@@ -197,8 +201,8 @@ def cutoff_at(
     )  # fmt: skip
 
 
-def cost_of(sensitivity: float, specificity: float, prevalence: float, costs: Costs) -> float:
-    """Cost of an image on average."""
+def cost_of(sensitivity: Number, specificity: Number, prevalence: Number, costs: Costs) -> Number:
+    """Cost of an image on average; of numbers, or of arrays."""
     called = prevalence * sensitivity + (1 - prevalence) * (1 - specificity)
     return costs.image + called * costs.test + prevalence * (1 - sensitivity) * costs.miss
 
@@ -239,4 +243,3 @@ def short_between(low: float, high: float, *, above: bool = False) -> float:
     if low < middle <= high:
         return middle
     return float(np.nextafter(low, math.inf)) if above else high
-

@@ -167,6 +167,13 @@ class Answers(Database):
             "WHERE sequence IN (SELECT max(sequence) FROM answers GROUP BY key, person) ORDER BY sequence"
         )
 
+    def blind(self) -> Iterator[Answer]:
+        """The first blind answer of each person to each result: what they changed later, they changed after a look."""
+        yield from self._answers(
+            "WHERE sequence IN (SELECT min(sequence) FROM answers WHERE blind = 1 GROUP BY key, person) "
+            "ORDER BY sequence"
+        )
+
     def answered(self, keys: Iterable[str], person: str | None = None) -> set[str]:
         """Those of `keys` that have an answer: anybody's, or one person's."""
         asked, found = list(keys), set[str]()

@@ -24,7 +24,7 @@ from edgedx.core.result import Result
 from edgedx.core.stats.cases import Cases
 from edgedx.core.stats.cutoffs import Finding, finding_of
 from edgedx.core.table import read_table
-from edgedx.device.clinic.answers import ANSWERS, Answer, Answers
+from edgedx.device.clinic.answers import ANSWERS, Answers
 from edgedx.device.clinic.gate import examine_samples
 from edgedx.device.clinic.promise import answered
 from edgedx.device.clinic.samples import IMAGE, LABEL, PATIENT, Sample, cases_of_samples, read_samples
@@ -180,7 +180,7 @@ def from_answers(bundle: Bundle, out: Path, *, seen: bool = False) -> Evidence:
         raise InputOutputError(f"no {ANSWERS} in {out}: nobody has answered there", next_step="see `edgedx page`")
     answers = Answers(path, read_only=True)
     try:
-        given = list(answers.latest()) if seen else list(first_blind(answers.everything()))
+        given = list(answers.latest() if seen else answers.blind())
     finally:
         answers.close()
     by_key: dict[str, set[frozenset[str]]] = {}
@@ -208,15 +208,6 @@ def from_answers(bundle: Bundle, out: Path, *, seen: bool = False) -> Evidence:
     samples, twice = _once(samples)
     source: Source = "answers" if seen else "blind answers"
     return Evidence(bundle.manifest, samples, _answers(found.values()), source, (*remarks, *twice))
-
-
-def first_blind(answers: Iterable[Answer]) -> Iterable[Answer]:
-    """Of each person and result the first answer that was given blind: a later one was given after a look."""
-    known = set()
-    for one in answers:
-        if one.blind and (one.key, one.person) not in known:
-            known.add((one.key, one.person))
-            yield one
 
 
 def _labels(manifest: Manifest, text: str, where: str) -> tuple[str, ...]:
