@@ -232,5 +232,9 @@ def predictions(found: Sequence[ImagePrediction], model: str, *, json: bool) -> 
         probabilities = ", ".join(f"{name} {value:.2f}" for name, value in one.probabilities.items())
         rows.append((one.source, one.label or one.status, probabilities or "-", "; ".join(remarks)))
     line("model", model)
+    if (answered := next((one for one in found if one.threshold), None)) is not None:
+        limits = ", ".join(f"{name} {value:.4g}" for name, value in answered.threshold.items())
+        whose = "this site's own" if answered.origin == "local" else f"the bundle's, {answered.operating_point}"
+        line("threshold", f"{limits}; {whose}")
     print_table(("image", "decision", "probabilities", "remarks"), rows, width=140)
     typer.echo(NOT_A_MEDICAL_DEVICE)

@@ -234,6 +234,7 @@ def short_between(low: float, high: float, *, above: bool = False) -> float:
     above : bool
         `high` is no score but the end of the scale: the next number above `low` will do where there is no room.
     """
+    low, high = float(low), float(high)  # numpy's own numbers show themselves otherwise
     quarter = (high - low) / 4
     for digits in range(2, 16):
         value = round((low + high) / 2, digits)
