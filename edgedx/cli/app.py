@@ -41,6 +41,7 @@ _FAMILIES = {
     "clinic": {
         "page": "The page of a clinic's box: see, answer, upload.",
         "answers": "What people answered: counts, agreement, signed export.",
+        "monitor": "Have the images or the answers changed? One light, and the figures behind it.",
         "threshold": "What every threshold would mean here; one of the site's own.",
     },
     "tools": {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -56,20 +56,33 @@ def run(
 
     On this machine alone (127.0.0.1) nobody logs in. In the network there is no page without TLS and PINs: the console
     shows the certificate's fingerprint, and how to make the first administrator. `edgedx page person` does that, too.
-    Stop it with Ctrl-C or SIGTERM. A service: `edgedx scan unit --page`.
+    Stop it with Ctrl-C or SIGTERM. As a service: `edgedx page unit`.
     """
+    from edgedx.core.result import NOT_A_MEDICAL_DEVICE
+    from edgedx.device.page.serve import begin_log, serve_page
+
+    settings, address = _described(
+        out=out, root=root, inbox=inbox, host=host, port=port, https=https, name=name, certificate=certificate,
+        key=key, language=language, names=names, blind=blind,
+    )  # fmt: skip
+    typer.echo(NOT_A_MEDICAL_DEVICE, err=True)
+    begin_log()
+    serve_page(settings, address, lambda opened: show.opened(opened, json=json))
+
+
+def _described(
+    *, out: Path, root: Path | None, inbox: Path | None, language: str, names: bool, blind: float, **address: Any
+) -> Any:
+    """Settings and address that the options describe."""
     from edgedx.cli.common import check_choice
     from edgedx.core.messages import LANGUAGES
-    from edgedx.core.result import NOT_A_MEDICAL_DEVICE
-    from edgedx.device.page.serve import Address, begin_log, serve_page
+    from edgedx.device.page.serve import Address
     from edgedx.device.page.settings import PageSettings
 
     check_choice("--language", language, tuple(LANGUAGES))
-    typer.echo(NOT_A_MEDICAL_DEVICE, err=True)
-    begin_log()
     settings = PageSettings(out, root, inbox, blind_share=blind, show_names=names, language=language)
-    address = Address(host, port, https, tuple(name or ()), certificate, key)
-    serve_page(settings, address, lambda opened: show.opened(opened, json=json))
+    called = tuple(address.pop("name") or ())
+    return settings, Address(**address, names=called)
 
 
 @app.command("person", short_help="Let somebody in, or give a new PIN.")
@@ -95,3 +108,29 @@ def person(
         show.person(name, None)
     else:
         show.person(name, let_in(out, name, role, show.new_pin))
+
+
+@app.command(
+    "unit",
+    short_help="A systemd unit for the page.",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    options_metavar="--out OUT [OPTIONS]",
+)
+def unit(context: typer.Context) -> None:
+    """Print a hardened systemd unit that serves a page with these arguments; nothing is served.
+
+    Example: edgedx page unit --out results --inbox inbox --host 0.0.0.0 > edgedx-page.service
+
+    It takes the arguments of `edgedx page`. What the scanner writes is read-only to the service; it may write its own
+    databases, the audit log, and uploads into the inbox. `edgedx scan unit --to FOLDER` writes both units.
+    """
+    from edgedx.device.page.unit import page_unit
+
+    words = list(context.args)
+    page = typer.Typer(add_completion=False, rich_markup_mode=None)
+    page.command("run")(run)
+    given = dict(typer.main.get_command(page).make_context("edgedx page", words.copy()).params)
+    given.pop("json")
+    for option in ("out", "root", "inbox", "certificate", "key"):
+        given[option] = None if given[option] is None else Path(given[option])
+    typer.echo(page_unit(words, *_described(**given)), nl=False)

@@ -42,7 +42,7 @@ CREATE TABLE identifiers (
 CREATE INDEX identifiers_by_place ON identifiers (place);
 """
 """``place``: order of arrival of the content, which a later bundle that reads it anew does not change; ``sequence``: of
-the item whose result is the newest. ``digest``: of a patient ID or an accession number (`dicom.search`)."""
+the item whose result is the newest. ``digest``: of a patient ID or an accession number (`decode.search`)."""
 
 FILL = """
 INSERT INTO worklist (place, sequence, look)

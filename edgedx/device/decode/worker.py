@@ -25,6 +25,8 @@ from edgedx.core.preprocess import PreprocessSpec, canvas
 from edgedx.core.settings.accept import FramePolicy
 from edgedx.core.stats.frames import most_frames
 
+from .search import digests, read_search_key
+
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _IDLE_SECONDS = 1.0
 
@@ -45,7 +47,7 @@ def serve(settings: dict[str, Any]) -> None:
     send(out, {"ready": True})
     while len(size := receive(requests, 4, trim)) == 4:
         request = json.loads(receive(requests, struct.unpack(">I", size)[0], trim))
-        for header, pixels in _decode(Path(request["path"]), request["sha256"], spec, settings["frames"]):
+        for header, pixels in _decode(Path(request["path"]), request["sha256"], spec, settings):
             send(out, header, pixels)
 
 
@@ -100,11 +102,12 @@ def send(out: IO[bytes], header: dict[str, Any], pixels: bytes = b"") -> None:
 
 
 def _decode(
-    path: Path, sha256: str | None, spec: PreprocessSpec, frames: FramePolicy
+    path: Path, sha256: str | None, spec: PreprocessSpec, settings: dict[str, Any]
 ) -> Iterator[tuple[dict[str, Any], bytes]]:
     """One answer; of an object each of whose frames is asked for, one each, which says how many there are."""
     try:
-        yield from _canvases(path, sha256, spec, frames)
+        key = read_search_key(Path(settings["search_key"])) if settings.get("search_key") else None
+        yield from _canvases(path, sha256, spec, settings["frames"], key)
     except ImageError as error:
         yield {"code": error.code, "message": error.message}, b""
     except InputOutputError:
@@ -116,9 +119,10 @@ def _decode(
 
 
 def _canvases(
-    path: Path, sha256: str | None, spec: PreprocessSpec, frames: FramePolicy
+    path: Path, sha256: str | None, spec: PreprocessSpec, frames: FramePolicy, key: bytes | None
 ) -> Iterator[tuple[dict[str, Any], bytes]]:
     from edgedx.dicom.decoding.refusals import MAX_DECODED_BYTES
+    from edgedx.dicom.reading.identifiers import identifiers
     from edgedx.dicom.reading.open import open_frames, open_image
     from edgedx.dicom.reading.source import read_bytes
 
@@ -136,6 +140,7 @@ def _canvases(
         if each
         else iter([open_image(content, frames=frames)])
     )
+    found_by = [one.hex() for one in digests(key, identifiers(content))] if key else []
     del content  # preprocessing needs the room
     for opened in images:
         decoded = time.perf_counter()
@@ -152,6 +157,7 @@ def _canvases(
             "sop_instance_uid": opened.sop_instance_uid,
             "frames": opened.frames if each else 1,
             "decode_ms": 1e3 * (decoded - begun),
+            "found_by": found_by,
             "preprocess_ms": 1e3 * (time.perf_counter() - decoded),
         }
         yield header, small.tobytes()

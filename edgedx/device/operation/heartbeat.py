@@ -19,6 +19,7 @@ from edgedx.core.bundle.local_point import read_points
 from edgedx.core.errors import InputOutputError
 from edgedx.core.files import read_json, storage_error
 from edgedx.core.stats.points import origin_of
+from edgedx.device.monitor.light import Light
 from edgedx.device.pacs.outbox import counts_of
 from edgedx.device.scanner.scanner import STUCK_SECONDS
 from edgedx.device.scanner.sinks import ScannedImage, Sink
@@ -26,7 +27,8 @@ from edgedx.device.scanner.sinks import ScannedImage, Sink
 from .audit_file import ASIDE
 from .notify import notify
 from .prometheus import metrics_text
-from .retention import read_retention
+from .retention_record import read_retention
+from .watch import read_examination
 
 if TYPE_CHECKING:
     from edgedx.device.scanner.scanner import Scanner
@@ -127,6 +129,7 @@ class Heartbeat(Sink):
             "seconds": {stage: round(value, 3) for stage, value in self._seconds.items()},
             "sink_failures": scanner.sink_failures(),
             "troubles": scanner.troubles(),
+            "monitor": read_examination(self._out),
             "disk_free": shutil.disk_usage(self._out).free,
             "disk_floor": scanner.options.disk_floor,
             "inbox": str(scanner.inbox.absolute()),
@@ -168,7 +171,7 @@ def boot_id() -> str:
 
 def read_heartbeat(out: Path) -> dict[str, Any]:
     """The last beat of the scanner that writes to `out`, with ``running``, ``age_seconds``, ``outbox``,
-    ``audit_put_aside`` and ``retention`` added.
+    ``audit_put_aside``, ``retention`` and ``monitor`` added.
 
     Raises
     ------
@@ -194,6 +197,7 @@ def read_heartbeat(out: Path) -> dict[str, Any]:
         "audit_put_aside": len(list(out.glob(ASIDE))),
         "retention": read_retention(out),
         "threshold_changed": _threshold_changed(state),
+        "monitor": read_examination(out),
     }
 
 
@@ -226,6 +230,12 @@ def scanned_inbox(out: Path) -> Path:
     return Path(inbox)
 
 
+def light_of(state: dict[str, Any]) -> Light | None:
+    """The monitor's light in a status; None where no scanner has looked yet."""
+    found = (state.get("monitor") or {}).get("light")
+    return None if found is None else Light(found["colour"], found["code"], found["values"])
+
+
 def _exists(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -251,6 +261,8 @@ def complaints(state: dict[str, Any]) -> list[str]:
     if (state["oldest_pending_seconds"] or 0.0) > STUCK_SECONDS:
         said.append(f"the first file has waited for {state['oldest_pending_seconds'] / 60:.0f} minutes for its result")
     said += [f"{count} results without their {sink}" for sink, count in state["sink_failures"].items()]
+    if (light := light_of(state)) is not None and light.alarm:
+        said.append(f"monitor, {light.colour}: {' '.join(light.sentences())} See `edgedx monitor`")
     if count := state.get("audit_put_aside"):
         said.append(f"{count} audit logs were put aside, as their end was not ours: see `edgedx scan audit`")
     if (state.get("outbox") or {}).get("failed"):

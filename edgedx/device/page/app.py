@@ -14,9 +14,14 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
+from edgedx.device.decode.search import make_search_key
+from edgedx.device.operation.notify import notify
+
 from .door.door import Door
 from .door.guard import Guard
+from .door.incoming import remove_left
 from .door.looks import Looks
+from .reading.records import Records
 from .render import STATIC, language_of, refuse
 from .settings import PageSettings
 
@@ -47,14 +52,20 @@ def make_app(settings: PageSettings) -> Starlette:
         lifespan=_lifespan,
     )
     app.state.settings, app.state.door, app.state.looks = settings, door, Looks(settings.out)
+    app.state.records = Records(settings.out, settings.root, settings.inbox, settings.blind_share)
+    if settings.show_names:
+        make_search_key(settings.out)
+    app.state.uploading = 0
+    if settings.inbox is not None:
+        remove_left(settings.inbox)
     return app
 
 
 def _routes() -> list[BaseRoute]:
     """Each view file has its ``routes``."""
-    from . import login, welcome
+    from . import admin, answer, box, image, login, people, upload, worklist
 
-    views = (welcome, login)
+    views = (worklist, image, answer, box, login, upload, people, admin)
     static = Mount("/static", StaticFiles(directory=STATIC), name="static")
     return [*(route for view in views for route in view.routes), static]
 
@@ -67,12 +78,13 @@ async def _not_found(request: Request, error: Exception) -> Response:
 
 @asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
-    """Looks are made durable once a second."""
+    """Looks are made durable once a second, and systemd is told that the page lives."""
 
     async def flush() -> None:
         while True:
             await asyncio.sleep(1.0)
             await asyncio.to_thread(app.state.looks.flush)
+            notify("WATCHDOG=1")
 
     flushing = asyncio.create_task(flush())
     try:
@@ -81,5 +93,6 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
         flushing.cancel()
         with suppress(asyncio.CancelledError):
             await flushing
+        app.state.records.close()
         app.state.looks.close()
         app.state.door.close()

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from edgedx.core.errors import DependencyMissing, InputOutputError, UsageError
 from edgedx.core.files import private_files
+from edgedx.device.operation.notify import notify
 
 from .settings import PageSettings
 
@@ -121,18 +122,20 @@ def _serve(settings: PageSettings, address: Address, reached: list[str], opened:
         port = int(listener.getsockname()[1])
         scheme = "https" if certificate else "http"
         urls = [f"{scheme}://{_in_url(one)}:{port}/" for one in reached]
-        files = {"ssl_certfile": certificate.certificate, "ssl_keyfile": certificate.key} if certificate else {}
         protocol = type("Protocol", (PatientProtocol,), {"limits": settings.limits})
         config = Config(
             app, http=protocol, ws="none", lifespan="on", log_config=None, log_level="critical", access_log=False,
-            proxy_headers=False, server_header=False, timeout_keep_alive=15, timeout_graceful_shutdown=5,
-            h11_max_incomplete_event_size=16 << 10, backlog=128, **files,
+            proxy_headers=False, server_header=False, timeout_keep_alive=settings.limits.keep_seconds,
+            timeout_graceful_shutdown=5, h11_max_incomplete_event_size=16 << 10, backlog=128,
+            ssl_certfile=certificate.certificate if certificate else None,
+            ssl_keyfile=certificate.key if certificate else None,
         )  # fmt: skip
 
         class Page(Server):
             async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
                 await super().startup(sockets)  # type: ignore[arg-type]
-                opened(Open(urls, certificate, app.state.door.code))
+                opened(Open(urls, certificate, app.state.door.first_code()))
+                notify("READY=1")
 
         loop = PatientLoop()
         loop.limits = settings.limits
@@ -147,7 +150,7 @@ def _serve(settings: PageSettings, address: Address, reached: list[str], opened:
 
 
 @contextmanager
-def _ended_in_order():  # type: ignore[no-untyped-def]
+def _ended_in_order() -> Iterator[None]:
     """SIGTERM and Ctrl-C end the page and are no error; uvicorn raises them again when it is done."""
     before = {one: signal.signal(one, lambda *_: None) for one in (signal.SIGTERM, signal.SIGINT)}
     try:

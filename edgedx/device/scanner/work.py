@@ -235,8 +235,9 @@ class Work:
                 moved += self._put_aside(result)
         self.sinks.flush()
         codes = [(one.key, one.status, one.reason.code if one.reason else None) for one in results]
-        positive = self.examiner.bundle.manifest.positive
-        self.journal.finish(codes, gone=moved, lines=[line_of(one, positive) for one in results])
+        positive, found_by = self.examiner.bundle.manifest.positive, self.examiner.found_by
+        lines = [line_of(one, positive, found_by.pop(one.key, ())) for one in results]
+        self.journal.finish(codes, gone=moved, lines=lines)
         self.intake.moved_away(moved)
         self.publisher.extend_table(results)
         self.on_results(results)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from urllib.parse import parse_qs
 
-from starlette.types import Message, Receive
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
 
 from .limits import Limits
 
@@ -49,7 +51,7 @@ async def read_whole(receive: Receive, limit: int) -> bytes:
     ------
     TooLarge, TooSlow
     """
-    body = b""
+    body = bytearray()
     while True:
         message = await receive()
         if message["type"] != "http.request":
@@ -58,7 +60,44 @@ async def read_whole(receive: Receive, limit: int) -> bytes:
         if len(body) > limit:
             raise TooLarge
         if not message.get("more_body", False):
-            return body
+            return bytes(body)
+
+
+class LastWord:
+    """An answer to a body that is not read to its end.
+
+    A server that closes a connection with unread bytes in it resets it, and the client may never see the answer (RFC
+    9112, 9.6): what still comes is thrown away for a moment.
+
+    Parameters
+    ----------
+    answer : Response
+    """
+
+    SECONDS, BYTES = 3.0, 64 << 20
+
+    def __init__(self, answer: Response) -> None:
+        self.answer = answer
+        answer.headers["Connection"] = "close"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer, then listen a little longer."""
+
+        async def unfinished(message: Message) -> None:
+            await send({**message, "more_body": True} if message["type"] == "http.response.body" else message)
+
+        await self.answer(scope, receive, unfinished)
+        with suppress(TooSlow, asyncio.TimeoutError):
+            await asyncio.wait_for(self._drain(receive), self.SECONDS)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _drain(self, receive: Receive) -> None:
+        got = 0
+        while got < self.BYTES:
+            message = await receive()
+            got += len(message.get("body", b""))
+            if message["type"] != "http.request" or not message.get("more_body", False):
+                return
 
 
 def again(body: bytes, receive: Receive) -> Receive:

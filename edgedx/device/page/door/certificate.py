@@ -14,6 +14,8 @@ from edgedx.core.errors import InputOutputError, UsageError
 from edgedx.core.files import write_bytes, write_secret
 
 FOLDER = "page"
+_CERTIFICATE, _KEY = "certificate.pem", "key.pem"
+_ENDS = "Of edgedx's page, until %Y-%m-%d"
 DAYS = 820
 """Apple's devices take no certificate of more than 825 (support.apple.com/103769)."""
 _RENEWED = 30
@@ -52,8 +54,8 @@ def own_certificate(out: Path, names: Sequence[str], addresses: Sequence[str]) -
     InputOutputError
         The files cannot be read or written.
     """
-    certificate, key = out / FOLDER / "certificate.pem", out / FOLDER / "key.pem"
-    if certificate.is_file() and key.is_file() and not _ends_soon(certificate):
+    certificate, key = out / FOLDER / _CERTIFICATE, out / FOLDER / _KEY
+    if not _ends_soon(certificate):
         return Certificate(certificate, key, fingerprint_of(certificate))
     public, private = _make(names, addresses)
     key.unlink(missing_ok=True)
@@ -93,11 +95,12 @@ def fingerprint_of(path: Path) -> str:
 
 
 def _ends_soon(path: Path) -> bool:
-    from cryptography import x509
-
+    """By the line that stands before the certificate in its file, where PEM has room for text (RFC 7468, 2)."""
     try:
-        ends = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
-    except (OSError, ValueError):
+        first = path.read_text(encoding="ascii").splitlines()[0]
+        ends = datetime.strptime(first, _ENDS).replace(tzinfo=timezone.utc)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(path, path.with_name(_KEY))
+    except (OSError, ValueError, IndexError):
         return True
     return datetime.now(timezone.utc) > ends - timedelta(days=_RENEWED)
 
@@ -108,7 +111,7 @@ def _make(names: Sequence[str], addresses: Sequence[str]) -> tuple[bytes, bytes]
     from cryptography.hazmat.primitives.asymmetric import ec
 
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"edgedx {names[0]}"[:64])])
+    subject = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, f"edgedx {names[0]}"[:64])])
     begins = max(datetime.now(timezone.utc) - timedelta(days=1), _NOT_BEFORE)
     alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
     alternatives += [x509.IPAddress(ip_address(one.partition("%")[0])) for one in addresses]
@@ -127,10 +130,11 @@ def _make(names: Sequence[str], addresses: Sequence[str]) -> tuple[bytes, bytes]
         .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(usage, critical=True)
-        .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(key, hashes.SHA256())
     )
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return made.public_bytes(serialization.Encoding.PEM), private
+    until = made.not_valid_after_utc.strftime(_ENDS).encode()
+    return until + b"\n" + made.public_bytes(serialization.Encoding.PEM), private

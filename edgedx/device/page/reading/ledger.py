@@ -113,7 +113,7 @@ class Ledger:
         self._identity: tuple[int, int] | None = None
         self._has_answers = False
 
-    def list(self, show: Show, person: str, *, day: str | None = None, before: int | None = None) -> Listing:
+    def page(self, show: Show, person: str, *, day: str | None = None, before: int | None = None) -> Listing:
         """One page.
 
         Parameters
@@ -212,7 +212,7 @@ class Ledger:
         return {row.sha256: row for row in map(_row, filter(None, found))}
 
     def found_by(self, digest: bytes) -> list[Row]:
-        """Images of one patient ID or accession number, by its digest (`clinic.search`)."""
+        """Images of one patient ID or accession number, by its digest (`decode.search`)."""
         with self._reading() as db:
             sql = f"SELECT {_ROW} WHERE place IN (SELECT place FROM identifiers WHERE digest = ?) "
             return _rows(db, sql + "ORDER BY place DESC LIMIT 200", (digest,))
