@@ -26,9 +26,9 @@ from edgedx.core.preprocess import normalise
 from edgedx.core.progress import progress
 from edgedx.core.stats.binomial import safe_rank, wilson
 from edgedx.core.stats.cases import calibrated_probabilities
-from edgedx.core.stats.cutoffs import Finding, cutoff_at
 from edgedx.core.stats.metrics import roc_auc, threshold_at_sensitivity
 from edgedx.device.runtime.open_runner import open_runner
+from edgedx.device.threshold.cutoffs import Finding, cutoff_at
 from edgedx.device.threshold.propose import Target, lowest_of_patients, propose
 from edgedx.lab.data.prepare import open_data
 from edgedx.lab.run.run import Run

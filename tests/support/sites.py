@@ -10,9 +10,9 @@ import numpy as np
 from bundles import png_bytes, write_tiny
 
 from edgedx.core.bundle.manifest import Bundle
-from edgedx.core.stats.cutoffs import Finding
 from edgedx.device.install.health import examine, prove
 from edgedx.device.install.install import install_bundle
+from edgedx.device.threshold.cutoffs import Finding
 
 PROMISE = {"metrics": {"test_auc": 0.95}, "gate": {"budget": 0.05, "rule": "value"}}
 

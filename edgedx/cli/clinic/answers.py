@@ -63,8 +63,8 @@ def export(
     """
     from edgedx.cli.common import signing_keys
     from edgedx.core.errors import UsageError
+    from edgedx.device.export.export_answers import Asked, export_answers
     from edgedx.device.install.active import open_any
-    from edgedx.device.operation.export_answers import Asked, export_answers
     from edgedx.device.operation.heartbeat import scanned_inbox
 
     if unsigned == bool(key):

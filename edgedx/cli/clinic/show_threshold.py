@@ -13,10 +13,10 @@ from edgedx.cli.common import command_line, line, print_json, print_table, remar
 if TYPE_CHECKING:
     from edgedx.core.bundle.local_point import LocalPoint
     from edgedx.core.bundle.manifest import Bundle
-    from edgedx.core.stats.cutoffs import Cutoff
     from edgedx.core.stats.metrics import Interval
     from edgedx.core.stats.points import OperatingPoint
     from edgedx.device.operation.set_threshold import Prepared
+    from edgedx.device.threshold.cutoffs import Cutoff
     from edgedx.device.threshold.evidence import Evidence
     from edgedx.device.threshold.given import Given
     from edgedx.device.threshold.propose import Proposal, Target

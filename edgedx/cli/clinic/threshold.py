@@ -12,7 +12,7 @@ from edgedx.cli.options import AsJson, Threads
 from . import show_threshold as show
 
 if TYPE_CHECKING:
-    from edgedx.core.stats.cutoffs import Costs
+    from edgedx.device.threshold.cutoffs import Costs
     from edgedx.device.threshold.propose import Target
 
 app = typer.Typer(
@@ -223,7 +223,7 @@ def clear(
 
 
 def _costs(image: float, test: float, miss: float) -> Costs:
-    from edgedx.core.stats.cutoffs import Costs
+    from edgedx.device.threshold.cutoffs import Costs
 
     return Costs(image, test, miss)
 

@@ -105,7 +105,7 @@ def quarantine(left: Sequence[Any], moved: Sequence[Path], *, json: bool) -> Non
 
 def exported(summary: Any, selected: int, out: Path, to: Path, *, json: bool) -> None:
     """How many copies were written, and why others were not."""
-    from edgedx.device.operation.deidentified_copies import KEY
+    from edgedx.device.export.deidentified_copies import KEY
 
     if json:
         print_json({"schema_version": 1, "written": summary.written, "left_out": dict(summary.left_out), "to": str(to)})

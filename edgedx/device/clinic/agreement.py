@@ -12,7 +12,7 @@ from edgedx.core.errors import InputOutputError
 from edgedx.core.stats.binomial import wilson
 from edgedx.core.stats.metrics import Interval
 
-from .answers import ANSWERS, VERDICTS, Answer, Answers
+from .answers import ANSWERS, VERDICTS, Answer, Answers, findings_of
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _of(newest: list[Answer], blind: list[Answer]) -> OfBundle:
     labels: dict[str, set[frozenset[str]]] = {}
     for one in newest:
         if one.label is not None:
-            labels.setdefault(one.key, set()).add(_labels(one.label))
+            labels.setdefault(one.key, set()).add(findings_of(one.label))
     drawn = {(one.key, one.person) for one in blind}
     counts = Counter[str](one.verdict for one in newest)
     return OfBundle(
@@ -136,7 +136,7 @@ def _agreement(answers: list[Answer]) -> Interval:
 def _by_class(blind: list[Answer]) -> Iterator[OfClass]:
     """Images without an answer of the model, and those that people could not tell, are no part of it."""
     both = [(one.label, one.shown) for one in blind]
-    told = [(_labels(said), _labels(shown)) for said, shown in both if said is not None and shown is not None]
+    told = [(findings_of(said), findings_of(shown)) for said, shown in both if said is not None and shown is not None]
     for name in sorted(set().union(*(said | shown for said, shown in told)) if told else ()):
         having = [name in shown for said, shown in told if name in said]
         lacking = [name not in shown for said, shown in told if name not in said]
@@ -147,7 +147,3 @@ def _by_class(blind: list[Answer]) -> Iterator[OfClass]:
             wilson(sum(having) / max(1, len(having)), len(having)),
             wilson(sum(lacking) / max(1, len(lacking)), len(lacking)),
         )
-
-
-def _labels(text: str) -> frozenset[str]:
-    return frozenset(part for part in text.split("|") if part not in ("", "none"))

@@ -20,11 +20,12 @@ def overview(request: Request) -> Response:
     settings = settings_of(request)
     kept = read_retention(settings.out)
     out, root = settings.out.absolute(), settings.root.absolute() if settings.root else "ROOT"
+    site = ["--bundle", root, "--site", "NAME", "--key", "clinic.key"]
     return render(
         request, "admin.html",
         answers=_count(settings.out),
-        threshold_command=command_line("threshold", "propose", out, "--root", root),
-        export_command=command_line("answers", "export", out, "--to", "clinic.answers", "--key", "clinic.key"),
+        threshold_command=command_line("threshold", "propose", root, "--answers", out, "--sensitivity", "0.95"),
+        export_command=command_line("answers", "export", out, "--to", "clinic.answers", *site),
         limits=kept["limits"] or {"days": None, "gigabytes": None},
         removed=sum(kept["removed"].values()),
     )  # fmt: skip

@@ -22,12 +22,13 @@ from edgedx.core.files import read_json, sha256_bytes
 from edgedx.core.progress import track
 from edgedx.core.result import Result
 from edgedx.core.stats.cases import Cases
-from edgedx.core.stats.cutoffs import Finding, finding_of
 from edgedx.core.table import read_table
-from edgedx.device.clinic.answers import ANSWERS, Answers
+from edgedx.device.clinic.answers import ANSWERS, Answers, findings_of
 from edgedx.device.clinic.gate import examine_samples
 from edgedx.device.clinic.promise import answered
 from edgedx.device.clinic.samples import IMAGE, LABEL, PATIENT, Sample, cases_of_samples, read_samples
+
+from .cutoffs import Finding, finding_of
 
 SEEN = (
     "answers that were given after the model's answer was seen follow the model: sensitivity and specificity come out "
@@ -186,7 +187,7 @@ def from_answers(bundle: Bundle, out: Path, *, seen: bool = False) -> Evidence:
     by_key: dict[str, set[frozenset[str]]] = {}
     for one in given:
         if one.bundle == bundle.digest and one.label is not None:
-            by_key.setdefault(one.key, set()).add(frozenset(filter(None, one.label.split("|"))))
+            by_key.setdefault(one.key, set()).add(_said(one.label, bundle.manifest))
     found = {one.key: one for one in _results(out, bundle)}
     contradicted = sum(len(labels) > 1 for labels in by_key.values())
     samples = [
@@ -208,6 +209,10 @@ def from_answers(bundle: Bundle, out: Path, *, seen: bool = False) -> Evidence:
     samples, twice = _once(samples)
     source: Source = "answers" if seen else "blind answers"
     return Evidence(bundle.manifest, samples, _answers(found.values()), source, (*remarks, *twice))
+
+
+def _said(label: str, manifest: Manifest) -> frozenset[str]:
+    return findings_of(label) if manifest.task == "multilabel" else frozenset([label])
 
 
 def _labels(manifest: Manifest, text: str, where: str) -> tuple[str, ...]:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from edgedx.core.bundle.local_point import Figure, LocalPoint, LocalThreshold
 from edgedx.core.bundle.manifest import Bundle
 from edgedx.core.errors import GateRefused
-from edgedx.core.stats.cutoffs import Cutoff, Finding
 from edgedx.core.stats.gate import GateCheck
 from edgedx.core.stats.metrics import Interval
 from edgedx.device.clinic.promise import judge_answers
 
+from .cutoffs import Cutoff, Finding
 from .evidence import Evidence
 from .propose import Proposal, Target, lowest_of_patients, shows_sensitivity
 

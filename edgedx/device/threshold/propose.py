@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from edgedx.core.errors import DataError, UsageError
 from edgedx.core.stats.binomial import least_cases, safe_rank
-from edgedx.core.stats.cutoffs import Costs, Cutoff, Finding, cost_of, cutoff_at, short_between
 from edgedx.core.stats.metrics import Interval
 from edgedx.core.stats.resample import resampled_weights
+
+from .cutoffs import Costs, Cutoff, Finding, cost_of, cutoff_at, short_between
 
 CONFIDENCE = 0.95
 Kind = Literal["sensitivity", "cost", "positives", "given"]

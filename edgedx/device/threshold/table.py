@@ -11,11 +11,11 @@ import numpy as np
 from edgedx.core.bundle.local_point import points_of
 from edgedx.core.bundle.manifest import Bundle
 from edgedx.core.stats.binomial import least_cases
-from edgedx.core.stats.cutoffs import Costs, Cutoff, Finding, all_thresholds, cutoff_at
 from edgedx.core.stats.paired import MIN_OF_A_CLASS
 from edgedx.core.stats.subgroups import are_groups, bands
 from edgedx.core.table import csv_text, number_cell
 
+from .cutoffs import Costs, Cutoff, Finding, all_thresholds, cutoff_at
 from .evidence import Evidence
 from .propose import CONFIDENCE, lowest_of_patients
 

@@ -7,7 +7,7 @@ import pytest
 from sites import drawn, finding
 
 from edgedx.core.errors import DataError, UsageError
-from edgedx.core.stats.cutoffs import Costs, cutoff_at
+from edgedx.device.threshold.cutoffs import Costs, cutoff_at
 from edgedx.device.threshold.propose import Target, lowest_of_patients, patients_missing, propose, shows_sensitivity
 
 AT_90 = Target("sensitivity", 0.9)

@@ -9,8 +9,8 @@ import pytest
 from sites import drawn, finding
 
 from edgedx.core.stats.binomial import wilson
-from edgedx.core.stats.cutoffs import Costs, all_thresholds, cutoff_at, finding_of, short_between
 from edgedx.core.stats.patients import independent_cases
+from edgedx.device.threshold.cutoffs import Costs, all_thresholds, cutoff_at, finding_of, short_between
 
 SICK = [True, True, True, True, False, False, False, False, False, False]
 SCORE = [0.9, 0.8, 0.7, 0.2, 0.6, 0.5, 0.4, 0.3, 0.1, 0.1]

@@ -16,9 +16,9 @@ from edgedx.core.stats.binomial import wilson
 from edgedx.device.clinic.agreement import agreement
 from edgedx.device.clinic.answers import ANSWERS, Answers
 from edgedx.device.clinic.answers_export import read_answers
+from edgedx.device.export.export_answers import Asked, export_answers
 from edgedx.device.operation.audit import verify
 from edgedx.device.operation.audit_file import AUDIT
-from edgedx.device.operation.export_answers import Asked, export_answers
 
 
 @pytest.fixture
@@ -104,6 +104,21 @@ def test_answers_to_another_bundle_and_places_that_are_wrong(answered: Place, bu
     with pytest.raises(InputOutputError, match="nobody has answered"):
         export_answers(bundle, tmp_path / "empty", tmp_path / "x.answers", Asked("n"), [])
     assert not (tmp_path / "x.answers").exists()
+
+
+def test_of_several_findings_none_is_one_answer_however_it_is_written(tmp_path: Path) -> None:
+    bundle = write_tiny(tmp_path / "several.edgedx", task="multilabel", positive=None)
+    (tmp_path / "out").mkdir()
+    answers = Answers(tmp_path / "out" / ANSWERS)
+    for number, label in enumerate(("", "none", "bright|dark")):
+        answers.give(key=f"{number}" * 64, sha256=f"{number}" * 64, bundle=bundle.digest, person="amina", label=label,
+                     shown="none")  # fmt: skip
+    answers.close()
+    export_answers(bundle, tmp_path / "out", tmp_path / "x.answers", Asked("n"), [])
+    rows = read_answers(tmp_path / "x.answers", [], unsigned=True).answers
+    assert [(one.verdict, one.label, one.shown) for one in rows] == [
+        ("agree", "", ""), ("agree", "", ""), ("disagree", "dark|bright", ""),
+    ]  # fmt: skip
 
 
 def test_figures_are_of_the_first_blind_answers_alone(place: Place) -> None:

@@ -16,12 +16,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedx.core.stats.binomial import wilson
+from edgedx.core.stats.cases import Cases
+from edgedx.core.stats.metrics import Interval
+from edgedx.core.stats.patients import independent_cases
 from edgedx.core.table import null_for_nan
-
-from .binomial import wilson
-from .cases import Cases
-from .metrics import Interval
-from .patients import independent_cases
 
 LEVEL = 0.95
 Number = TypeVar("Number", float, NDArray[np.float64])

@@ -16,14 +16,14 @@ from edgedx.core.errors import DataError, ImageError, InputOutputError, UsageErr
 from edgedx.core.files import read_json
 from edgedx.core.progress import progress
 from edgedx.core.result import Result
-from edgedx.device.clinic.answers import ANSWERS, Answer, Answers
+from edgedx.device.clinic.answers import ANSWERS, Answer, Answers, findings_of
 from edgedx.device.clinic.answers_export import AnswersManifest, ExportedAnswer, png_of, write_answers
 from edgedx.device.decode.decoder import Decoder, FileChanged
 from edgedx.device.install.state import now
+from edgedx.device.operation.audit_file import AuditFile
 from edgedx.dicom.pseudonyms import Pseudonyms
 from edgedx.dicom.reading.header import silence_pydicom
 
-from .audit_file import AuditFile
 from .deidentified_copies import load_key
 
 EXPORTED = {"event": "110106", "meaning": "Export"}
@@ -94,7 +94,7 @@ def export_answers(bundle: Bundle, out: Path, to: Path, asked: Asked, keys: Sequ
     if other := len(newest) - len(chosen):
         pictures.left_out["OTHER_BUNDLE"] = other
     people = {name: f"p{number}" for number, name in enumerate(dict.fromkeys(one.person for one in chosen), 1)}
-    rows = [_row(one, blind.get((one.key, one.person)), people, pictures.patients) for one in chosen]
+    rows = [_row(one, blind.get((one.key, one.person)), bundle.manifest, people, pictures.patients) for one in chosen]
     audit = AuditFile(out, bundle.digest)
     try:
         audit.append(EXPORTED, user=os.getuid(), form="answers", site=asked.site, answers=len(rows),
@@ -136,20 +136,26 @@ def _within(answer: Answer, asked: Asked) -> bool:
     return (asked.since or answer.time[:10]) <= answer.time[:10] <= (asked.until or answer.time[:10])
 
 
-def _row(one: Answer, blind: Answer | None, people: dict[str, str], patients: dict[str, str]) -> ExportedAnswer:
+def _row(
+    one: Answer, blind: Answer | None, manifest: Manifest, people: dict[str, str], patients: dict[str, str]
+) -> ExportedAnswer:
+    def plain(text: str | None) -> str:
+        several = manifest.task == "multilabel" and text is not None
+        return "|".join(name for name in manifest.classes if name in findings_of(text or "")) if several else text or ""
+
     return ExportedAnswer(
         image=one.sha256,
         key=one.key,
         bundle=one.bundle,
         time=one.time[:10],
         verdict=one.verdict,
-        label=one.label or "",
-        shown="" if one.shown in (None, "none") else str(one.shown),
+        label=plain(one.label),
+        shown=plain(one.shown),
         blind=blind is not None,
         reason=one.reason or "",
         person=people[one.person],
         patient=patients.get(one.sha256, ""),
-        blind_label="" if blind is None else blind.label or "",
+        blind_label="" if blind is None else plain(blind.label),
     )
 
 
