@@ -35,7 +35,9 @@ def show_(out: Out, json: AsJson = False) -> None:
 def export(
     out: Out,
     to: Annotated[Path, typer.Option(help="The file to write, e.g. north.answers.")],
-    bundle: Annotated[Path, typer.Option(help="What was answered: the --root of the device, or a .edgedx file.")],
+    bundle: Annotated[
+        Path, typer.Option(help="The model: a .edgedx file, or the --root that `edgedx install` was given.")
+    ],
     site: Annotated[str, typer.Option(help="What the clinic calls itself: letters, digits, '.', '_' and '-'.")],
     images: Annotated[
         bool, typer.Option("--images", help="With the images as the model saw them, without their headers.")
@@ -43,14 +45,12 @@ def export(
     pixels_checked: Annotated[
         bool, typer.Option("--pixels-checked", help="Somebody has looked: no name is burned into any image.")
     ] = False,
-    key: Annotated[
-        list[Path] | None, typer.Option(help="Private key of the clinic (`edgedx keys new`) to sign with; repeatable.")
-    ] = None,
+    key: Annotated[list[Path] | None, typer.Option(help="Private key (.key) to sign with; repeatable.")] = None,
     unsigned: Annotated[bool, typer.Option("--unsigned", help="Without a signature; few will take it.")] = False,
     since: Annotated[str, typer.Option(metavar="DAY", help="Only answers of this day and later, as 2026-11-27.")] = "",
     until: Annotated[str, typer.Option(metavar="DAY", help="Only answers of this day and earlier.")] = "",
     inbox: Annotated[
-        Path | None, typer.Option(help="The scanner's inbox, for --images; the one that it scanned last unless given.")
+        Path | None, typer.Option(help="The scanner's inbox; the one that it scanned last unless given.")
     ] = None,
     json: AsJson = False,
 ) -> None:

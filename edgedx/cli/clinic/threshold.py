@@ -152,7 +152,7 @@ def set_(
     cost_image: CostImage = 0.0,
     cost_test: CostTest = 0.0,
     cost_miss: CostMiss = 0.0,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; only with --confirm.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     confirm: Annotated[
         str | None, typer.Option(help="With --yes: the threshold that `propose` printed; another one is not set.")
     ] = None,
