@@ -139,8 +139,8 @@ def propose(finding: Finding, target: Target, before: float | None = None, *, se
 def lowest_of_patients(finding: Finding) -> NDArray[np.float64]:
     """The lowest score that an image with the finding of each patient got, rising.
 
-    Patients are independent, images of one are not. A threshold at or below it finds all of the patient's images, so
-    that what holds for this score holds for the sensitivity by image too.
+    Patients are independent, images of one are not. A threshold at or below it finds all images of the patient: what is
+    promised is the share of patients of whom all are found, which the average share of a patient's images is above.
     """
     least = np.full(int(finding.numbers.max()) + 1, np.inf)
     np.minimum.at(least, finding.numbers[finding.present], finding.score[finding.present])
