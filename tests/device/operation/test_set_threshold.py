@@ -29,6 +29,7 @@ from edgedx.device.operation.serving import serve
 from edgedx.device.operation.set_threshold import Prepared, clear_local, prepare, prepare_carry_over, set_local
 from edgedx.device.runtime.frames import combine
 from edgedx.device.runtime.predict import Predictor
+from edgedx.device.threshold.cutoffs import Costs
 from edgedx.device.threshold.evidence import Evidence
 from edgedx.device.threshold.given import Given
 from edgedx.device.threshold.propose import Target
@@ -277,6 +278,29 @@ def test_a_bundle_file_has_no_threshold_of_a_site(tmp_path: Path, told: Evidence
     _, bundle = site(tmp_path)
     with pytest.raises(UsageError, match="no device's folder"):
         ready(bundle.path, told)
+
+
+def test_of_several_findings_each_has_its_own_and_keeps_it(tmp_path: Path, table: Path) -> None:
+    own = OperatingPoint(name="youden", threshold={"dark": 0.45, "bright": 0.55})
+    root, _ = site(tmp_path, task="multilabel", positive=None, operating_points=[own])
+    evidence = Given(data=table).evidence(open_any(root))
+    for name, expected in (("dark", {"bright"}), ("bright", set())):
+        prepared = prepare(root, lambda bundle: evidence, name, AT_90)
+        set_local(prepared, prepared.value)
+        point = point_of(open_any(root))
+        kept = {one for one in ("dark", "bright") if point.threshold[one] == own.threshold[one]}
+        assert kept == expected and point.threshold[name] == prepared.judged.proposal.threshold
+    assert set(read_points(root).points[0].thresholds) == {"dark", "bright"}
+
+
+def test_a_value_that_was_the_cheapest_is_carried_over_as_what_it_was(
+    root: Path, told: Evidence, table: Path, tmp_path: Path
+) -> None:
+    put(root, told, Target("cost", costs=Costs(test=1, miss=8)))
+    activate(tmp_path, root, version="2", network=model(0.99))
+    prepared = prepare_carry_over(root, Given(data=table).evidence, None)
+    entry = prepared.judged.point.thresholds["bright"]
+    assert entry.rule == "cost" and entry.words.startswith("least cost") and entry.carried_from
 
 
 def test_no_bundle_may_call_its_own_point_local(tmp_path: Path) -> None:
