@@ -86,6 +86,7 @@ def test_an_option_that_several_commands_have_is_explained_in_the_same_words() -
     detail |= {"--overwrite", "--point", "--python", "--run", "--seed", "--split", "--subgroup", "--threads"}
     detail |= {"--variant", "--json", "--to", "--class", "--images"}
     detail |= {"--on"}  # where it runs: a device of this machine or a cluster
+    detail |= {"--inbox", "--key", "--port", "--root"}  # of the page
     words: dict[str, set[str]] = {}
     for command in _commands().values():
         for one in command.params:
