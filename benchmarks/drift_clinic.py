@@ -11,10 +11,11 @@ from drift_images import Answered, Material
 
 from edgedx.core.bundle.reference import Numbers, Reference
 from edgedx.core.image_statistics import TWINS
+from edgedx.core.stats.charts import levels
 from edgedx.core.stats.drift import quantile_grid
 from edgedx.core.streams import judged, probability_stream
 from edgedx.device.monitor.compare import Finding, compare
-from edgedx.device.monitor.daily import charts
+from edgedx.device.monitor.daily import plans
 from edgedx.device.monitor.sample import ANSWERED, LEAST, Sample
 from edgedx.device.monitor.usual import FIRST, Usual
 
@@ -129,10 +130,15 @@ class Clinic:
                      called=dict(first.called), unlike=first.unlike, repeats=first.repeats,
                      numbers={name: _grid(first.numbers(name)) for name in first.number_streams})  # fmt: skip
 
-    def look(self, window: Drawn, days: list[tuple[int, dict[str, int]]]) -> tuple[list[Finding], bool]:
-        """What `edgedx monitor` finds, and whether a chart has passed its limit."""
-        findings = [one for one in compare(window, self.reference, self.usual, resamples=0) if one.alarm]
-        return findings, any(one.alarm for one in charts(days, self.reference, self.usual, **self.task))
+    def findings(self, window: Drawn) -> list[Finding]:
+        """What `edgedx monitor` finds in a window."""
+        return [one for one in compare(window, self.reference, self.usual, resamples=0) if one.alarm]
+
+    def chart_alarms(self, days: list[dict[str, int]]) -> np.ndarray:
+        """Whether any chart is beyond its limit, after each day."""
+        several = plans(self.reference, self.usual, **self.task)
+        paths = [np.array(levels(one.counted(days), one.start, up=one.up)) > one.limit for one in several]
+        return np.any(paths, axis=0)
 
 
 def window_of(parts: list[Drawn]) -> Drawn:
