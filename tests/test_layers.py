@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "edgedx"
 ZONES = ["core", "dicom", "device", "lab", "api", "cli"]
 ROOMS = [
-    *("core", "core.stats", "core.settings", "core.bundle"),
+    *("core", "core.messages", "core.stats", "core.settings", "core.bundle"),
     *("dicom.decoding", "dicom.reading", "dicom.writing", "dicom"),
     *("device.machine", "device.decode", "device.runtime", "device.clinic", "device.install", "device.scanner"),
     *("device.pacs", "device.operation"),
