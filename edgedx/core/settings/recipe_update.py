@@ -15,9 +15,9 @@ class Update(Section):
 
     method: Literal["rehearsal", "distil", "naive", "ewc"] = Field(
         "rehearsal",
-        description="rehearsal: old and new images together; distil: new images alone, held to the old teacher's answers "
-        "(Li and Hoiem 2016), where old images may not be kept; naive: new images alone; ewc: the same with weights held "
-        "to the old ones (Kirkpatrick et al. 2017). The last two are for comparison.",
+        description="rehearsal: old and new images together; distil: new images alone, held to the old teacher's "
+        "answers (Li and Hoiem 2016), where old images may not be kept; naive: new images alone; ewc: the same, held to "
+        "the old weights (Kirkpatrick et al. 2017). The last two are for comparison.",
     )
     epochs: float = Field(4.0, gt=0, description="Epochs of the teacher on what its method shows it.")
     learning_rate: float = Field(3e-4, gt=0, description="At the start; the teacher is trained already.")
@@ -36,14 +36,17 @@ class Update(Section):
     )
     val_share: float = Field(0.15, gt=0, lt=1, description="Share of new patients that thresholds are chosen on.")
     judge_share: float = Field(
-        0.35, gt=0, lt=1, description="Share of new patients that are never learned from and decide whether it may ship."
+        0.35,
+        gt=0,
+        lt=1,
+        description="Share of new patients that are never learned from and decide whether it may ship.",
     )
     least_judged: int = Field(
         10, ge=4, description="Least number of new images of each class to judge on; with fewer there is no update."
     )
     suspects: Literal["keep", "leave-out"] = Field(
         "keep",
-        description="Labels that are likely wrong are listed; leave-out: and not learned from. Judged on they are always.",
+        description="Labels that are likely wrong are listed; leave-out: and not learned from. They always judge.",
     )
     max_gap_widening: float = Field(
         0.05,

@@ -27,6 +27,7 @@ def gallery(
     bits: int,
     overlay: Overlay | None = None,
     note: str = "",
+    title: str = "",
 ) -> Path:
     """Write a PNG of the images `rows`, at most `MOST` of them, with truth, prediction, probability and threshold.
 
@@ -34,6 +35,8 @@ def gallery(
     ----------
     note : str
         A second line below the title: what colours are, or why there are none.
+    title : str
+        What the images are, where they are not those decided wrongly.
 
     Notes
     -----
@@ -55,7 +58,7 @@ def gallery(
         axis.set_axis_off()
         axis.set_title(_caption(cases, answers, row), fontsize=6.5, color=INK, loc="left", pad=3)
     more = f" of {len(rows)}" if len(rows) > len(shown) else ""
-    title = f"Decided wrongly, worst first: {len(shown)}{more}. Numbers are rows of predictions.csv."
+    title = title or f"Decided wrongly, worst first: {len(shown)}{more}. Numbers are rows of predictions.csv."
     figure.suptitle("\n".join([title, *([note] if note else [])]), fontsize=8.5, color=COLOURS[1], x=0.01, ha="left")
     save_figure(figure, path)
     return path

@@ -54,9 +54,7 @@ def confident_joint(labels: NDArray[np.int64], probabilities: Floats) -> tuple[N
         Class, or -1 where the models are confident of none.
     """
     classes = probabilities.shape[1]
-    least = np.array(
-        [probabilities[labels == k, k].mean() if (labels == k).any() else np.inf for k in range(classes)]
-    )
+    least = np.array([probabilities[labels == k, k].mean() if (labels == k).any() else np.inf for k in range(classes)])
     reached = np.where(probabilities >= least, probabilities, -1.0)
     confident = np.where(reached.max(axis=1) >= 0, reached.argmax(axis=1), -1)
     counts = np.zeros((classes, classes), np.int64)

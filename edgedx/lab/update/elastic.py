@@ -77,7 +77,9 @@ def fisher(model: nn.Module, data: Dataset, task: Task, spec: PreprocessSpec, se
         logits = model(image, *beside).float()
         if task.kind == "multilabel":
             known = ~torch.isnan(targets[row : row + 1])
-            each = F.binary_cross_entropy_with_logits(logits, torch.nan_to_num(targets[row : row + 1]), reduction="none")
+            each = F.binary_cross_entropy_with_logits(
+                logits, torch.nan_to_num(targets[row : row + 1]), reduction="none"
+            )
             loss = (each * known).sum()
         else:
             loss = F.cross_entropy(logits, targets[row : row + 1])

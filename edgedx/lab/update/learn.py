@@ -71,13 +71,9 @@ def learn(
     """Train on from a checkpoint (see `update_teacher`); what is trained is `start`'s own model."""
     torch.manual_seed(recipe.train.seed)
     options, model = recipe.update, start.model
-    is_train = np.array([split == "train" for split in data.splits])
-    chosen = np.flatnonzero(is_train)
-    if options.method == "rehearsal":
-        chosen = rehearsed(chosen, new[chosen], options.new_share)
-    else:
-        chosen = chosen[new[chosen]]
-    train = data.take(chosen)
+    chosen = np.flatnonzero([split == "train" for split in data.splits])
+    both = options.method == "rehearsal"
+    train = data.take(rehearsed(chosen, new[chosen], options.new_share) if both else chosen[new[chosen]])
     outcome = fit(
         Training(
             model,
