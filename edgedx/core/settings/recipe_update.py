@@ -16,7 +16,7 @@ class Update(Section):
     method: Literal["rehearsal", "distil", "naive", "ewc"] = Field(
         "rehearsal",
         description="rehearsal: old and new images together; distil: new images alone, held to the old teacher's "
-        "answers (Li and Hoiem 2016), where old images may not be kept; naive: new images alone; ewc: the same, held to "
+        "answers (Li and Hoiem 2016), where old images may not be kept; naive: new images alone; ewc: those, held to "
         "the old weights (Kirkpatrick et al. 2017). The last two are for comparison.",
     )
     epochs: float = Field(4.0, gt=0, description="Epochs of the teacher on what its method shows it.")

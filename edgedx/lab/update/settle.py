@@ -125,17 +125,17 @@ def _latest(files: Sequence[FeedbackFile]) -> list[Told]:
             raise UsageError(f"{file.path} is given twice", next_step="name each file once")
         seen.add(file.facts["digest"])
         for place, one in enumerate(file.images):
-            key = (one.site, one.sha256) if one.sha256 and file.created else (str(file.path), f"{place}")
+            key = (one.site, one.sha256) if file.created else (str(file.path), f"{place}")
             by_site[key] = one
     together: dict[str, Told] = {}
-    for key, one in by_site.items():
-        identity = one.sha256 or repr(key)
+    for (site, key), one in by_site.items():  # of a table each row stands for itself
+        identity = key if key == one.sha256 else f"{site}\n{key}"
         together[identity] = _joined(together[identity], one) if identity in together else one
     return list(together.values())
 
 
 def _joined(one: Told, other: Told) -> Told:
-    """What two clinics, or two tables, say of the same image."""
+    """What two clinics say of the same image."""
     if not one.labels or not other.labels:
         return one if one.labels else other
     seen = one if not one.problem else other
