@@ -36,7 +36,7 @@ def update_evidence(report: dict[str, Any], folder: Path) -> Evidence:
         headline=_headline(verdicts),
         texts=[
             f"Learned by {report['method']}: {_METHODS[report['method']]}.",
-            "Judged on images that no model learned from, against the deployed model; intervals are paired, over patients.",
+            "Judged on images that no model learned from, against the deployed model; intervals are paired.",
         ],
         tables=[table for profile, one in verdicts.items() for table in _tables(profile, one)],
         items=[f"{profile}: {one['sentence']}" for profile, one in verdicts.items()]
@@ -158,9 +158,9 @@ def change_control(report: dict[str, Any], verdicts: dict[str, Any]) -> list[tup
         f"({labels.get('agreed_after_seeing', 0)} of these labels); judged images are of the clinics above alone."
     )
     law = [
-        "This page helps to write a predetermined change control plan (FDA guidance of December 2024; section 515C of "
-        "the FD&C Act) or the part of the technical documentation that Article 43(4) and Annex IV, 2(f) of the EU AI Act "
-        "mean. It is no such plan: edgedx is not a medical device, and whoever makes one of it answers for it.",
+        "This page helps to write a predetermined change control plan (FDA guidance of December 2024, section 515C of "
+        "the FD&C Act) or the part of the technical documentation that Article 43(4) and Annex IV, 2(f) of the EU AI "
+        "Act mean. It is no such plan: edgedx is not a medical device, and whoever makes one of it answers for it.",
     ]
     return [
         ("Change control: description of the modification", described),
