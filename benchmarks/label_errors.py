@@ -24,7 +24,9 @@ import numpy as np
 from edgedx.core.files import read_json, write_json
 from edgedx.core.settings.recipe import Recipe, parse_recipe
 from edgedx.lab.data.dataset import Dataset, build_dataset, load_dataset
+from edgedx.lab.network.backbone import build_model
 from edgedx.lab.network.torch_runner import TorchRunner
+from edgedx.lab.network.weights import load_weights
 from edgedx.lab.run.stage import machine, versions
 from edgedx.lab.train.finetune import fit_teacher
 from edgedx.lab.update.confident import likely_wrong
@@ -47,6 +49,7 @@ SETS: dict[str, dict[str, Any]] = {
         "colour": "rgb",
     },
 }
+COLOURS = {"grey": {}, "rgb": {"colour": "rgb", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}}
 SHARES, SEEDS = (0.05, 0.10), (0, 1, 2)
 _CLEANLAB = """
 import json, sys, numpy as np
@@ -73,7 +76,7 @@ def recipe_for(name: str, side: int, epochs: int) -> Recipe:
             "source": "csv", "path": name, "patient_column": one["patient"], "fractions": [0.4, 0.1, 0.5],
             "near_duplicates": "ignore",
         },
-        "preprocess": {"size": [side, side], "window": "none", "bits": 8, "colour": one["colour"]},
+        "preprocess": {"size": [side, side], "window": "none", "bits": 8, **COLOURS[one["colour"]]},
         "model": {"backbone": "tf_efficientnet_lite0"},
         "train": {"epochs": epochs, "batch_size": 32},
     }  # fmt: skip
@@ -96,35 +99,47 @@ def features_of(model: Any, data: Dataset, recipe: Recipe) -> np.ndarray:
     return np.concatenate(found).astype(np.float64)
 
 
+def both_features(recipe: Recipe, data: Dataset, fresh: Dataset, path: Path) -> dict[str, np.ndarray]:
+    """Features of the new images, by the trained teacher and by the pretrained network; kept: training takes long."""
+    if not path.is_file():
+        frozen = build_model(recipe.model.backbone, len(recipe.task.classes), recipe.preprocess)
+        load_weights(frozen, recipe.model.backbone, "auto")
+        teacher, _, outcome = fit_teacher(recipe, data)
+        np.savez(
+            path,
+            teacher=features_of(teacher, fresh, recipe),
+            frozen=features_of(frozen.eval(), fresh, recipe),
+            teacher_val_auc=np.array(outcome.history[-1]["val_auc"]),
+        )
+    with np.load(path) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
 def judge_set(name: str, side: int, epochs: int, cleanlab: str | None, work: Path) -> dict[str, Any]:
     """One set: features once, then each share and seed."""
     recipe = recipe_for(name, side, epochs)
     build_dataset(recipe, work / name / "data")
     data = load_dataset(work / name / "data", recipe.task.kind, recipe.preprocess)
     fresh = data.subset("test")
-    from edgedx.lab.network.backbone import build_model
-    from edgedx.lab.network.weights import load_weights
-
-    frozen = build_model(recipe.model.backbone, len(recipe.task.classes), recipe.preprocess)
-    load_weights(frozen, recipe.model.backbone, "auto")
-    teacher, _, outcome = fit_teacher(recipe, data)
+    both = both_features(recipe, data, fresh, work / name / "features.npz")
     result: dict[str, Any] = {
         "images": len(fresh),
         "classes": len(recipe.task.classes),
-        "teacher_val_auc": outcome.history[-1]["val_auc"],
+        "teacher_val_auc": float(both.pop("teacher_val_auc")),
         "lists": [],
     }
     arrays: dict[str, np.ndarray] = {}
     truth: dict[str, np.ndarray] = {}
-    for kind, model in (("teacher", teacher), ("frozen", frozen.eval())):
-        features = features_of(model, fresh, recipe)
+    for kind, features in both.items():
         for share in SHARES:
             for seed in SEEDS:
                 labels, wrong = planted(fresh.labels, len(recipe.task.classes), share, seed)
                 chance = out_of_fold(features, labels, len(recipe.task.classes), fresh.patients, seed)
                 assert chance is not None
                 rows = [one.row for one in likely_wrong(labels, chance)]
-                result["lists"].append({"features": kind, "planted": share, "seed": seed, **figures(rows, wrong)})
+                one = {"features": kind, "planted": share, "seed": seed, **figures(rows, wrong)}
+                one["agreement"] = float((chance.argmax(axis=1) == labels).mean())
+                result["lists"].append(one)
                 key = f"{kind} {share} {seed}"
                 arrays |= {f"{key}:labels": labels, f"{key}:chance": chance}
                 truth[key] = wrong

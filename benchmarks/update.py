@@ -39,6 +39,7 @@ METHODS = ("naive", "rehearsal", "distil", "ewc")
 PNEUMONIA = {"kind": "binary", "classes": ["normal", "pneumonia"], "positive": "pneumonia"}
 SKIN = {"kind": "multiclass", "classes": ["bcc", "bkl", "mel", "nv"]}
 BRAIN = {"kind": "multiclass", "classes": ["glioma", "meningioma", "no_tumour", "pituitary"]}
+COLOUR = {"colour": "rgb", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 Side = dict[str, Any]
 PAIRS: dict[str, tuple[dict[str, Any], Side, Side]] = {
     "chest, children to adults": (
@@ -63,7 +64,7 @@ def recipe_of(task: dict[str, Any], side: Side, options: argparse.Namespace, see
     """The recipe of one side of a pair."""
     data = {key: value for key, value in side.items() if key != "where"}
     column = side.get("where", ("",))[0]
-    colour = "rgb" if task is SKIN else "grey"
+    colour = COLOUR if task is SKIN else {}
     raw = {
         "name": "update",
         "title": "benchmark",
@@ -72,7 +73,7 @@ def recipe_of(task: dict[str, Any], side: Side, options: argparse.Namespace, see
             "source": "csv", "fractions": [0.5, 0.1, 0.4], "near_duplicates": "ignore", "seed": seed, **data,
             "subgroup_columns": [column] if column else [],
         },
-        "preprocess": {"size": [options.side, options.side], "window": "none", "bits": 8, "colour": colour},
+        "preprocess": {"size": [options.side, options.side], "window": "none", "bits": 8, **colour},
         "model": {"backbone": "tf_efficientnet_lite0"},
         "train": {"epochs": options.epochs, "batch_size": 32, "seed": seed},
         "update": {"epochs": options.update_epochs},

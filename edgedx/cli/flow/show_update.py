@@ -70,7 +70,11 @@ def _answers(data: dict[str, Any], run: Path) -> None:
         line("look at", f"{told['contradictions']} contradictions: {run / 'data' / data['contradictions']}")
     if data["likely_wrong"]:
         files = " and ".join(str(run / "data" / name) for name in data["label_check"].split(", "))
-        line("look at", f"{data['likely_wrong']} likely wrong labels: {files}")
+        line("look at", f"{data['likely_wrong']} likely wrong labels, likeliest first: {files}")
+        line(
+            "",
+            f"(models that never saw the image say {data['agreement']:.0%} of all labels too; where few, read the top)",
+        )
     elif ", " not in data["label_check"]:
         line("unchecked", data["label_check"])
     line("new", f"{new['train']} to learn from, {new['val']} for thresholds, {new['test']} kept for judging")
@@ -94,5 +98,9 @@ def _rows(verdict: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def _figures(auc: dict[str, Any]) -> tuple[str, str, str]:
     drop = auc["drop"]
-    won = {"value": -drop["value"], "low": -drop["high"], "high": -drop["low"]} if drop["value"] is not None else None
+    won = (
+        {"value": 0.0 - drop["value"], "low": 0.0 - drop["high"], "high": 0.0 - drop["low"]}
+        if drop["value"] is not None
+        else None
+    )
     return interval(auc["teacher"]), interval(auc["student"]), interval(won)

@@ -34,6 +34,9 @@ def update(
     ] = None,
     device: OfDevice = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the new run; RUN-update-N unless given.")] = None,
+    new_version: Annotated[
+        str | None, typer.Option(help="Version of the updated model; the last number one higher unless given.")
+    ] = None,
     set_: Set = None,
     check: Annotated[
         bool, typer.Option("--check", help="Read the answers, list likely wrong labels and contradictions, and stop.")
@@ -65,7 +68,9 @@ def update(
     if force is not None and not force.strip():
         raise UsageError("--force needs a reason, which is recorded", next_step='--force "why it may ship"')
     overrides = [*(set_ or []), *([f"update.method={method}"] if method else [])]
-    plan = plan_update(run_of(run), feedback, trust=trust or [], device=device, out=out, overrides=overrides)
+    plan = plan_update(
+        run_of(run), feedback, trust=trust or [], device=device, out=out, overrides=overrides, version=new_version
+    )
     with run_at_work(plan.after.path):
         report = work(plan, check_only=check, force=force)
         show_update.updated(report, plan.after.path, plan.recipe, json=json)

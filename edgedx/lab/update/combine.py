@@ -23,7 +23,7 @@ from edgedx.lab.run.run import Run
 
 from .settle import Old, Settled
 
-SINCE, SITE = "since", "site"
+SINCE, SITE = "since_version", "site"
 """Columns that an update adds: the version whose data first had the image, and where it is from."""
 BEFORE = "development"
 """Site of images that came with no site."""

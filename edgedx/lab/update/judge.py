@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ class UpdateVerdict:
         if comparison is None:
             return None
         drop = comparison.whole.auc.drop
-        return Interval(-drop.value, -drop.high, -drop.low)
+        return _negative(drop)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -82,7 +83,7 @@ class UpdateVerdict:
             "sentence": self.sentence,
             "against": self.against,
             "split": SPLIT,
-            "forgetting": None if old is None else Interval(-old.value, -old.high, -old.low).to_dict(),
+            "forgetting": None if old is None else _negative(old).to_dict(),
             "gain": None if new is None else new.to_dict(),
             "parts": {name: part.to_dict() for name, part in self.parts.items()},
             "sites": self.sites,
@@ -97,7 +98,12 @@ def _plain(check: GateCheck) -> dict[str, Any]:
 def _change(change: Interval | None) -> str:
     if change is None:
         return "is not judged by"
-    return f"gains {change}" if change.value >= 0 else f"loses {Interval(-change.value, -change.high, -change.low)}"
+    return f"gains {change}" if change.value >= 0 else f"loses {_negative(change)}"
+
+
+def _negative(one: Interval) -> Interval:
+    """A loss as a gain, or the other way round; 0 stays 0 without a sign."""
+    return Interval(0.0 - one.value, 0.0 - one.high, 0.0 - one.low)
 
 
 def judge_update(
@@ -151,7 +157,9 @@ def decide(
     }
     fair = fairness(_without(cases, SINCE), before, after)
     gaps = fair.checks(recipe.update.max_gap_widening)
-    return UpdateVerdict(parts, _sites(_cases(cases, np.flatnonzero(new)), parts[NEW]), fair, gaps, against)
+    return UpdateVerdict(
+        parts, _sites(_cases(cases, np.flatnonzero(new)), parts[NEW], recipe.update.judge_share), fair, gaps, against
+    )
 
 
 def _answers(recipe: Recipe, part: Dataset, cases: Cases, variant: CompiledVariant) -> Predictions:
@@ -183,7 +191,7 @@ def _without(cases: Cases, column: str) -> Cases:
     return replace(cases, subgroups=groups)
 
 
-def _sites(new: Cases, verdict: Verdict) -> list[dict[str, Any]]:
+def _sites(new: Cases, verdict: Verdict, share: float) -> list[dict[str, Any]]:
     """Each clinic of the new images: judged as a subgroup of them, or how many images it lacks."""
     comparison = verdict.comparison
     judged = {one.value: one for one in comparison.subgroups if one.column == SITE} if comparison else {}
@@ -200,16 +208,19 @@ def _sites(new: Cases, verdict: Verdict) -> list[dict[str, Any]]:
             figure = judged[name].auc
             one |= {"auc": figure.to_dict(), "passed": f"subgroup {SITE} {name}" not in failed}
         else:
-            fewest = {
-                new.classes[k]: min(int((known & present & here).sum()), int((known & ~present & here).sum()))
-                for k, known, present in new.findings()
-            }
-            short, count = min(fewest.items(), key=lambda item: item[1])
-            one |= {
-                "auc": None,
-                "passed": None,
-                "why": f"too few to be judged by itself: {MIN_OF_A_CLASS - count} more images that tell {short} from "
-                "the rest",
-            }
+            one |= {"auc": None, "passed": None, "why": _too_few(new, here, share)}
         rows.append(one)
     return rows
+
+
+def _too_few(new: Cases, here: np.ndarray, share: float) -> str:
+    """How many answers a clinic lacks to be judged by itself, of the class that it has fewest of."""
+    labels = np.asarray(new.labels)
+    of_class = [labels[:, k] == 1 if new.task == "multilabel" else labels == k for k in range(len(new.classes))]
+    counts = [int((rows & here).sum()) for rows in of_class]
+    fewest = int(np.argmin(counts))
+    more = ceil(max(MIN_OF_A_CLASS - counts[fewest], 1) / share)
+    return (
+        f"{counts[fewest]} images of {new.classes[fewest]} to judge on, {MIN_OF_A_CLASS} needed: about {more} more "
+        "answers of it"
+    )

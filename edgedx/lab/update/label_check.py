@@ -24,7 +24,7 @@ from .settle import Settled
 
 LIST, PICTURE = "likely-wrong.csv", "likely-wrong.png"
 FOLDS = 5
-_INVERSE_PENALTY = 0.01  # C of the logistic regression, on standardised features; see benchmarks/label_errors.py
+_INVERSE_PENALTY = 0.001  # C of the logistic regression, on standardised features; see benchmarks/label_errors.py
 _BATCH = 64
 
 
@@ -38,12 +38,16 @@ class LabelCheck:
         Position of the image, label as given, label as likely, margin; likeliest wrong first.
     probabilities : ndarray of shape (N, K)
         Out of fold.
+    agreement : float
+        Share of labels, of all findings of a multilabel task, that the models behind the list say too: the smaller, the
+        longer and looser the list.
     note : str
         Why nothing was checked; empty where it was.
     """
 
     suspects: list[tuple[int, str, str, float]]
     probabilities: NDArray[np.float64]
+    agreement: float = 0.0
     note: str = ""
 
 
@@ -80,9 +84,9 @@ def check(
         given = labels[:, 0].astype(np.int64)
         chance = out_of_fold(features, given, len(classes), units, seed)
         if chance is None:
-            return LabelCheck([], np.zeros((len(labels), len(classes))), "too few images of some class to check labels")
+            return LabelCheck([], np.zeros((len(labels), len(classes))), note="too few images of some class to check")
         found = [(one.row, classes[one.given], classes[one.likely], one.margin) for one in likely_wrong(given, chance)]
-        return LabelCheck(found, chance)
+        return LabelCheck(found, chance, float((chance.argmax(axis=1) == given).mean()))
     chance = np.full(labels.shape, np.nan)
     worst: dict[int, tuple[int, str, str, float]] = {}
     for k, name in enumerate(classes):
@@ -96,7 +100,11 @@ def check(
             found_now = _finding(suspect, int(rows[suspect.row]), name)
             if found_now[0] not in worst or found_now[3] < worst[found_now[0]][3]:
                 worst[found_now[0]] = found_now
-    return LabelCheck(sorted(worst.values(), key=lambda one: one[3]), chance)
+    known = ~np.isnan(labels) & ~np.isnan(chance)
+    if not known.any():
+        return LabelCheck([], chance, note="too few images with and without any finding to check")
+    agreement = float(((chance >= 0.5) == (labels == 1))[known].mean())
+    return LabelCheck(sorted(worst.values(), key=lambda one: one[3]), chance, agreement)
 
 
 def _finding(one: Suspect, row: int, name: str) -> tuple[int, str, str, float]:
@@ -149,7 +157,9 @@ def write_check(recipe: Recipe, settled: Settled, found: LabelCheck, folder: Pat
         lambda row: np.asarray(settled.images[places[row]].canvas),
         folder / PICTURE,
         bits=recipe.preprocess.bits,
-        title=f"Labels that are likely wrong, likeliest first. Numbers are those of {LIST}.",
+        title="Labels that are likely wrong, likeliest first",
+        table=LIST,
+        words=("label", "likely"),
     )
 
 

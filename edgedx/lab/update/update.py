@@ -31,7 +31,7 @@ from .label_check import LIST, PICTURE, check_labels, write_check
 from .learn import update_teacher
 from .settle import class_counts_of, settle
 
-_FIXED = ("name", "task", "preprocess", "model", "columns", "accept", "synthetic")
+_FIXED = ("name", "version", "task", "preprocess", "model", "columns", "accept", "synthetic")
 """Parts of a recipe that an update cannot change: the model would be another one."""
 
 
@@ -66,6 +66,7 @@ def plan_update(
     device: str | None = None,
     out: Path | None = None,
     overrides: Sequence[str] = (),
+    version: str | None = None,
 ) -> Plan:
     """Check the call and choose the new run's folder: ``RUN-update-N``, or the one where this very update is at work.
 
@@ -77,6 +78,8 @@ def plan_update(
         Device profile, where the run serves several.
     overrides : sequence of str
         ``key=value`` of the recipe.
+    version : str, optional
+        Of the updated model; the last number one higher unless given.
 
     Raises
     ------
@@ -96,12 +99,11 @@ def plan_update(
             f"--set {changed[0]}: an update keeps this section as it is, for the model would be another one",
             next_step="leave it out, or make a new run: edgedx finetune",
         )
-    if recipe.version == was.version:
-        recipe = recipe.model_copy(update={"version": next_version(was.version)})
+    recipe = recipe.model_copy(update={"version": version or next_version(was.version)})
     if version_key(recipe.version) <= version_key(was.version):
         raise UsageError(
             f"version {recipe.version} is not higher than {was.version}, and no device would take it",
-            next_step=f"--set version={next_version(was.version)}",
+            next_step=f"--new-version {next_version(was.version)}",
         )
     sections = {"version", "update", "train", "augment", "student", "quantize", "data"}
     facts = [before.teacher.card.sha256, [feedback_digest(one) for one in files]]
@@ -251,6 +253,7 @@ def _data(plan: Plan) -> dict[str, Any]:
             "answers": settled.to_dict(),
             "classes": class_counts_of(recipe, settled.cases),
             "likely_wrong": len(found.suspects),
+            "agreement": found.agreement,
             "label_check": found.note or f"{LIST}, {PICTURE}",
             "contradictions": CONTRADICTIONS,
             "new": {split: splits.count(split) for split in ("train", "val", "test")},
