@@ -33,9 +33,10 @@ from edgedx.lab.network.torch_runner import TorchRunner
 from edgedx.lab.run.stage import machine, versions
 from edgedx.lab.train.finetune import fit_teacher
 from edgedx.lab.train.finish import finish
-from edgedx.lab.update.learn import learn
+from edgedx.lab.update.learn import learn, rehearsed
 
-METHODS = ("naive", "rehearsal", "distil", "ewc")
+METHODS = ("naive", "rehearsal", "distil", "ewc", "naive as long", "distil as long")
+"""The last two train for as many steps as rehearsal, which shows more images in an epoch."""
 PNEUMONIA = {"kind": "binary", "classes": ["normal", "pneumonia"], "positive": "pneumonia"}
 SKIN = {"kind": "multiclass", "classes": ["bcc", "bkl", "mel", "nv"]}
 BRAIN = {"kind": "multiclass", "classes": ["glioma", "meningioma", "no_tumour", "pituitary"]}
@@ -129,7 +130,7 @@ def run_pair(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any
         "methods": {},
     }
     for method in METHODS:
-        kept = folder / f"{method}.json"
+        kept = folder / f"{method.replace(' ', '-')}.json"
         if not kept.is_file():
             write_json(kept, one_method(recipe, method, teacher, old, both, is_new, folder))
         result["methods"][method] = read_json(kept)
@@ -140,10 +141,18 @@ def one_method(
     recipe: Recipe, method: str, teacher: Path, old: Dataset, both: Dataset, is_new: np.ndarray, folder: Path
 ) -> dict[str, Any]:
     """Learn on by one method, and compare with the teacher."""
-    chosen = recipe.model_copy(update={"update": recipe.update.model_copy(update={"method": method})})
+    name, _, longer = method.partition(" ")
+    changes: dict[str, Any] = {"method": name}
+    if longer:
+        train = np.flatnonzero([split == "train" for split in both.splits])
+        fresh = is_new[train]
+        changes["epochs"] = recipe.update.epochs * len(rehearsed(train, fresh, recipe.update.new_share)) / fresh.sum()
+    chosen = recipe.model_copy(update={"update": recipe.update.model_copy(update=changes)})
     begun = time.monotonic()
     start = load_checkpoint(teacher, dropout=recipe.model.dropout)
-    model, _ = learn(chosen, start, old.subset("train"), both, is_new, state=folder / f"{method}.safetensors")
+    model, _ = learn(
+        chosen, start, old.subset("train"), both, is_new, state=folder / f"{method.replace(' ', '-')}.safetensors"
+    )
     seconds = time.monotonic() - begun
     before, result = load_checkpoint(teacher).model, {}
     is_test = np.array([split == "test" for split in both.splits])
@@ -190,7 +199,7 @@ def main() -> None:
             print(f"{name}, seed {seed}: before, old {old:.3f}, new {new:.3f}")
             for method, found in one["methods"].items():
                 gain, lost = told(found["new"]["lost"], -1), told(found["old"]["lost"], -1)
-                print(f"  {method:<9} new {gain}  old {lost}  {found['seconds']:.0f} s")
+                print(f"  {method:<14} new {gain}  old {lost}  {found['seconds']:.0f} s")
 
 
 if __name__ == "__main__":
