@@ -125,10 +125,11 @@ def _folder(before: Run, out: Path | None, fingerprint: str) -> Run:
         if out.exists() and any(out.iterdir()) and (there is None or there["fingerprint"] != fingerprint):
             raise AlreadyExists(f"{out} holds something else", next_step="name another --out")
         return Run(out)
-    base, number = re.sub(r"-update-\d+$", "", before.path.absolute().name), 0
+    home = before.path if before.path.name not in ("", "..") else before.path.resolve()
+    base, number = re.sub(r"-update-\d+$", "", home.name), 0
     while True:
         number += 1
-        run = Run(before.path.with_name(f"{base}-update-{number}") if before.path.name else before.path)
+        run = Run(home.with_name(f"{base}-update-{number}"))
         there = read_update(run)
         if not run.path.exists() or (there is not None and there["fingerprint"] == fingerprint):
             return run
