@@ -70,12 +70,15 @@ def test_labels_of_too_few_images_are_not_checked(tmp_path: Path) -> None:
 def test_findings_are_checked_each_by_itself() -> None:
     rng = np.random.default_rng(0)
     truth = np.stack([np.arange(300) % 2, np.arange(300) // 2 % 2], axis=1).astype(float)
-    features = truth * 4 + rng.normal(0, 0.5, (300, 2))
+    features = truth * 4 + rng.normal(0, 0.8, (300, 2))
     labels = truth.copy()
-    labels[7, 1] = 1 - labels[7, 1]
+    wrong = list(range(5, 300, 20))
+    labels[wrong, 1] = 1 - labels[wrong, 1]
     labels[11, 0] = np.nan
     recipe = tiny.recipe(task=tiny.FINDINGS)
     found = check(recipe.task, features, labels, [f"p{row}" for row in range(300)])
-    row, given, likely, margin = found.suspects[0]
-    assert row == 7 and {given, likely} == {"b", "no b"} and margin < -0.5
-    assert found.agreement > 0.95
+    named = {row for row, *_ in found.suspects}
+    assert len(named & set(wrong)) > 0.4 * len(wrong)  # of those that are wrong half are as sure as the mean
+    assert len(named - set(wrong)) < 0.3 * len(wrong)
+    assert all({given, likely} == {"b", "no b"} for row, given, likely, _ in found.suspects if row in wrong)
+    assert found.agreement > 0.9
