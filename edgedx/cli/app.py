@@ -20,6 +20,7 @@ _FAMILIES = {
         "deploy": "Gate the student and write its bundle (.edgedx).",
         "scan": "Read every new image of a folder, on the device.",
         "update": "Learn from a clinic's answers; judged against the deployed model.",
+        "archive": "Read a whole archive of studies into one table.",
     },
     "evidence": {
         "evaluate": "Every figure of a model on labelled images.",
