@@ -40,6 +40,12 @@ _FAMILIES = {
         "keys": "Make, pin and use the keys that sign bundles.",
         "engine": "Build and list TensorRT engines of this machine.",
     },
+    "clinic": {
+        "page": "The page of a clinic's box: see, answer, upload.",
+        "answers": "What people answered: counts, agreement, signed export.",
+        "monitor": "Have the images or the answers changed? One light, and the figures behind it.",
+        "threshold": "What every threshold would mean here; one of the site's own.",
+    },
     "tools": {
         "data": "Check a data set before training.",
         "demo": "The whole flow in a few minutes, on this machine.",
@@ -54,6 +60,7 @@ _TITLES = {
     "flow": "Flow, in its order",
     "evidence": "Evidence",
     "device": "Device",
+    "clinic": "Clinic",
     "tools": "Tools",
 }
 _ELSEWHERE = {"scan": "scan.app"}

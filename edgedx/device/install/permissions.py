@@ -17,7 +17,14 @@ from edgedx.core.errors import GateRefused, InputOutputError
 from edgedx.core.files import storage_error
 
 _FOLDERS = ("trust", "slots", "slots/a", "slots/b", "engines")
-_FILES = (".lock", "state.json", "slots/a/installed.json", "slots/b/installed.json")
+_FILES = (
+    ".lock",
+    "state.json",
+    "operating_point.json",
+    "audit.jsonl",
+    "slots/a/installed.json",
+    "slots/b/installed.json",
+)
 
 
 def check_root(root: Path) -> None:
