@@ -16,7 +16,7 @@ ROOMS = [
     *("dicom.decoding", "dicom.reading", "dicom.writing", "dicom"),
     *("device.machine", "device.decode", "device.runtime", "device.clinic", "device.install"),
     *("device.threshold", "device.monitor", "device.scanner", "device.pacs", "device.operation", "device.export"),
-    *("device.page.door", "device.page"),
+    *("device.page.door", "device.page.reading", "device.page"),
     *("lab.launch", "lab.run", "lab.data.layouts", "lab.data.reading", "lab.data", "lab.data.start"),
     *("lab.network", "lab.feed", "lab.train", "lab.tune", "lab.quantize", "lab.judge", "lab.compress"),
     *("lab.ship", "lab.remote", "lab.evidence", "lab.evidence.compare", "lab.evidence.robustness"),
