@@ -70,6 +70,8 @@ def plan_update(
 ) -> Plan:
     """Check the call and choose the new run's folder: ``RUN-update-N``, or the one where this very update is at work.
 
+    A folder in which answers were only looked at, and nothing is learned yet, is used again.
+
     Parameters
     ----------
     trust : sequence of Path
@@ -131,8 +133,10 @@ def _folder(before: Run, out: Path | None, fingerprint: str) -> Run:
         number += 1
         run = Run(home.with_name(f"{base}-update-{number}"))
         there = read_update(run)
-        if not run.path.exists() or (there is not None and there["fingerprint"] == fingerprint):
+        if not run.path.exists():
             return run
+        if there is not None and (there["fingerprint"] == fingerprint or not run.teacher.path.exists()):
+            return run  # this very update, or one that was only looked at (--check)
 
 
 def update(plan: Plan, *, check_only: bool = False, force: str | None = None) -> dict[str, Any]:
@@ -156,7 +160,7 @@ def update(plan: Plan, *, check_only: bool = False, force: str | None = None) ->
         See `feedback.read_feedback`, `settle.settle` and `combine.divide_new`.
     """
     before, after, recipe = plan.before, plan.after, plan.recipe
-    if read_update(after) is None:
+    if (read_update(after) or {}).get("fingerprint") != plan.fingerprint:
         write_update(after, _begun(plan))
     after.keep_recipe(recipe)
     data_record = _data(plan)
@@ -263,4 +267,5 @@ def _data(plan: Plan) -> dict[str, Any]:
             "digest": summary["digest"],
         }
 
-    return stage.run(work, restartable=True)
+    looked_at = stage.record() is None and not after.teacher.path.exists()
+    return stage.run(work, restartable=True, overwrite=looked_at)

@@ -245,3 +245,17 @@ def test_a_refused_update_ends_with_exit_code_1_and_names_the_way_out(deployed: 
     assert "may not replace version 1" in done.stderr
     assert "--anyway REASON" in done.stderr
     assert "NO: " in done.stdout
+
+
+def test_a_folder_that_was_only_looked_at_is_used_again(deployed: Deployed, tmp_path: Path) -> None:
+    run = deployed[1]
+    north, key = make_export(tmp_path, run, "north", first=7000)
+    first = plan_update(run.path, [north], trust=[key])
+    assert update(first, check_only=True)["data"]["answers"]["used"] == 40
+    again = plan_update(run.path, [north], trust=[key], overrides=["update.suspects=leave-out"])
+    assert again.after.path == first.after.path
+    assert again.fingerprint != first.fingerprint
+    update(again, check_only=True)
+    facts = read_update(again.after)
+    assert facts is not None and facts["settings"]["suspects"] == "leave-out"
+    shutil.rmtree(again.after.path)
