@@ -94,7 +94,7 @@ def check(
     for k, name in enumerate(classes):
         rows = np.flatnonzero(~np.isnan(labels[:, k]))
         given = labels[rows, k].astype(np.int64)
-        one = out_of_fold(features[rows], given, 2, [units[row] for row in rows], seed) if len(rows) else None
+        one = out_of_fold(features[rows], given, 2, [units[int(row)] for row in rows], seed) if len(rows) else None
         if one is None:
             continue
         chance[rows, k] = one[:, 1]
@@ -122,7 +122,7 @@ def out_of_fold(
     from sklearn.model_selection import StratifiedGroupKFold
 
     there = np.unique(labels)
-    fewest = min(len({units[row] for row in np.flatnonzero(labels == k)}) for k in there)
+    fewest = min(len({units[int(row)] for row in np.flatnonzero(labels == k)}) for k in there)
     if len(there) < 2 or fewest < 2:
         return None
     mean, spread = features.mean(axis=0), features.std(axis=0)
