@@ -19,6 +19,10 @@ Layout = Literal[
     "brain-tumour-figshare",
     "tuberculosis-cxr",
     "rsna-pneumonia",
+    "kermany-pneumonia",
+    "idrid",
+    "busi",
+    "iq-othnccd",
 ]
 """Public data sets read as they are published; `edgedx.lab.data.layouts` has a reader for each."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 from typing_extensions import Self
 
 from edgedx.core.stats.points import parse_point
@@ -23,6 +23,15 @@ class Task(_Section):
     positive: str | None = Field(
         None, description="The finding of a binary task; sensitivity and specificity are of it."
     )
+    ordered: bool = Field(
+        False,
+        description="Classes are grades in rising order: quadratically weighted kappa is told too (multiclass).",
+    )
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Left out where classes have no order, so that records of runs from before there was one stay current."""
+        return {key: value for key, value in plain(self).items() if key != "ordered" or value}
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -34,6 +43,8 @@ class Task(_Section):
             raise ValueError("positive: only for binary tasks")
         if self.kind == "multiclass" and len(self.classes) < 3:
             raise ValueError("a multiclass task has three classes or more; for two, use kind: binary")
+        if self.ordered and self.kind != "multiclass":
+            raise ValueError("ordered: only for multiclass tasks")
         return self
 
     @property

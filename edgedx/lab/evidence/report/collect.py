@@ -135,7 +135,9 @@ def collect(
     part = data.subset(split)
     build = run.build(device) if run.builds or device else None
     task = recipe.task
-    cases = Cases(part.names, part.patients, part.labels, part.subgroups, task.kind, task.classes, task.positive)
+    cases = Cases(
+        part.names, part.patients, part.labels, part.subgroups, task.kind, task.classes, task.positive, task.ordered
+    )
     stored = _stored(run, build, split, data.digest)
     models = [_judge(one, cases, resamples) for one in stored]
     bundle = build.bundle_record if build is not None else None

@@ -18,6 +18,7 @@ ROWS = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
     "exact_match": "All findings right",
+    "quadratic_kappa": "Agreement of grades (quadratic kappa)",
     "ece": "Calibration error (ECE)",
     "brier": "Brier score",
 }
