@@ -170,7 +170,7 @@ def _of_tables(recipe: Recipe, tables: dict[str, Path], best: str | None) -> dic
 def _subgroups(recipe: Recipe) -> dict[str, dict[str, str]]:
     """Image to its values of the recipe's subgroup columns; of columns that follow from the class nothing is asked."""
     data = recipe.data
-    columns = [name for name in data.subgroup_columns if name not in ("subtype", "license")]
+    columns = [name for name in data.subgroup_columns if name not in ("subtype", "license", "source_url")]
     if not columns:
         return {}
     rows, _ = read_table(locate(str(data.path)) / data.csv)
