@@ -14,9 +14,10 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from typing_extensions import Self
 
+from .content import cropped
 from .files import canonical_json, sha256_bytes
 from .image import Image
 
@@ -32,6 +33,11 @@ class PreprocessSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     size: tuple[int, int] = Field((224, 224), description="Height and width of the network input, pixels.")
+    crop: Literal["none", "content"] = Field(
+        "none",
+        description="content: cut to what is lighter than the black around it, before resizing: collimation, black "
+        "borders, and letters that stand apart in them; on the device too. none: the whole image.",
+    )
     resize: Literal["stretch", "letterbox", "crop"] = Field(
         "stretch",
         description="stretch: ignore the aspect ratio; letterbox: keep it, pad with black; crop: keep it, cut the longer side.",
@@ -52,6 +58,12 @@ class PreprocessSpec(BaseModel):
     )
     mean: tuple[float, ...] = Field((0.5,), description="Subtracted per channel, on the [0, 1] scale.")
     std: tuple[float, ...] = Field((0.25,), description="Divided by per channel, on the [0, 1] scale.")
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Left out where nothing is cropped: digests, bundles and records from before there was a crop stay as they
+        are."""
+        return {key: value for key, value in plain(self).items() if key != "crop" or value != "none"}
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -93,13 +105,15 @@ def preprocess(image: Image, spec: PreprocessSpec) -> NDArray[np.float32]:
 
 
 def canvas(image: Image, spec: PreprocessSpec) -> Canvas:
-    """Window, polarity, colour, size and equalisation.
+    """Window, polarity, colour, crop, size and equalisation.
 
     Returns
     -------
     ndarray of shape (H, W) or (H, W, 3), uint8 or uint16 by ``spec.bits``
     """
     unit = _colour(_to_unit(image, spec), spec)
+    if spec.crop == "content":
+        unit = np.ascontiguousarray(cropped(unit))
     unit = _resize(unit, spec)
     peak = (1 << spec.bits) - 1
     out = np.rint(np.clip(unit, 0.0, 1.0) * peak).astype(np.uint8 if spec.bits == 8 else np.uint16)

@@ -105,10 +105,10 @@ def quadratic_kappa(truth: ArrayLike, called: ArrayLike, sums: Sums | None = Non
 
     def kappa(weights: Floats) -> Floats:
         by_chance = squares(weights) - 2 * first(weights) * second(weights) / every(weights)
+        share = np.full(by_chance.shape, np.nan)
         # All of one grade: no agreement beyond chance can be told. Sums of floats leave a grain.
-        return 1.0 - np.divide(
-            apart(weights), by_chance, out=np.full(by_chance.shape, np.nan), where=by_chance > 1e-9 * every(weights)
-        )
+        np.divide(apart(weights), by_chance, out=share, where=by_chance > 1e-9 * every(weights))
+        return np.asarray(1.0 - share)
 
     return kappa
 
