@@ -15,7 +15,7 @@ _DARK = 13
 _PART = 0.003
 """Share of the image that a connected part has at least; letters are smaller."""
 _LOST = 0.05
-"""Share of the light that may lie outside of the content; where more does, as in CT windowed for bone, nothing is cut."""
+"""Share of the light that may lie outside the content; where more does, as in CT windowed for bone, nothing is cut."""
 _LEAST = 0.2
 """Share of the height and of the width that content has at least; less is no content but a spot."""
 _MARGIN = 0.01
