@@ -120,6 +120,33 @@ def canvas(image: Image, spec: PreprocessSpec) -> Canvas:
     return _equalise(out, spec.clahe) if spec.clahe > 0 else out
 
 
+def place_box(
+    box: tuple[float, float, float, float], shape: tuple[int, int], spec: PreprocessSpec
+) -> tuple[float, float, float, float]:
+    """Where a part of an image is on its canvas; of a spec that crops nothing.
+
+    Parameters
+    ----------
+    box : (float, float, float, float)
+        Left, top, right and bottom, pixels of the image.
+    shape : (int, int)
+        Height and width of the image, pixels.
+
+    Returns
+    -------
+    (float, float, float, float)
+        The same as shares of the canvas, cut at its sides, 0 to 1.
+    """
+    sides = spec.size if spec.resize == "stretch" else _inner(shape, spec)
+    places = []
+    for position, axis in ((0, 1), (1, 0), (2, 1), (3, 0)):
+        before = (spec.size[axis] - sides[axis]) // 2 if sides[axis] <= spec.size[axis] else 0
+        cut = max(0, (sides[axis] - spec.size[axis]) // 2)
+        place = box[position] / shape[axis] * sides[axis] + before - cut
+        places.append(min(max(place / spec.size[axis], 0.0), 1.0))
+    return places[0], places[1], places[2], places[3]
+
+
 def normalise(canvas: Canvas, spec: PreprocessSpec) -> NDArray[np.float32]:
     """Canvas (or a batch of them, or their float version after augmentation) to network input.
 
@@ -216,15 +243,20 @@ def _resize(unit: NDArray[np.float32], spec: PreprocessSpec) -> NDArray[np.float
     height, width = spec.size
     if spec.resize == "stretch":
         return _scale(unit, height, width)
-    ratios = (height / unit.shape[0], width / unit.shape[1])
-    ratio = max(ratios) if spec.resize == "crop" else min(ratios)
-    inner = _scale(unit, max(1, round(unit.shape[0] * ratio)), max(1, round(unit.shape[1] * ratio)))
+    inner = _scale(unit, *_inner((unit.shape[0], unit.shape[1]), spec))
     if spec.resize == "crop":
         top, left = (inner.shape[0] - height) // 2, (inner.shape[1] - width) // 2
         return inner[max(top, 0) : max(top, 0) + height, max(left, 0) : max(left, 0) + width]
     top, left = (height - inner.shape[0]) // 2, (width - inner.shape[1]) // 2
     bottom, right = height - inner.shape[0] - top, width - inner.shape[1] - left
     return np.asarray(cv2.copyMakeBorder(inner, top, bottom, left, right, cv2.BORDER_CONSTANT, value=0), np.float32)
+
+
+def _inner(shape: tuple[int, int], spec: PreprocessSpec) -> tuple[int, int]:
+    """Height and width of an image that keeps its aspect ratio, before it is padded or cut."""
+    ratios = (spec.size[0] / shape[0], spec.size[1] / shape[1])
+    ratio = max(ratios) if spec.resize == "crop" else min(ratios)
+    return max(1, round(shape[0] * ratio)), max(1, round(shape[1] * ratio))
 
 
 def _scale(unit: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:

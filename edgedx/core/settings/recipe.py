@@ -59,6 +59,8 @@ class Recipe(_Section):
         if self.student.backbone != "same" and self.student.weights == "teacher":
             raise ValueError("student.weights: teacher is possible only with student.backbone: same")
         refuse_labels(self.columns, [self.data.label_column, *self.data.label_columns])
+        if self.data.roi_columns and (self.data.source != "csv" or self.preprocess.crop != "none"):
+            raise ValueError("data.roi_columns: only of a table (source: csv), and with preprocess.crop: none")
         columns = self.data.label_columns
         if columns and (self.task.kind != "multilabel" or len(columns) != len(self.task.classes)):
             raise ValueError("data.label_columns: one for each class, and only for multilabel tasks")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
 from edgedx.core.stats.points import parse_point
@@ -28,10 +28,7 @@ class Task(_Section):
         description="Classes are grades in rising order: quadratically weighted kappa is told too (multiclass).",
     )
 
-    @model_serializer(mode="wrap")
-    def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Left out where classes have no order, so that records of runs from before there was one stay current."""
-        return {key: value for key, value in plain(self).items() if key != "ordered" or value}
+    LATER = frozenset({"ordered"})
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -143,6 +140,14 @@ class Augment(_Section):
         ge=0,
         description="Alpha of the Beta distribution that mixes pairs of images (Zhang et al. 2018); 0 is off.",
     )
+    roi: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Chance that a view of an image with a box (data.roi_columns) shows the box alone, enlarged, with a "
+        "margin of a quarter of its sides.",
+    )
+    LATER = frozenset({"roi"})
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edgedx.core.errors import DataError
 from edgedx.core.files import canonical_json, sha256_bytes, storage_error, write_json, write_text
-from edgedx.core.preprocess import Canvas, PreprocessSpec
+from edgedx.core.preprocess import Canvas, PreprocessSpec, place_box
 from edgedx.core.settings.columns import FittedColumn
 from edgedx.core.settings.recipe import Recipe
 from edgedx.core.table import csv_text
@@ -36,6 +36,8 @@ CANVASES, MANIFEST, EXCLUDED, SUMMARY = "canvases.npy", "manifest.csv", "exclude
 FILES = CANVASES, MANIFEST, SUMMARY
 """What `load_dataset` reads."""
 NEAR_DUPLICATES = "near-duplicates.csv"
+ROI = "box on the canvas"
+"""Column of the manifest: a box as shares of the canvas (left, top, right, bottom), where the source has boxes."""
 _FIXED = ["image", "label", "patient_id", "split", "sha256", "height", "width", "canvas"]
 
 
@@ -56,6 +58,8 @@ class Dataset:
         Further inputs of the model beside each image (see `core.columns`); None where the data set has no columns.
     fitted : tuple of FittedColumn
         How they were encoded; fitted on train.
+    boxes : ndarray of shape (N, 4), float32, optional
+        Left, top, right and bottom of what the label is about, shares of the canvas; NaN where an image has none.
     """
 
     names: list[str]
@@ -68,6 +72,7 @@ class Dataset:
     digest: str
     columns: NDArray[np.float32] | None = None
     fitted: tuple[FittedColumn, ...] = ()
+    boxes: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -90,6 +95,7 @@ class Dataset:
             self.digest,
             None if self.columns is None else self.columns[picked],
             self.fitted,
+            None if self.boxes is None else self.boxes[picked],
         )
 
     def batches(self, size: int) -> Iterable[Canvas]:
@@ -165,7 +171,15 @@ def _build(recipe: Recipe, source: Source, folder: Path) -> dict[str, Any]:
         "digest": sha256_bytes(
             canonical_json(
                 [
-                    [c.row.name, c.sha256, list(map(str, c.row.label)), c.patient, s, *c.row.columns.items()]
+                    [
+                        c.row.name,
+                        c.sha256,
+                        list(map(str, c.row.label)),
+                        c.patient,
+                        s,
+                        *c.row.columns.items(),
+                        *(c.row.roi or ()),
+                    ]
                     for c, s in zip(cases, splits, strict=True)
                 ]
             )
@@ -248,6 +262,7 @@ def _write_tables(
     recipe: Recipe, folder: Path, cases: list[PreparedImage], splits: list[str], excluded: list[tuple[str, str]]
 ) -> None:
     columns = recipe.data.subgroup_columns
+    boxed = [ROI] if recipe.data.roi_columns else []
     lines = [
         [
             case.row.name,
@@ -261,10 +276,20 @@ def _write_tables(
         ]
         + [case.row.subgroups.get(column, "") for column in columns]
         + [case.row.columns[column.name] for column in recipe.columns.use]
+        + ([_shares(recipe, case)] if recipe.data.roi_columns else [])
         for case, split in zip(cases, splits, strict=True)
     ]
-    write_text(folder / MANIFEST, csv_text([*_FIXED, *columns, *headings(recipe.columns.use)], lines))
+    write_text(folder / MANIFEST, csv_text([*_FIXED, *columns, *headings(recipe.columns.use), *boxed], lines))
     write_text(folder / EXCLUDED, csv_text(["image", "reason"], excluded))
+
+
+def _shares(recipe: Recipe, case: PreparedImage) -> str:
+    """The box of an image as shares of its canvas; empty where it has none, or none is left of it."""
+    if case.row.roi is None:
+        return ""
+    left, top, width, height = case.row.roi
+    box = place_box((left, top, left + width, top + height), (case.height, case.width), recipe.preprocess)
+    return json.dumps([round(share, 6) for share in box]) if box[0] < box[2] and box[1] < box[3] else ""
 
 
 def load_dataset(folder: Path, task: str, spec: PreprocessSpec) -> Dataset:
@@ -285,6 +310,10 @@ def load_dataset(folder: Path, task: str, spec: PreprocessSpec) -> Dataset:
         rows = np.array([int(entry["canvas"]) for entry in entries], np.int64)
         fitted = fitted_columns(summary)
         columns = read_columns(entries, fitted)
+        boxes = None
+        if entries and ROI in entries[0]:
+            shares = [json.loads(entry[ROI]) if entry[ROI] else [np.nan] * 4 for entry in entries]
+            boxes = np.array(shares, np.float32).reshape(-1, 4)
         if len(rows) != summary["images"]:
             raise ValueError(f"{MANIFEST} has {len(rows)} of {summary['images']} images")
     except OSError as error:
@@ -299,7 +328,7 @@ def load_dataset(folder: Path, task: str, spec: PreprocessSpec) -> Dataset:
             f"{folder}: canvases are {canvases.shape[1:]} {canvases.dtype}, the recipe wants {shape} {dtype}",
             next_step="make the data set again with --overwrite",
         )
-    apart = {*_FIXED, *headings(fitted)}
+    apart = {*_FIXED, *headings(fitted), ROI}
     return Dataset(
         names=[entry["image"] for entry in entries],
         patients=[entry["patient_id"] for entry in entries],
@@ -311,4 +340,5 @@ def load_dataset(folder: Path, task: str, spec: PreprocessSpec) -> Dataset:
         digest=summary["digest"],
         columns=columns,
         fitted=fitted,
+        boxes=boxes,
     )
