@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgedx.core.settings.recipe_sections import Augment
+from edgedx.core.settings.recipe_training import Augment
 
 DRAWS = 9
 """Random numbers of a view: rotation, zoom, shift across and down, both flips, contrast, brightness, gamma."""

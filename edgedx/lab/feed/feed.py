@@ -11,7 +11,8 @@ from torch import Tensor
 
 from edgedx.core.preprocess import PreprocessSpec
 from edgedx.core.settings.columns import spans
-from edgedx.core.settings.recipe_sections import Augment, Task
+from edgedx.core.settings.recipe_sections import Task
+from edgedx.core.settings.recipe_training import Augment
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.network.inputs import Normaliser, widen
 

@@ -14,7 +14,8 @@ import torch
 from edgedx.core.errors import DataError, RecipeError
 from edgedx.core.image import Image
 from edgedx.core.preprocess import PreprocessSpec, canvas, place_box
-from edgedx.core.settings.recipe_sections import Augment, Task
+from edgedx.core.settings.recipe_sections import Task
+from edgedx.core.settings.recipe_training import Augment
 from edgedx.lab.data.dataset import build_dataset, load_dataset
 from edgedx.lab.feed.augment import look_closer
 from edgedx.lab.feed.feed import Feed
