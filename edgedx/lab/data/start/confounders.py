@@ -21,6 +21,8 @@ LEAST_TOLD = 0.6
 """Lower end of the 95 % interval of an AUC above which a fact is told: 0.5 is chance."""
 OF_FILES = ("height", "width", "aspect ratio", "bytes per pixel", "file format")
 TOGETHER = "size and format together"
+_MORE = 0.01
+"""AUC that all of them must win over the best of them to be worth a line."""
 _FOLDS = 5
 _FEWEST = 10  # images of a class
 _RESAMPLES = 500
@@ -47,7 +49,8 @@ class Confounder:
     @property
     def sentence(self) -> str:
         """In words."""
-        return f"{self.fact} alone tells {self.label} with AUC {self.auc:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        what = self.fact if self.fact == TOGETHER else f"{self.fact} alone"
+        return f"{what} tells {self.label} with AUC {self.auc:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -124,8 +127,11 @@ def find_confounders(
         columns[TOGETHER] = np.concatenate(of_files, axis=1)
     found = []
     for question in questions(labels, classes, units, seed):
-        judged = [question.judge(name, values, lambda: _tree(seed)) for name, values in columns.items()]
-        found += [one for one in judged if one.low >= LEAST_TOLD]
+        judged = {name: question.judge(name, values, lambda: _tree(seed)) for name, values in columns.items()}
+        together = judged.pop(TOGETHER, None)
+        if together and together.auc > _MORE + max(judged[name].auc for name in OF_FILES if name in judged):
+            judged[TOGETHER] = together  # else it says no more than one of them
+        found += [one for one in judged.values() if one.low >= LEAST_TOLD]
     return sorted(found, key=lambda one: -one.auc)
 
 
