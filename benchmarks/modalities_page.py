@@ -85,11 +85,13 @@ def markdown(found: dict[str, Any]) -> str:
 
 
 def _settings(found: dict[str, Any]) -> str:
+    lacking = [NAMES[name] for name in NAMES if name not in found["sets"]]
+    more = f" Not done yet: {', '.join(lacking)}." if lacking else ""
     if found["side"] == found["seen"] == "as in the recipes":
-        return "Size and epochs are those of the recipes."
+        return f"Size and epochs are those of the recipes.{more}"
     return (
         f"For a computer without a graphics card: {found['side']} pixels a side, and each model saw at most "
-        f"{found['seen']} images in training; the recipes' own size and epochs (`--side 0 --seen 0`) give more."
+        f"{found['seen']} images in training; the recipes' own size and epochs (`--side 0 --seen 0`) give more.{more}"
     )
 
 
@@ -282,11 +284,12 @@ def picture(sets: dict[str, Any]) -> Any:
         right.annotate(worst.replace("_", " "), (shares[worst], row), (0, 8), textcoords="offset points", fontsize=7,
                        ha="center", color=INK)  # fmt: skip
     for axis, title in ((left, "How well it ranks images (AUC)"),
-                        (right, "Of 100 images of each class, named right by the INT8 student")):  # fmt: skip
+                        (right, "Of 100 images of each class, called right by the INT8 student")):  # fmt: skip
         axis.set_yticks(range(len(names)), [NAMES[name] for name in names] if axis is left else [""] * len(names))
         axis.set_ylim(-0.6, len(names) - 0.3)
         axis.set_title(title, fontsize=10, color=INK, loc="left")
     left.set_xlim(right=1.005)
     right.set_xlim(-3, 103)
-    left.legend(fontsize=8, frameon=False, loc="lower left")
+    left.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.05), ncol=3)
+    right.set_xlabel("the class that is missed most often is named; the line is the mean", fontsize=8, color=INK)
     return figure

@@ -50,7 +50,12 @@ class Confounder:
     def sentence(self) -> str:
         """In words."""
         what = self.fact if self.fact == TOGETHER else f"{self.fact} alone"
-        return f"{what} tells {self.label} with AUC {self.auc:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        return f"{what} tells {self.told}"
+
+    @property
+    def told(self) -> str:
+        """The class, and how well."""
+        return f"{self.label} with AUC {self.auc:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""

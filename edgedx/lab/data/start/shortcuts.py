@@ -52,11 +52,17 @@ class Shortcuts:
     def sentences(self) -> list[str]:
         """Warnings, a kind of shortcut each."""
         return [
-            f"{text}: {'; '.join(one.sentence for one in found[:_TOLD])}"
+            f"{text}: {'; '.join(found[:_TOLD])}"
             for text, found in (
-                ("what is no disease tells the class, so a network may learn that instead", self.facts),
-                ("a value stands for a class, so a network may learn it instead of the disease", self.markers),
-                ("the rim of the images tells the class (anatomy reaches it too: look at heat maps)", self.border),
+                ("what is no disease tells the class, so a network may learn that instead", _by_fact(self.facts)),
+                (
+                    "a value stands for a class, so a network may learn it instead of the disease",
+                    [one.sentence for one in self.markers],
+                ),
+                (
+                    "the rim of the images tells the class (anatomy reaches it too: look at heat maps)",
+                    _by_fact(self.border),
+                ),
             )
             if found
         ]
@@ -68,6 +74,14 @@ class Shortcuts:
             "markers": [one.to_dict() for one in self.markers],
             "border": [one.to_dict() for one in self.border],
         }
+
+
+def _by_fact(found: Sequence[Confounder]) -> list[str]:
+    """A sentence for each fact, with the classes that it tells best."""
+    by_fact: dict[str, list[Confounder]] = {}
+    for one in found:
+        by_fact.setdefault(one.fact, []).append(one)
+    return [", ".join([own[0].sentence, *(one.told for one in own[1:_TOLD])]) for own in by_fact.values()]
 
 
 def find_shortcuts(
