@@ -26,6 +26,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,7 +36,6 @@ import modalities_figures as figures
 import modalities_page as page
 
 from edgedx.cli.common import profile_for
-from edgedx.core.errors import EdgedxError
 from edgedx.core.files import write_json
 from edgedx.core.settings.recipe import Recipe, load_recipe
 from edgedx.core.table import read_table
@@ -216,8 +216,9 @@ def main() -> None:
         print(f"{time.strftime('%H:%M:%S')} {part} {repeat.name} {repeat.number}", flush=True)
         try:
             work(part, repeat)
-        except EdgedxError as error:
-            failed.append(f"{part} {repeat.name} {repeat.number}: {error}")
+        except Exception as error:  # a night's work does not end with one of its units
+            failed.append(f"{part} {repeat.name} {repeat.number}: {type(error).__name__}: {error}")
+            traceback.print_exc()
             print(f"failed: {failed[-1]}", flush=True)
             continue
         report(options, plan)

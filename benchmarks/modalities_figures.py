@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ QUESTIONS = {  # what is asked: the second less the first
     "INT8 over the best classical baseline": ("classical", SHIPPED),
     "INT8 over the teacher": ("teacher", SHIPPED),
     "INT8 in TensorRT's scheme over the teacher": ("teacher", TENSORRT),
+}
+ALONE = {  # of the first seed or fold, the only one that these are trained for
     "student over the same without a teacher": ("without-teacher", "student"),
     "teacher over the same from random weights": ("from-scratch", "teacher"),
 }
@@ -115,6 +118,11 @@ def of_set(recipe: Recipe, runs: list[Run], together: Path) -> dict[str, Any]:
         "seconds": {stage: read_record(first.path / stage)["wall_seconds"] for stage in ("teacher", "student")},
         "epochs": _epochs(first),
     }
+    tables = {
+        name: path for name, path in _tables(first).items() if name in {one for two in ALONE.values() for one in two}
+    }
+    if len(tables) > 2:
+        found["alone"] = _differences(line_up(list(tables.values())), None, ALONE)
     if (first.path / "bench.json").is_file():
         found["bench"] = _bench(read_json(first.path / "bench.json"))
     if (first.path / ROBUSTNESS).is_file():
@@ -186,12 +194,14 @@ def _gaps(subgroups: list[dict[str, Any]]) -> dict[str, float]:
     return {column: max(values) - min(values) for column, values in areas.items() if len(values) > 1}
 
 
-def _differences(lineup: Lineup, best: str | None) -> dict[str, Any]:
+def _differences(
+    lineup: Lineup, best: str | None, questions: Mapping[str, tuple[str, str]] = QUESTIONS
+) -> dict[str, Any]:
     """AUC of the second less the first, 95 % interval by bootstrap over groups, and p: of two classes by DeLong's test
     over groups (Obuchowski 1997), of more by the normal approximation of that bootstrap, since the macro mean has no
     DeLong test."""
     found: dict[str, Any] = {}
-    for question, (first, second) in QUESTIONS.items():
+    for question, (first, second) in questions.items():
         first = best or "" if first == "classical" else first
         if first not in lineup.answers or second not in lineup.answers:
             continue

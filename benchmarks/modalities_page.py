@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from modalities_figures import FIXED, FLOOR, KAPPA, SHIPPED, TENSORRT
+from modalities_figures import ALONE, FIXED, FLOOR, KAPPA, SHIPPED, TENSORRT
 
 from edgedx.core.files import write_text
 from edgedx.lab.run.plots import COLOURS, INK, new_figure, save_figure
@@ -173,15 +173,14 @@ def _times(own: dict[str, Any]) -> dict[str, float]:
 
 
 def _alone(sets: dict[str, Any]) -> str:
-    questions = ("student over the same without a teacher", "teacher over the same from random weights")
     rows = []
     for name, own in sets.items():
-        first = own["results"][0]
-        if any(one in first["differences"] for one in questions):
-            told = [first["differences"].get(one) for one in questions]
+        if told := own.get("alone"):
+            cells = [told.get(question) for question in ALONE]
             rows.append((NAMES[name], *("-" if one is None else
-                         f"{one['value']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}]" for one in told)))  # fmt: skip
-    return _table(("images", "AUC won by distillation", "AUC won by pretrained weights"), rows) if rows else ""
+                         f"{one['value']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}]" for one in cells)))  # fmt: skip
+    titles = ("images", "AUC won by distillation", "AUC won by pretrained weights")
+    return _table(titles, rows) + "\n\nOf the first seed or fold alone." if rows else ""
 
 
 def _gaps(sets: dict[str, Any]) -> str:

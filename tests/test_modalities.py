@@ -130,6 +130,10 @@ def test_the_page_tells_what_is_lacking_and_has_its_picture(tmp_path: Path) -> N
     assert "not a\nmedical device" in text or "not a medical device" in text
     assert "| skin, dermatoscopy, 2 classes | 100 of 50 groups, 1 seed(s) | .800 [.780, .820] |" in text
     assert "Not done yet: chest X-ray, children, brain MRI" in text and "| 30 |" in text
+    assert "What the teacher is worth" not in text
+    alone = {"student over the same without a teacher": _interval(0.01)}
+    told = modalities_page.markdown(_found(skin={**_set(0.8, 0.9, 0.91, 0.01), "alone": alone}))
+    assert "| skin, dermatoscopy | +0.010 [-0.010, +0.030] | - |" in told
     assert (tmp_path / "page.png").stat().st_size > 10_000
     modalities_page.write({**found, "sets": {}}, tmp_path / "none.md")
     assert not (tmp_path / "none.md").exists()

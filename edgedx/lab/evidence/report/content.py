@@ -164,7 +164,7 @@ def _data(facts: RunFacts) -> ReportSection:
     excluded = sum(facts.data.get("excluded", {}).values())
     text = f"{facts.data['images']} images are used" + (f", {excluded} were left out." if excluded else ".")
     if facts.shortcuts.sentences:
-        text += " What is no disease tells the class in them: see below."
+        text += " Something besides the disease tells their class: see below."
     return ReportSection(
         "data",
         "Data",
