@@ -33,7 +33,7 @@ _SOURCES = {
     "answers": "answers given after the model's was seen: BIASED",
     "blind answers": "blind answers",
 }
-_RESTART = "restart the scanner and the page: they keep the threshold that they began with"
+_RESTART = "restart the scanner: it keeps the threshold that it began with"
 
 
 def table(found: ThresholdTable, model: Path, given: Given, csv: Path | None, *, synthetic: bool, json: bool) -> None:

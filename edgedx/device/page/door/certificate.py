@@ -142,7 +142,10 @@ def _make(names: Sequence[str], addresses: Sequence[str]) -> tuple[bytes, bytes]
 
 
 def terminal_code(url: str, fingerprint: str) -> str:
-    """A QR code of the address; the fingerprint follows ``#``, which a browser shows and never sends."""
+    """Address and fingerprint as a picture for a phone's camera (QR code), drawn in a terminal.
+
+    The fingerprint follows ``#``, which a browser shows and never sends.
+    """
     import segno
 
     drawn = io.StringIO()
