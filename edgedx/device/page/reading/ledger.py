@@ -29,7 +29,7 @@ Show = Literal["all", "look", "unread", "unanswered"]
 SHOWS: tuple[str, ...] = get_args(Show)
 PAGE = 25
 """Rows of one page."""
-WINDOW = 2500
+WINDOW = 1000
 """Images that are looked through at a time for those without this person's answer: the list then goes on by a link."""
 _MOST_DRAWN = 200
 """The same, of those that are read blind."""
