@@ -10,8 +10,8 @@ had; the process that draws pictures, which ends when nobody looks, is beside it
 each opens the list, an image, its picture, and goes on to the next after 30 seconds on average, with the list's live
 events open; at each turn the scanner is given `images` images at once. What clients themselves compute is not the
 page's, so they run at the lowest priority. The cost is 1 - the ratio of images a second with and without readers, over
-pairs of turns, with a 95 % t-interval; and, as this machine may do other work meanwhile, the share of its cores that the
-page's processes used.
+pairs of turns, with a 95 % t-interval; and, as this machine may do other work meanwhile, the share of its cores that
+the page's processes used.
 """
 
 from __future__ import annotations
@@ -124,12 +124,16 @@ def ask(connection: http.client.HTTPConnection, path: str, accept: str = "text/h
 
 def starts(out: Path, count: int, *words: str) -> dict[str, Any]:
     """Seconds from the call to the first answer."""
-    seconds = []
+    seconds, busy = [], []
     for _ in range(count):
         with running(out, *words) as page:
             ask(page.connect(), "/login" if words else "/")
             seconds.append(time.perf_counter() - page.begun)
-    return {"median_s": statistics.median(seconds), "worst_s": max(seconds), "starts": count}
+            busy.append(page.cpu_seconds())
+    return {
+        "median_s": statistics.median(seconds), "worst_s": max(seconds), "cpu_median_s": statistics.median(busy),
+        "starts": count,
+    }  # fmt: skip
 
 
 def fill(out: Path, count: int) -> None:
@@ -374,7 +378,10 @@ def main() -> None:
             report["memory"] = page.memory()
     slowest = max(report["worklist"].items(), key=lambda one: one[1]["p95_ms"])
     for name, start in report["start"].items():
-        print(f"start, {name:9s} median {start['median_s']:.2f} s, worst {start['worst_s']:.2f} s")
+        print(
+            f"start, {name:9s} median {start['median_s']:.2f} s, worst {start['worst_s']:.2f} s, "
+            f"of the CPU {start['cpu_median_s']:.2f} s"
+        )
     print(f"memory           {report['memory']['now_mb']:.0f} MB, at most {report['memory']['most_mb']:.0f} MB")
     print(
         f"worklist         slowest kind, {slowest[0]}: "
