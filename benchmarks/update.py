@@ -37,8 +37,6 @@ from edgedx.lab.update.learn import learn, rehearsed
 
 METHODS = ("naive", "rehearsal", "distil", "ewc", "naive as long")
 """The last trains for as many steps as rehearsal, which shows more images in an epoch."""
-SMALL = {"skin, Queensland to Vienna": 3}
-"""Times that a pair's epochs are longer: a few hundred images are few steps."""
 PNEUMONIA = {"kind": "binary", "classes": ["normal", "pneumonia"], "positive": "pneumonia"}
 SKIN = {"kind": "multiclass", "classes": ["bcc", "bkl", "mel", "nv"]}
 BRAIN = {"kind": "multiclass", "classes": ["glioma", "meningioma", "no_tumour", "pituitary"]}
@@ -63,8 +61,8 @@ PAIRS: dict[str, tuple[dict[str, Any], Side, Side]] = {
 }
 
 
-def recipe_of(task: dict[str, Any], side: Side, options: argparse.Namespace, seed: int, longer: int) -> Recipe:
-    """The recipe of one side of a pair, with so many times the epochs."""
+def recipe_of(task: dict[str, Any], side: Side, options: argparse.Namespace, seed: int) -> Recipe:
+    """The recipe of one side of a pair."""
     data = {key: value for key, value in side.items() if key != "where"}
     column = side.get("where", ("",))[0]
     colour = COLOUR if task is SKIN else {}
@@ -78,8 +76,8 @@ def recipe_of(task: dict[str, Any], side: Side, options: argparse.Namespace, see
         },
         "preprocess": {"size": [options.side, options.side], "window": "none", "bits": 8, **colour},
         "model": {"backbone": "tf_efficientnet_lite0"},
-        "train": {"epochs": longer * options.epochs, "batch_size": 32, "seed": seed},
-        "update": {"epochs": longer * options.update_epochs},
+        "train": {"epochs": options.epochs, "batch_size": 32, "seed": seed},
+        "update": {"epochs": options.update_epochs},
     }  # fmt: skip
     return parse_recipe(raw)
 
@@ -118,10 +116,9 @@ def run_pair(name: str, seed: int, options: argparse.Namespace) -> dict[str, Any
     """One pair, one seed: the teacher once, then each method."""
     task, first, second = PAIRS[name]
     folder = options.work / f"{name.replace(',', '').replace(' ', '-')}-{seed}"
-    longer = SMALL.get(name, 1)
-    recipe = recipe_of(task, first, options, seed, longer)
+    recipe = recipe_of(task, first, options, seed)
     old = data_of(recipe, first, folder / "old")
-    new = data_of(recipe_of(task, second, options, seed, longer), second, folder / "new")
+    new = data_of(recipe_of(task, second, options, seed), second, folder / "new")
     both, is_new = joined(old, new)
     teacher = folder / "teacher"
     if not (teacher / "model.json").is_file():
