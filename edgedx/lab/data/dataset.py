@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from edgedx.core.errors import DataError
 from edgedx.core.files import canonical_json, sha256_bytes, storage_error, write_json, write_text
-from edgedx.core.preprocess import Canvas, PreprocessSpec, place_box
+from edgedx.core.preprocess import Canvas, PreprocessSpec
 from edgedx.core.settings.columns import FittedColumn
 from edgedx.core.settings.recipe import Recipe
 from edgedx.core.table import csv_text
 from edgedx.lab.data.reading.rows import Source
 
 from .alike import LEAVES_TRAIN, bind, counts, find_alike, leaves_train
+from .boxes import BOX, box_text, boxes_on_canvases
 from .column_table import column_summary, fitted_columns, headings, read_columns
 from .counts import count_reasons
 from .decode import decode_rows
@@ -36,8 +37,6 @@ CANVASES, MANIFEST, EXCLUDED, SUMMARY = "canvases.npy", "manifest.csv", "exclude
 FILES = CANVASES, MANIFEST, SUMMARY
 """What `load_dataset` reads."""
 NEAR_DUPLICATES = "near-duplicates.csv"
-ROI = "box on the canvas"
-"""Column of the manifest: a box as shares of the canvas (left, top, right, bottom), where the source has boxes."""
 _FIXED = ["image", "label", "patient_id", "split", "sha256", "height", "width", "canvas"]
 
 
@@ -262,7 +261,7 @@ def _write_tables(
     recipe: Recipe, folder: Path, cases: list[PreparedImage], splits: list[str], excluded: list[tuple[str, str]]
 ) -> None:
     columns = recipe.data.subgroup_columns
-    boxed = [ROI] if recipe.data.roi_columns else []
+    boxed = [BOX] if recipe.data.roi_columns else []
     lines = [
         [
             case.row.name,
@@ -276,20 +275,11 @@ def _write_tables(
         ]
         + [case.row.subgroups.get(column, "") for column in columns]
         + [case.row.columns[column.name] for column in recipe.columns.use]
-        + ([_shares(recipe, case)] if recipe.data.roi_columns else [])
+        + ([box_text(case.row)] if boxed else [])
         for case, split in zip(cases, splits, strict=True)
     ]
     write_text(folder / MANIFEST, csv_text([*_FIXED, *columns, *headings(recipe.columns.use), *boxed], lines))
     write_text(folder / EXCLUDED, csv_text(["image", "reason"], excluded))
-
-
-def _shares(recipe: Recipe, case: PreparedImage) -> str:
-    """The box of an image as shares of its canvas; empty where it has none, or none is left of it."""
-    if case.row.roi is None:
-        return ""
-    left, top, width, height = case.row.roi
-    box = place_box((left, top, left + width, top + height), (case.height, case.width), recipe.preprocess)
-    return json.dumps([round(share, 6) for share in box]) if box[0] < box[2] and box[1] < box[3] else ""
 
 
 def load_dataset(folder: Path, task: str, spec: PreprocessSpec) -> Dataset:
@@ -310,10 +300,7 @@ def load_dataset(folder: Path, task: str, spec: PreprocessSpec) -> Dataset:
         rows = np.array([int(entry["canvas"]) for entry in entries], np.int64)
         fitted = fitted_columns(summary)
         columns = read_columns(entries, fitted)
-        boxes = None
-        if entries and ROI in entries[0]:
-            shares = [json.loads(entry[ROI]) if entry[ROI] else [np.nan] * 4 for entry in entries]
-            boxes = np.array(shares, np.float32).reshape(-1, 4)
+        boxes = boxes_on_canvases(entries, spec)
         if len(rows) != summary["images"]:
             raise ValueError(f"{MANIFEST} has {len(rows)} of {summary['images']} images")
     except OSError as error:
@@ -328,7 +315,7 @@ def load_dataset(folder: Path, task: str, spec: PreprocessSpec) -> Dataset:
             f"{folder}: canvases are {canvases.shape[1:]} {canvases.dtype}, the recipe wants {shape} {dtype}",
             next_step="make the data set again with --overwrite",
         )
-    apart = {*_FIXED, *headings(fitted), ROI}
+    apart = {*_FIXED, *headings(fitted), BOX}
     return Dataset(
         names=[entry["image"] for entry in entries],
         patients=[entry["patient_id"] for entry in entries],
