@@ -11,11 +11,11 @@ from typing import Any
 
 from edgedx.core.errors import DataError
 from edgedx.core.files import canonical_json, sha256_bytes, storage_error, write_json, write_text
-from edgedx.core.preprocess import place_box
 from edgedx.core.settings.recipe import Recipe
 from edgedx.core.table import csv_text
 from edgedx.lab.data.reading.rows import Row
 
+from .boxes import BOX, box_of, box_text
 from .column_table import headings
 from .counts import count_reasons
 from .split import PreparedImage
@@ -23,8 +23,6 @@ from .split import PreparedImage
 CANVASES, MANIFEST, EXCLUDED, SUMMARY = "canvases.npy", "manifest.csv", "excluded.csv", "dataset.json"
 FIXED = ["image", "label", "patient_id", "split", "sha256", "height", "width", "canvas"]
 """Columns of every manifest; subgroups and further inputs of the model follow."""
-ROI = "box on the canvas"
-"""Column of the manifest: a box as shares of the canvas (left, top, right, bottom), where the source has boxes."""
 
 
 def write_cases(
@@ -49,13 +47,13 @@ def write_cases(
     fitted : dict
         From `column_table.column_summary`.
     """
-    boxed = [ROI] if recipe.data.roi_columns else []
+    boxed = [BOX] if recipe.data.roi_columns else []
     lines = [
         [case.row.name, json.dumps(case.row.label), case.patient, split, case.sha256, case.height, case.width]
         + [case.index]
         + [case.row.subgroups.get(column, "") for column in subgroups]
         + [case.row.columns[column.name] for column in recipe.columns.use]
-        + [_shares(recipe, case) for _ in boxed]
+        + [box_text(case.row) for _ in boxed]
         for case, split in zip(cases, splits, strict=True)
     ]
     write_text(folder / MANIFEST, csv_text([*FIXED, *subgroups, *headings(recipe.columns.use), *boxed], lines))
@@ -76,7 +74,7 @@ def write_cases(
             canonical_json(
                 [
                     [c.row.name, c.sha256, list(map(str, c.row.label)), c.patient, s, *c.row.columns.items()]
-                    + [*(c.row.roi or ([c.box] if c.box else []))]
+                    + [*(c.row.roi or ())]
                     for c, s in zip(cases, splits, strict=True)
                 ]
             )
@@ -100,7 +98,7 @@ def read_cases(recipe: Recipe, folder: Path) -> tuple[list[PreparedImage], list[
         with (folder / MANIFEST).open(newline="", encoding="utf-8") as stream:
             reader = csv.DictReader(stream)
             entries, columns = list(reader), list(reader.fieldnames or [])
-        groups = [column for column in columns if column not in FIXED and column not in beside and column != ROI]
+        groups = [column for column in columns if column not in FIXED and column not in beside and column != BOX]
         cases = [_case(entry, groups, beside) for entry in entries]
         return cases, [entry["split"] for entry in entries], groups
     except OSError as error:
@@ -118,18 +116,9 @@ def _case(entry: dict[str, str], groups: Sequence[str], beside: dict[str, str]) 
         entry["split"],
         {column: entry[column] for column in groups},
         columns={column: entry[heading] for heading, column in beside.items()},
+        roi=box_of(entry.get(BOX, "")),
     )
-    size = int(entry["height"]), int(entry["width"])
-    return PreparedImage(row, entry["sha256"], *size, int(entry["canvas"]), box=entry.get(ROI, ""))
-
-
-def _shares(recipe: Recipe, case: PreparedImage) -> str:
-    """The box of an image as shares of its canvas; empty where it has none, or none is left of it."""
-    if case.row.roi is None:
-        return case.box
-    left, top, width, height = case.row.roi
-    box = place_box((left, top, left + width, top + height), (case.height, case.width), recipe.preprocess)
-    return json.dumps([round(share, 6) for share in box]) if box[0] < box[2] and box[1] < box[3] else ""
+    return PreparedImage(row, entry["sha256"], int(entry["height"]), int(entry["width"]), int(entry["canvas"]))
 
 
 def class_counts(recipe: Recipe, cases: Sequence[PreparedImage], splits: Sequence[str]) -> dict[str, dict[str, int]]:

@@ -25,9 +25,10 @@ from edgedx.core.table import csv_text
 from edgedx.lab.data.reading.rows import Source
 
 from .alike import LEAVES_TRAIN, bind, counts, find_alike, leaves_train
+from .boxes import BOX, boxes_on_canvases
 from .cases_file import CANVASES as CANVASES
 from .cases_file import EXCLUDED as EXCLUDED
-from .cases_file import FIXED, MANIFEST, ROI, SUMMARY, label_text, write_cases
+from .cases_file import FIXED, MANIFEST, SUMMARY, label_text, write_cases
 from .column_table import column_summary, fitted_columns, headings, read_columns
 from .decode import decode_rows
 from .leaks import drop_duplicates, settle_leaks, without
@@ -236,10 +237,7 @@ def load_dataset(folder: Path, task: str, spec: PreprocessSpec) -> Dataset:
         rows = np.array([int(entry["canvas"]) for entry in entries], np.int64)
         fitted = fitted_columns(summary)
         columns = read_columns(entries, fitted)
-        boxes = None
-        if entries and ROI in entries[0]:
-            shares = [json.loads(entry[ROI]) if entry[ROI] else [np.nan] * 4 for entry in entries]
-            boxes = np.array(shares, np.float32).reshape(-1, 4)
+        boxes = boxes_on_canvases(entries, spec)
         if len(rows) != summary["images"]:
             raise ValueError(f"{MANIFEST} has {len(rows)} of {summary['images']} images")
     except OSError as error:
@@ -254,7 +252,7 @@ def load_dataset(folder: Path, task: str, spec: PreprocessSpec) -> Dataset:
             f"{folder}: canvases are {canvases.shape[1:]} {canvases.dtype}, the recipe wants {shape} {dtype}",
             next_step="make the data set again with --overwrite",
         )
-    apart = {*FIXED, *headings(fitted), ROI}
+    apart = {*FIXED, *headings(fitted), BOX}
     return Dataset(
         names=[entry["image"] for entry in entries],
         patients=[entry["patient_id"] for entry in entries],

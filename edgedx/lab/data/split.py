@@ -30,8 +30,6 @@ class PreparedImage:
     """Position of its canvas in the cache."""
     joined: str = ""
     """Name of the patients that near-duplicates join with this one; empty where nothing was joined."""
-    box: str = ""
-    """Of a case that was read back: what its data set kept of its box (`cases_file.ROI`)."""
 
     @property
     def patient(self) -> str:

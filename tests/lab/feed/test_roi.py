@@ -65,7 +65,7 @@ def test_boxes_of_a_table_reach_the_data_set_and_bad_ones_are_told(tmp_path: Pat
     data = load_dataset(tmp_path / "data", "binary", recipe.preprocess)
     assert data.boxes is not None and data.boxes.shape == (len(data), 4)
     assert np.isnan(data.boxes[data.labels == 0]).all() and all(
-        "box on the canvas" not in one for one in data.subgroups
+        "box (left, top, width, height)" not in one for one in data.subgroups
     )
     np.testing.assert_allclose(data.boxes[data.labels == 1], [[0.25, 0.25, 0.5, 0.5]] * int((data.labels == 1).sum()))
     plain = build_dataset(tiny.recipe(tmp_path / "set"), tmp_path / "plain")
