@@ -38,6 +38,10 @@ _FAMILIES = {
         "keys": "Make, pin and use the keys that sign bundles.",
         "engine": "Build and list TensorRT engines of this machine.",
     },
+    "clinic": {
+        "page": "The page of a clinic's box: see, answer, upload.",
+        "monitor": "Have the images or the answers changed? One light, and the figures behind it.",
+    },
     "tools": {
         "data": "Check a data set before training.",
         "demo": "The whole flow in a few minutes, on this machine.",
@@ -52,6 +56,7 @@ _TITLES = {
     "flow": "Flow, in its order",
     "evidence": "Evidence",
     "device": "Device",
+    "clinic": "Clinic",
     "tools": "Tools",
 }
 _ELSEWHERE = {"scan": "scan.app"}

@@ -159,6 +159,8 @@ def _tls(file: Path | None) -> str:
 
 def status(state: dict[str, Any], problems: list[str], out: Path, *, json: bool) -> None:
     """State, model, results by code, what waits, and the disk."""
+    from edgedx.device.operation.heartbeat import light_of
+
     if json:
         print_json({**state, "complaints": problems})
         return
@@ -185,6 +187,8 @@ def status(state: dict[str, Any], problems: list[str], out: Path, *, json: bool)
         line("last", f"number {last['sequence']}, {last['status']} {last['code'] or ''}".rstrip() + when)
     if counts := state["outbox"]:
         line("PACS", _counts(counts))
+    if (light := light_of(state)) is not None:
+        line("monitor", f"{light.colour}: {' '.join(light.sentences())}")
     kept = state["retention"]
     if kept["swept"] is not None:
         stays = ", ".join(f"{count} {why}" for why, count in kept["kept_over_limit"].items())

@@ -114,7 +114,10 @@ class Manifest(Strict):
     engines: list[Engine] = Field([], description="Compiled forms of variants, for runtimes without a compiler.")
     features: int | None = Field(None, description="Length of the second output, the pooled feature vector.")
     doubt: Doubt = Doubt()
-    baseline: dict[str, list[float]] = Field({}, description="Input and score statistics of the val split, for drift.")
+    reference: dict[str, str] = Field(
+        {}, description="By variant: the part with what its images and answers were like."
+    )
+    baseline: dict[str, list[float]] = Field({}, description="Of bundles from before `reference`; nothing reads it.")
     golden: Golden
     metrics: dict[str, float] = Field({}, description="Of the default variant on the test split.")
     gate: dict[str, float | bool | str] = Field({}, description="What the gate decided and on which figures.")
@@ -262,6 +265,7 @@ def _check_manifest(manifest: Manifest, path: Path) -> None:
     named = {variant.file for variant in manifest.variants.values()} | {manifest.golden.file}
     named |= {engine.file for engine in manifest.engines}
     named |= {limits.file for limits in manifest.doubt.ood.values() if limits.file is not None}
+    named |= set(manifest.reference.values())
     if missing := named - set(manifest.parts):
         raise BundleError(f"{path}: manifest names parts that are not there: {sorted(missing)}")
     if manifest.default_variant not in manifest.variants:
@@ -275,6 +279,8 @@ def _check_manifest(manifest: Manifest, path: Path) -> None:
     for name, sets in manifest.doubt.sets.items():
         if set(sets.least) != set(manifest.classes):
             raise BundleError(f"{path}: doubt.sets of {name} are not of this bundle's classes")
+    if strangers := set(manifest.reference) - set(manifest.variants):
+        raise BundleError(f"{path}: reference names variants that are not there: {sorted(strangers)}")
     for engine in manifest.engines:
         variant = manifest.variants.get(engine.variant)
         if variant is None or manifest.parts[variant.file].sha256 != engine.model_sha256:

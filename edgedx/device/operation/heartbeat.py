@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgedx.core.errors import InputOutputError
 from edgedx.core.files import read_json, storage_error
+from edgedx.device.monitor.light import Light
 from edgedx.device.pacs.outbox import counts_of
 from edgedx.device.scanner.scanner import STUCK_SECONDS
 from edgedx.device.scanner.sinks import ScannedImage, Sink
@@ -25,6 +26,7 @@ from .audit_file import ASIDE
 from .notify import notify
 from .prometheus import metrics_text
 from .retention import read_retention
+from .watch import read_examination
 
 if TYPE_CHECKING:
     from edgedx.device.scanner.scanner import Scanner
@@ -124,6 +126,7 @@ class Heartbeat(Sink):
             "seconds": {stage: round(value, 3) for stage, value in self._seconds.items()},
             "sink_failures": scanner.sink_failures(),
             "troubles": scanner.troubles(),
+            "monitor": read_examination(self._out),
             "disk_free": shutil.disk_usage(self._out).free,
             "disk_floor": scanner.options.disk_floor,
             "inbox": str(scanner.inbox.absolute()),
@@ -161,7 +164,7 @@ def boot_id() -> str:
 
 def read_heartbeat(out: Path) -> dict[str, Any]:
     """The last beat of the scanner that writes to `out`, with ``running``, ``age_seconds``, ``outbox``,
-    ``audit_put_aside`` and ``retention`` added.
+    ``audit_put_aside``, ``retention`` and ``monitor`` added.
 
     Raises
     ------
@@ -186,6 +189,7 @@ def read_heartbeat(out: Path) -> dict[str, Any]:
         "outbox": counts_of(out),
         "audit_put_aside": len(list(out.glob(ASIDE))),
         "retention": read_retention(out),
+        "monitor": read_examination(out),
     }
 
 
@@ -201,6 +205,12 @@ def scanned_inbox(out: Path) -> Path:
     if not isinstance(inbox, str):
         raise InputOutputError(f"{out / STATUS} names no inbox", next_step="give it: --inbox FOLDER")
     return Path(inbox)
+
+
+def light_of(state: dict[str, Any]) -> Light | None:
+    """The monitor's light in a status; None where no scanner has looked yet."""
+    found = (state.get("monitor") or {}).get("light")
+    return None if found is None else Light(found["colour"], found["code"], found["values"])
 
 
 def _exists(pid: int) -> bool:
@@ -226,6 +236,8 @@ def complaints(state: dict[str, Any]) -> list[str]:
     if (state["oldest_pending_seconds"] or 0.0) > STUCK_SECONDS:
         said.append(f"the first file has waited for {state['oldest_pending_seconds'] / 60:.0f} minutes for its result")
     said += [f"{count} results without their {sink}" for sink, count in state["sink_failures"].items()]
+    if (light := light_of(state)) is not None and light.alarm:
+        said.append(f"monitor, {light.colour}: {' '.join(light.sentences())} See `edgedx monitor`")
     if count := state.get("audit_put_aside"):
         said.append(f"{count} audit logs were put aside, as their end was not ours: see `edgedx scan audit`")
     if (state.get("outbox") or {}).get("failed"):

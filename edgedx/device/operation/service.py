@@ -29,6 +29,7 @@ from .notify import notify
 from .prometheus_http import serve_metrics
 from .retention import Retention, RetentionLimits
 from .serving import Tell, serve
+from .watch import Watch
 
 _PATIENCE_S = 10.0  # a stopped service goes on at its next start
 _PATIENCE_ONCE_S = 600.0
@@ -139,7 +140,9 @@ def scan(job: ScanJob, tell: Tell) -> Scanned:
         options = Options(
             interval=job.interval, settle=settle, disk_floor=job.floor_bytes, workers=job.workers,
             show=job.heatmap or job.sc, incomplete=job.patience, rescan=job.rescan,
-            sinks=lambda bundle, out: [heartbeat, AuditLog(out, bundle.digest), *drawn, *objects_out()],
+            sinks=lambda bundle, out: [
+                heartbeat, AuditLog(out, bundle.digest), Watch(out, bundle), *drawn, *objects_out()
+            ],
         )  # fmt: skip
         scanner = stack.enter_context(
             serve(job.inbox, job.bundle, job.out, variant=job.variant, threads=job.threads,

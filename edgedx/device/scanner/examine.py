@@ -171,7 +171,8 @@ class Examiner:
             self.bundle, self.variant, self._provider, one.item, one.name, "refused" if refused else "done",
             decoded=one.decoded, answer=answer, reason=reason, frame=None if place is None else place + 1, whole=whole,
         )  # fmt: skip
-        return ScannedImage(result, frames[place or 0].canvas, answer.shown)
+        read = frames[place or 0]
+        return ScannedImage(result, read.canvas, answer.shown, read.meta)
 
     @property
     def _provider(self) -> str:

@@ -22,6 +22,7 @@ from edgedx.core.codes import Code
 from edgedx.core.settings.accept import CODE_STRING, UNREADABLE_FIELDS, HeaderField
 from edgedx.dicom.decoding.refusals import refuse
 
+from .acquisition import KEYWORDS as ACQUISITION
 from .coded_terms import UNREADABLE, coded_term
 from .patient_age import AgeUnreadable, age_at_study
 
@@ -37,6 +38,7 @@ _KEYWORDS = (
     *("WindowCenter", "WindowWidth", "VOILUTFunction", "RedPaletteColorLookupTableDescriptor"),
     *("RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit", "ExtendedOffsetTable"),
+    *ACQUISITION,
 )
 _TAGS = [tag for keyword in _KEYWORDS if (tag := tag_for_keyword(keyword)) is not None]
 _PIXELS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}

@@ -35,6 +35,7 @@ from edgedx.core.image import WINDOW_UNREADABLE, Image
 from edgedx.core.settings.accept import FramePolicy
 from edgedx.dicom.decoding.refusals import MAX_DECODED_BYTES, check_content, refuse
 
+from .acquisition import acquisition
 from .frames import kept_as_it_is, take_frame_attributes
 from .grey import grey_where_equal
 from .header import Parsed, PixelElement, check_class, describe, field, read_file_meta, read_header, silence_pydicom
@@ -177,7 +178,7 @@ def _image(header: _Header, layout: Layout) -> DicomImage:
     if pixels is not stored:
         check_content(pixels, decoded.padding)  # a table may map all values to one
 
-    facts = describe(dataset)
+    facts = describe(dataset) | acquisition(dataset)
     facts["PhotometricInterpretation"] = layout.photometric
     facts["Rows"], facts["Columns"] = str(layout.rows), str(layout.columns)
     facts["BitsStored"] = str(layout.stored)

@@ -1,0 +1,89 @@
+"""Pages out of templates: everything that comes from a file, a header or a person is escaped."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from edgedx._version import __version__
+from edgedx.core.messages import say
+
+from .settings import PageSettings
+
+_HERE = Path(__file__).parent
+STATIC = _HERE / "static"
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+TEMPLATES = _environment()
+
+
+def settings_of(request: Request) -> PageSettings:
+    """Settings of the app that serves this request."""
+    settings: PageSettings = request.app.state.settings
+    return settings
+
+
+def audited(request: Request, event: str, **facts: Any) -> None:
+    """Write what the person does into the audit chain of the box.
+
+    Parameters
+    ----------
+    event : str
+        ``look``, ``answer``, ``login``, ``logoff``, ``refused``, ``people``, ``upload`` or ``export``.
+    **facts
+        Such as ``key``, the result key of an image; never a name or an id.
+
+    Raises
+    ------
+    InputOutputError
+        It cannot be written; not of a look (see `door.looks`).
+    """
+    request.app.state.looks.write(event, person=request.state.number, **facts)
+
+
+def language_of(request: Request) -> str:
+    """Language of the person, else that of the box."""
+    return str(request.state.language)
+
+
+def render(request: Request, template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+    """One page.
+
+    Templates know, besides `values`: ``person``, ``settings``, ``language``, ``csrf`` (the token for a hidden field of
+    each form), ``t(key, **values)`` (a sentence in the person's language), ``version``.
+
+    Parameters
+    ----------
+    template : str
+        File below ``templates/``.
+    status : int
+        Of HTTP.
+    """
+    language = language_of(request)
+    page = TEMPLATES.get_template(template).render(
+        request=request,
+        person=request.state.person,
+        settings=settings_of(request),
+        csrf=request.state.csrf,
+        language=language,
+        t=partial(say, language),
+        version=__version__,
+        **values,
+    )
+    return HTMLResponse(page, status_code=status)
