@@ -101,9 +101,7 @@ def choose(
         return Choice("current", best, f"{best.title} is installed, and nothing newer is offered")
     if best.sha256 in refused and not again:
         before = refused[best.sha256]
-        return Choice(
-            "refused", best, f"{best.title} did not pass on this device on {before.at[:10]}: {before.why}"
-        )
+        return Choice("refused", best, f"{best.title} did not pass on this device on {before.at[:10]}: {before.why}")
     if highest is not None and key == version_key(highest) and version is not None and now < key and not again:
         last = next((one for one in reversed(status.history) if one.action in ("rollback", "revert")), None)
         on = f" on {last.at[:10]}" if last else ""
@@ -121,7 +119,9 @@ def _nothing_higher(
     if best is None and version is None:
         return Choice("later", newest, f"{newest.title} is withdrawn, or not out to this device yet")
     if version is not None and version_key(newest.facts.version) == version_key(version):
-        return Choice("current", newest, f"{newest.title} is installed, and is out to {newest.facts.ring} % of the devices")
+        return Choice(
+            "current", newest, f"{newest.title} is installed, and is out to {newest.facts.ring} % of the devices"
+        )
     return Choice(
         "older",
         best or newest,

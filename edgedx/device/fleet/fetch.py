@@ -15,12 +15,9 @@ from edgedx.core.errors import GateRefused, InputOutputError
 from edgedx.core.files import sha256_file, storage_error, sync_folder
 from edgedx.core.progress import Bar, progress
 
-from .source import Interrupted, Missing, Source
+from .source import ATTEMPTS, PAUSES_S, Interrupted, Missing, Source
 from .terms import Release
 
-ATTEMPTS = 6
-"""Tries in a row that bring nothing before the line counts as gone; each piece that comes starts the count anew."""
-PAUSES_S = (1.0, 2.0, 5.0, 10.0, 20.0)
 SYNC_BYTES = 1 << 20
 """How much of a bundle may be lost to a power cut."""
 
@@ -100,7 +97,7 @@ def fetch_release(source: Source, release: Release, folder: Path, *, sleep: Slee
             part.unlink()
             raise GateRefused(
                 f"the file of {release.title} in {source.where} is not the one that was signed: it has another hash",
-                next_step="nothing was installed or kept; copy the repository to the stick again, or look at the server",
+                next_step="nothing was installed or kept; copy the stick again, or look at who runs the server",
             )
         os.replace(part, whole)
         sync_folder(folder)
@@ -180,4 +177,3 @@ def _skipped(chunks: Iterator[bytes], count: int) -> Iterator[bytes]:
             continue
         yield chunk[count:]
         count = 0
-

@@ -104,7 +104,9 @@ def read_box(root: Path) -> Box:
     try:
         return Box.model_validate_json(read_regular(path, 1 << 14, follow=False))
     except ValidationError as error:
-        raise InputOutputError(f"{path} is damaged", next_step="run `edgedx fleet trust` again, with its name") from error
+        raise InputOutputError(
+            f"{path} is damaged", next_step="run `edgedx fleet trust` again, with its name"
+        ) from error
 
 
 def read_record(root: Path) -> Record:

@@ -19,6 +19,9 @@ from edgedx._version import __version__
 from edgedx.core.errors import InputOutputError, UsageError
 from edgedx.core.files import storage_error
 
+ATTEMPTS = 6
+"""Tries in a row that bring nothing before the line counts as gone; each piece that comes starts the count anew."""
+PAUSES_S = (1.0, 2.0, 5.0, 10.0, 20.0)
 CHUNK = 1 << 14
 """Bytes at a time: at 64 kbit/s one arrives in two seconds."""
 CONNECT_S, SILENT_S = 30.0, 60.0
@@ -164,7 +167,9 @@ def source_of(where: str) -> Source:
     parts = urlsplit(where)
     if "://" in where:
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageError(f"{where} is no address that edgedx reads", next_step="https://..., http://..., or a folder")
+            raise UsageError(
+                f"{where} is no address that edgedx reads", next_step="https://..., http://..., or a folder"
+            )
         if parts.username or parts.password:
             raise UsageError("the address holds a password", next_step="a repository needs none: all of it is signed")
         return WebSource(where)
@@ -177,5 +182,3 @@ def source_of(where: str) -> Source:
                 next_step="is the stick mounted? A repository is a folder with metadata/ and targets/ in it",
             )
     return FolderSource(folder)
-
-

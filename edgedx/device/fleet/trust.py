@@ -126,7 +126,8 @@ def _facts(data: bytes, file: Path) -> tuple[int, str, int, tuple[str, ...]]:
         metadata.signed.verify_delegate(Root.type, metadata.signed_bytes, metadata.signatures)
     except (RepositoryError, ValueError) as error:
         raise GateRefused(
-            f"{file} is not signed by the keys that it names", next_step="it was changed, or never completed: do not use it"
+            f"{file} is not signed by the keys that it names",
+            next_step="it was changed, or never completed: do not use it",
         ) from error
     role = metadata.signed.roles[Root.type]
     return metadata.signed.version, f"{metadata.signed.expires:%Y-%m-%d}", role.threshold, tuple(sorted(role.keyids))

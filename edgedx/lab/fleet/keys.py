@@ -1,6 +1,6 @@
 """Keys of a repository: edgedx's own Ed25519 key files, in the form that python-tuf signs and verifies with.
 
-A key keeps its id, so that what ``edgedx keys`` prints, what a device shows and what stands in root.json can be compared.
+A key keeps its id: what ``edgedx keys`` prints, what a device shows and what stands in root.json can be compared.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def today() -> datetime:
 
 @dataclass(frozen=True)
 class Saved:
-    """What `Repository.save` wrote: new version by role; and who has yet to sign a new root, empty where it is whole."""
+    """What `Repository.save` wrote: new version by role; and who has yet to sign a new root, if anybody."""
 
     versions: Mapping[str, int]
     missing: tuple[str, ...] = ()
@@ -80,9 +80,7 @@ class Repository:
         """Who says which keys a role has."""
         return self.meta[Targets.type].signed if role == RELEASES else self.root
 
-    def save(
-        self, keyring: Keyring, *, days: Mapping[str, int] | None = None, now: datetime | None = None
-    ) -> Saved:
+    def save(self, keyring: Keyring, *, days: Mapping[str, int] | None = None, now: datetime | None = None) -> Saved:
         """Sign what changed and what no longer verifies, and write it; nothing is written unless all of it can be.
 
         Parameters
@@ -185,7 +183,9 @@ def open_repository(folder: Path, *, pending: bool = False) -> Repository:
     """
     metadata = folder / METADATA
     versions = [
-        int(match[1]) for path in metadata.glob("*.root.json") if (match := re.fullmatch(r"(\d+)\.root\.json", path.name))
+        int(match[1])
+        for path in metadata.glob("*.root.json")
+        if (match := re.fullmatch(r"(\d+)\.root\.json", path.name))
     ]
     if not versions:
         raise InputOutputError(f"{folder} is no repository", next_step="edgedx fleet init REPO --keys FOLDER")
@@ -198,7 +198,9 @@ def open_repository(folder: Path, *, pending: bool = False) -> Repository:
     if pending:
         waiting = folder / "pending" / "root.json"
         if not waiting.is_file():
-            raise UsageError(f"no change of keys waits in {folder}", next_step="`edgedx fleet rotate REPO ROLE` begins one")
+            raise UsageError(
+                f"no change of keys waits in {folder}", next_step="`edgedx fleet rotate REPO ROLE` begins one"
+            )
         repository.meta = {**meta, Root.type: _read(waiting)}
         repository.dirty.add(Root.type)
     return repository

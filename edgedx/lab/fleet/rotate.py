@@ -1,4 +1,4 @@
-"""Change the keys of a role: a key was lost, was stolen, or a person left. Root keys agree; devices follow by themselves.
+"""Change the keys of a role: one was lost, was stolen, or a person left. Root keys agree; devices follow by themselves.
 
 A new root needs enough signatures of the old root keys and of the new ones. Whoever has only some of them signs what is
 there; it waits in ``pending/`` until enough have.

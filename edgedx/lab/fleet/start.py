@@ -95,8 +95,12 @@ def _build(folder: Path, keys: dict[str, list[PublicKey]], threshold: int) -> Re
     role = DelegatedRole(RELEASES, [key.keyid for key in releasing], 1, terminating=True, paths=[PATHS])
     targets = Targets(delegations=Delegations({key.keyid: key for key in releasing}, {RELEASES: role}))
     signed = {
-        Root.type: root, Targets.type: targets, RELEASES: Targets(), Snapshot.type: Snapshot(), Timestamp.type: Timestamp()
-    }  # fmt: skip
+        Root.type: root,
+        Targets.type: targets,
+        RELEASES: Targets(),
+        Snapshot.type: Snapshot(),
+        Timestamp.type: Timestamp(),
+    }
     repository = Repository(folder, {name: Metadata(one) for name, one in signed.items()})
     repository.dirty = set(signed)
     return repository
