@@ -214,5 +214,10 @@ def is_blind(sha256: str, bundle: str, share: float = BLIND_SHARE) -> bool:
     share : float
         0 to 1: how many of all images.
     """
-    drawn = hashlib.sha256(b"blind" + bundle.encode() + sha256.encode()).digest()[:8]
-    return int.from_bytes(drawn, "big") / 2**64 < share
+    return drawn(sha256, bundle) < share
+
+
+def drawn(sha256: str, bundle: str) -> float:
+    """The number from 0 to 1 that an image draws: below the share, it is read blind."""
+    digest = hashlib.sha256(b"blind" + bundle.encode() + sha256.encode()).digest()[:8]
+    return int.from_bytes(digest, "big") / 2**64

@@ -25,7 +25,7 @@ from edgedx.device.scanner.sinks import ScannedImage, Sink
 from .audit_file import ASIDE
 from .notify import notify
 from .prometheus import metrics_text
-from .retention import read_retention
+from .retention_record import read_retention
 from .watch import read_examination
 
 if TYPE_CHECKING:

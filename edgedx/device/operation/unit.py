@@ -56,17 +56,17 @@ _GPU_GROUPS = ("video", "render")  # who may open them
 _HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
 """What ProtectHome= and PrivateTmp= hide, unless it is bound."""
 _OFFLINE = """\
-# Nothing leaves this machine, and nothing comes in: the scanner talks to systemd alone.
+# Nothing leaves this machine, and nothing comes in: it talks to systemd alone.
 PrivateNetwork=yes
 RestrictAddressFamilies=AF_UNIX
 IPAddressDeny=any"""
 _LOOPBACK = """\
-# Metrics are served on loopback.
+# It is served on loopback alone.
 RestrictAddressFamilies=AF_UNIX AF_INET
 IPAddressDeny=any
 IPAddressAllow=localhost"""
 _OPEN = """\
-# DICOM objects come in, or go out to a PACS: name its addresses with IPAddressAllow= and deny the rest.
+# A PACS, or people before the page, are in the network: name their addresses with IPAddressAllow=, and deny the rest.
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"""
 
 
@@ -109,8 +109,13 @@ def unit_text(
     gpu: bool = False,
     network: str = "none",
     memory: str | None = None,
+    name: str = "edgedx-scan",
+    title: str = "edgedx scanner",
+    kept: Sequence[Path] = (),
+    after: str = "",
+    watchdog: int = WATCHDOG_SECONDS,
 ) -> str:
-    """A unit file for ``/etc/systemd/system/edgedx-scan.service`` of this machine.
+    """A unit file for ``/etc/systemd/system/NAME.service`` of this machine.
 
     Parameters
     ----------
@@ -126,6 +131,14 @@ def unit_text(
         ``none``, ``loopback`` or ``open``.
     memory : str, optional
         MemoryMax, scanner and decoder together; 2G, with a GPU 4G, unless given.
+    name, title : str
+        Of the service.
+    kept : sequence of Path
+        What lies in a writable folder and may be read alone; it need not be there.
+    after : str
+        Service that must be ready before, where it is started at all.
+    watchdog : int
+        Seconds without a sign of life after which systemd starts it anew.
 
     Raises
     ------
@@ -146,14 +159,14 @@ def unit_text(
     return f"""\
 # Made by `edgedx scan unit`. Research software, not a medical device.
 #   useradd --system --no-create-home {user}     once; it must own the folders below ReadWritePaths= or BindPaths=
-#   systemctl daemon-reload && systemctl enable --now edgedx-scan
+#   systemctl daemon-reload && systemctl enable --now {name}
 [Unit]
-Description=edgedx scanner
+Description={title}
 Documentation=https://www.freedesktop.org/software/systemd/man/systemd.exec.html
 StartLimitIntervalSec=0
 # Where one of these is on a disk of its own, nothing starts below its bare mount point.
 RequiresMountsFor={" ".join(_quoted(path) for path in mounts)}
-
+{f"After={after}{chr(10)}" if after else ""}
 [Service]
 Type=notify
 # The colon: no $ in a path or argument is a variable.
@@ -162,13 +175,13 @@ User={user}
 Group={user}
 Restart=always
 RestartSec=10
-WatchdogSec={WATCHDOG_SECONDS}
+WatchdogSec={watchdog}
 TimeoutStartSec=300
 TimeoutStopSec=90
 MemoryMax={memory or ("4G" if gpu else "2G")}
 TasksMax=256
 OOMPolicy=continue
-{chr(10).join(_path_lines(writable, needed))}
+{chr(10).join([*_path_lines(writable, needed), *_kept_lines(kept)])}
 {hardened}
 
 [Install]
@@ -184,6 +197,16 @@ def _path_lines(writable: Sequence[Path], readable: Sequence[Path]) -> list[str]
         hidden = dict.fromkeys(name for path in paths for name in _hidden_names(path))
         lines += [f"{setting}={_quoted(path, colon=True)}" for path in hidden]
     return lines
+
+
+def _kept_lines(paths: Sequence[Path]) -> list[str]:
+    """The minus: one that is not there yet is passed over."""
+    return [f"ReadOnlyPaths={' '.join(_minus(path) for path in paths)}"] if paths else []
+
+
+def _minus(path: Path) -> str:
+    quoted = _quoted(path)
+    return f'"-{quoted[1:]}' if quoted.startswith('"') else f"-{quoted}"
 
 
 def _hidden_names(path: Path) -> list[Path]:

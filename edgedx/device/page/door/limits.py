@@ -17,6 +17,8 @@ class Limits:
         Open at a time, in all and from one network address.
     head_seconds : float
         From the connection to the end of the request's head; TLS is shaken hands in the same time.
+    keep_seconds : int
+        That a connection may wait for its next request.
     silence_seconds : float
         Between two pieces of a body that comes, or of an answer that goes.
     form_bytes : int
@@ -39,6 +41,7 @@ class Limits:
     connections: int = 400
     connections_of_one: int = 64
     head_seconds: float = 10.0
+    keep_seconds: int = 15
     silence_seconds: float = 20.0
     form_bytes: int = 64 << 10
     burst: float = 400.0
