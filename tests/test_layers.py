@@ -21,7 +21,7 @@ ROOMS = [
     *("lab.ship", "lab.remote", "lab.evidence", "lab.evidence.compare", "lab.evidence.robustness"),
     *("lab.evidence.explain", "lab.evidence.report", "lab.fleet", "lab"),
     "api",
-    *("cli", "cli.device", "cli.scan", "cli.clinic", "cli.evidence", "cli.flow", "cli.tools"),
+    *("cli", "cli.fleet", "cli.device", "cli.scan", "cli.clinic", "cli.evidence", "cli.flow", "cli.tools"),
 ]
 """From the ground up: a room imports only rooms before it. A room is a folder, without the folders in it."""
 HEAVY = (

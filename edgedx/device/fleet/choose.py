@@ -112,7 +112,6 @@ def choose(
 def _nothing_higher(
     newest: Release, best: Release | None, version: str | None, highest: str | None, place: float
 ) -> Choice:
-    there = version or "nothing"
     bar = version_key(highest or version or "0")
     if version_key(newest.facts.version) > bar:
         return _later(newest, version, place)
@@ -125,12 +124,16 @@ def _nothing_higher(
     return Choice(
         "older",
         best or newest,
-        f"what is offered, {(best or newest).title}, is older than what this device has had: {highest or there}; "
-        f"{there} stays",
+        f"what is offered, {(best or newest).title}, is older than what this device has had: "
+        f"{highest or version}; {_stays(version)}",
     )
 
 
 def _later(newest: Release, version: str | None, place: float) -> Choice:
     ring = newest.facts.ring
     out = f"out to {ring} % of the devices, and this one stands at {place:.1f} %" if ring else "withdrawn"
-    return Choice("later", newest, f"{newest.title} is {out}; {version or 'nothing'} stays")
+    return Choice("later", newest, f"{newest.title} is {out}; {_stays(version)}")
+
+
+def _stays(version: str | None) -> str:
+    return f"{version} stays" if version else "nothing is installed"

@@ -157,9 +157,8 @@ class Repository:
         except UnsignedMetadataError as error:
             keys = ", ".join(title(delegator.get_key(key_id)) for key_id in known.keyids)
             raise UsageError(
-                f"{role} must be signed, and --keys has {len(metadata.signatures)} of the {known.threshold} keys that "
-                f"it needs of: {keys}",
-                next_step="name the folder with them too: --keys FOLDER --keys OTHER; nothing was written",
+                f"{role} needs {known.threshold} signatures of {keys}; --keys holds {len(metadata.signatures)} of them",
+                next_step="name their folder too, --keys FOLDER --keys OTHER; nothing was written",
             ) from error
         self.dirty.add(role)
         if role in (Targets.type, RELEASES):

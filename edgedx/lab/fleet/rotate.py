@@ -68,7 +68,7 @@ def rotate(
             next_step="sign it (`edgedx fleet sign REPO --keys FOLDER`), or remove pending/ to drop it",
         )
     if role != Root.type and not (add or remove or threshold):
-        raise UsageError(f"nothing to change of {role}", next_step="--add NEW.pub and --remove ID")
+        raise UsageError(f"nothing to change of {role}", next_step="--add NEW.pub and --revoke ID")
     repository = open_repository(folder)
     delegator = _editable(repository, role)
     _change(delegator, role, [read_public(path) for path in add], remove, threshold)
