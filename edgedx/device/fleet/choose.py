@@ -118,9 +118,9 @@ def _nothing_higher(
     if best is None and version is None:
         return Choice("later", newest, f"{newest.title} is withdrawn, or not out to this device yet")
     if version is not None and version_key(newest.facts.version) == version_key(version):
-        return Choice(
-            "current", newest, f"{newest.title} is installed, and is out to {newest.facts.ring} % of the devices"
-        )
+        ring = newest.facts.ring
+        out = f"is out to {ring} % of the devices" if ring else "was withdrawn since: see whether to `edgedx rollback`"
+        return Choice("current", newest, f"{newest.title} is installed, and {out}")
     return Choice(
         "older",
         best or newest,

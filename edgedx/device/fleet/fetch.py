@@ -89,10 +89,11 @@ def fetch_release(source: Source, release: Release, folder: Path, *, sleep: Slee
         whole.unlink(missing_ok=True)
         if part.is_file() and part.stat().st_size > release.length:
             part.unlink()
-        with open(part, "ab", opener=_private) as stream:
-            _fill(source, release, stream, sleep)
-            stream.flush()
-            os.fsync(stream.fileno())
+        resumed = part.is_file() and part.stat().st_size > 0
+        _fill_file(source, release, part, sleep)
+        if resumed and not _is(part, release):  # a power cut may have left zeros at its end: once more, from the start
+            part.unlink()
+            _fill_file(source, release, part, sleep)
         if not _is(part, release):
             part.unlink()
             raise GateRefused(
@@ -104,6 +105,13 @@ def fetch_release(source: Source, release: Release, folder: Path, *, sleep: Slee
     except OSError as error:
         raise storage_error(folder, error) from error
     return whole
+
+
+def _fill_file(source: Source, release: Release, part: Path, sleep: Sleep) -> None:
+    with open(part, "ab", opener=_private) as stream:
+        _fill(source, release, stream, sleep)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _private(path: str, flags: int) -> int:

@@ -6,6 +6,7 @@ and revert are the same, and so is the signature that a pinned key must have put
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -153,7 +154,7 @@ def _take(
         done = install(file, root, **options)
     except _LASTING as error:
         before = read_record(root)
-        refusal = Refusal(title=release.title, why=_one_line(error, file), at=now(), **facts)
+        refusal = Refusal(title=release.title, why=_one_line(error, file, root), at=now(), **facts)
         write_record(root, before.model_copy(update={"refused": {**before.refused, release.sha256: refusal}}))
         raise
     file.unlink(missing_ok=True)  # its slot has it
@@ -176,8 +177,10 @@ def _compare(file: Path, release: Release) -> None:
         )
 
 
-def _one_line(error: EdgedxError, file: Path) -> str:
-    return error.message.replace(str(file), "the bundle")
+def _one_line(error: EdgedxError, file: Path, root: Path) -> str:
+    """The message without paths of folders that are gone by now."""
+    text = error.message.replace(str(file), "the bundle")
+    return re.sub(rf"{re.escape(str(root / 'slots'))}/[^\s:]+", "the bundle", text).removeprefix("the bundle: ")
 
 
 def _keep(root: Path, **changes: Any) -> None:
