@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime as real
 import shutil
+import ssl
 import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -117,6 +118,7 @@ class Misbehaviour:
         self.asked: list[tuple[str, str]] = []
         self.sent = 0
         self.put: dict[str, bytes] = {}
+        self.wrap: Callable[[ssl.SSLContext], None] = lambda context: None
 
 
 @contextmanager
@@ -175,7 +177,16 @@ def web(folder: Path) -> Iterator[tuple[str, Misbehaviour]]:
         def log_message(self, *args: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """A client that goes away is what is tried here."""
+
+    server = Server(("127.0.0.1", 0), Handler)
+
+    def wrap(context: ssl.SSLContext) -> None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+
+    bad.wrap = wrap
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

@@ -160,13 +160,15 @@ def told(done: Told, *, json: bool) -> None:
 
 def reported(done: Reported, *, json: bool) -> None:
     """The top of the page; exits with 1 where somebody must be called."""
+    from edgedx.lab.fleet.report import KINDS
+
     if json:
         first = [{"name": one.name, "reasons": [reason.text for reason in one.reasons]} for one in done.first]
         print_json({"schema_version": 1, "page": str(done.page), "devices": done.devices, "to_call": done.to_call,
                     "by_kind": done.by_kind, "first": first, "unreadable": done.unreadable})  # fmt: skip
     else:
         line("written", done.page)
-        kinds = ", ".join(f"{count} {kind}" for kind, count in done.by_kind.items() if count)
+        kinds = ", ".join(f"{count} {KINDS[kind][0]}" for kind, count in done.by_kind.items() if count)
         line("call", f"{done.to_call} of {done.devices} devices{': ' + kinds if kinds else ''}")
         if done.first:
             print_table(("", ""), [(one.name, "; ".join(reason.text for reason in one.reasons)) for one in done.first])

@@ -30,6 +30,17 @@ _DO = {
     "STUCK": "read the journal of the scanner",
     "CLOCK": "set the clock; is its battery dead?",
 }
+_LIGHTS = {
+    "foreign": "many images are unlike those that the model was made for",
+    "unlike": "images and answers are unlike those that the model was made for",
+    "readers": "its readers often disagree with the model",
+    "pictures": "the pictures look different than before",
+    "answers": "its answers are different than before",
+    "header": "the images come from other machines or settings than before",
+    "refusals": "it refuses more than before",
+    "repeats": "the same images come again and again",
+}
+"""Codes of the monitor's light; its own sentences, with figures, are at the device."""
 FEW = 8
 """Of fewer devices of a profile, nothing is said of what is usual among them."""
 LEAST_IMAGES = 50
@@ -95,9 +106,20 @@ def _troubles(summary: Summary) -> list[Reason]:
     found = [Reason("trouble", _WEIGHTS[code], TROUBLES[code], _DO.get(code, "")) for code in summary.troubles]
     light = summary.light
     if light is not None and light.colour == "red":
-        found.append(Reason("trouble", 95, f"light is red ({light.code})", "do not rely on its answers: call now"))
+        found.append(
+            Reason(
+                "trouble",
+                95,
+                f"its light is red: {_LIGHTS.get(light.code, light.code)}",
+                "do not rely on its answers: call now",
+            )
+        )
     if light is not None and light.colour == "yellow":
-        found.append(Reason("trouble", 36, f"light is yellow ({light.code})", "ask what changed there"))
+        found.append(
+            Reason(
+                "trouble", 36, f"its light is yellow: {_LIGHTS.get(light.code, light.code)}", "ask what changed there"
+            )
+        )
     return found
 
 
@@ -171,7 +193,7 @@ def _refusal_text(summary: Summary, value: float, middle: float, profile: str) -
         else {}
     )
     most = counts.most_common(1)[0][0].split(" ")[-1] or "without a code"
-    return f"answers no {value:.0%} of its images, most often {most}; the others of {profile}: {middle:.0%}"
+    return f"refuses {value:.0%} of its images, most often by {most}; the others of {profile}: {middle:.0%}"
 
 
 def _seconds_text(summary: Summary, value: float, middle: float, profile: str) -> str:

@@ -10,4 +10,5 @@ from fleets import FleetPlace
 
 @pytest.fixture
 def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FleetPlace:
+    monkeypatch.setattr("os.fsync", lambda handle: None)
     return FleetPlace(tmp_path, monkeypatch)
