@@ -2,8 +2,8 @@
 
     python benchmarks/fleet_network.py [--kilobytes 150] [--seeds 0 1 2] [--save]
 
-Needs root and `ip` (iproute2). The line is `tc netem`, or `tests/support/user_netem.py` where the kernel has none; which
-of them stands in the result. For each line and seed, the whole of `edgedx install --from` is timed: Python's start,
+Needs root and `ip` (iproute2). The line is `tc netem`, or `tests/support/user_netem.py` where the kernel has none; the
+result says which. For each line and seed, the whole of `edgedx install --from` is timed: Python's start,
 metadata, bundle, golden samples. `on the line` are the bytes that reached the device, with headers and what came twice.
 After each, the active slot is opened with all its hashes: neither half nor other than before or after.
 """

@@ -3,8 +3,8 @@
     python user_netem.py NAMESPACE DEVICE NAMESPACE DEVICE
 
 Each line of standard input is JSON that says how the line is from now on: ``{"kbit": 64, "loss": 20, "delay_ms": 100,
-"down": false}``, perhaps with a ``seed`` of the losses. Each direction loses packets independently, then lets them wait for the rate, then for the delay, in
-this order as netem does; 1,000 packets wait at most.
+"down": false}``, perhaps with a ``seed`` of the losses. Each direction loses packets independently, then lets them wait
+for the rate, then for the delay, in this order as netem does; 1,000 packets wait at most.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def read_pinned_root(root: Path) -> bytes:
     if not os.path.lexists(path):
         raise GateRefused(
             f"{root} trusts no repository yet, so nothing says whose updates it may take",
-            next_step=f"{command_line('fleet', 'trust', 'ROOT.json', '--root', root, '--name', 'NAME')}, with the "
+            next_step=f"{command_line('fleet', 'trust', 'ROOT.json', '--root', root, '--box', 'NAME')}, with the "
             "metadata/1.root.json of your repository",
         )
     return read_regular(path, MAX_ROOT_BYTES, follow=False)

@@ -105,7 +105,7 @@ def _known_name(root: Path) -> str:
     except GateRefused as error:
         raise UsageError(
             "this device has no name in its fleet yet",
-            next_step=f"give it: {command_line('fleet', 'trust', 'ROOT.json', '--root', root, '--name', 'clinic-017')}",
+            next_step=f"give it: {command_line('fleet', 'trust', 'ROOT.json', '--root', root, '--box', 'clinic-017')}",
         ) from error
 
 
