@@ -86,6 +86,7 @@ def test_an_option_that_several_commands_have_is_explained_in_the_same_words() -
     detail = {"--allow-older", "--allow-unsigned", "--data", "--device", "--dry-run", "--fields", "--folder", "--out"}
     detail |= {"--overwrite", "--point", "--python", "--run", "--seed", "--split", "--subgroup", "--threads"}
     detail |= {"--variant", "--json", "--keys", "--threshold", "--to"}
+    detail |= {"--on"}  # where it runs, a device of this machine or a cluster
     words: dict[str, set[str]] = {}
     for command in _commands().values():
         for one in command.params:

@@ -45,7 +45,7 @@ def test_from_an_empty_folder_to_an_updated_device_and_the_page_about_it(folder:
     assert "edgedx fleet ring repo tiny-2 10" in _fleet(folder, "publish", "repo", "2.edgedx", "--ring", "1").stdout
     later = _install(folder)
     assert later.returncode == 0 and "out to 1 % of the devices, and this one stands at 71.3 %; 1 stays" in later.stdout
-    assert "offered to 100 %" in _fleet(folder, "ring", "repo", "tiny-2", "100").stdout
+    assert "tiny 2 for laptop, to 100 % of the devices" in _fleet(folder, "ring", "repo", "tiny-2", "100").stdout
     said = json.loads(_install(folder, "--json").stdout)
     assert (said["outcome"], said["installed"]["name"], said["release"]["ring"]) == ("installed", "tiny 2", 100)
     told = edgedx(folder, "fleet", "status", "--root", "device", "--out", "results", "--to", ".")
