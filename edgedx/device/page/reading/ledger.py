@@ -31,7 +31,7 @@ PAGE = 25
 """Rows of one page."""
 WINDOW = 2500
 """Images that are looked through at a time for those without this person's answer: the list then goes on by a link."""
-_MOST_DRAWN = 500
+_MOST_DRAWN = 200
 """The same, of those that are read blind."""
 _BUSY_MS = 2000
 

@@ -38,8 +38,13 @@ class Bar:
 
     @property
     def percent(self) -> str:
-        """For people, and as a length in SVG."""
-        return f"{100 * self.share:.0f}%"
+        """For people: no model is ever quite sure."""
+        return "<1%" if self.share < 0.005 else ">99%" if self.share > 0.995 else f"{100 * self.share:.0f}%"
+
+    @property
+    def length(self) -> str:
+        """In SVG."""
+        return f"{100 * self.share:.1f}%"
 
     @property
     def at(self) -> str:

@@ -1,4 +1,4 @@
-"""What other commands found about a run, for its report: cross-validation, tests, robustness, explanations, latency."""
+"""What other commands found about a run, for its report: cross-validation, tests, robustness, at a clinic ..."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from edgedx.core.errors import InputOutputError, UsageError
 from edgedx.core.files import read_json
 from edgedx.core.stats.metrics import Interval
 
+from .monitored import monitored
 from .section import Cell, Evidence, Folded, Headline, ReportSection, Table
 
 _SHOWN = {
@@ -49,16 +50,19 @@ def find_evidence(run: Path, named: Sequence[Path] = ()) -> list[Evidence]:
 
 
 def _read(folder: Path) -> Iterator[Evidence]:
-    for name, make in _KINDS.items():
-        if (folder / name).is_file():
-            report = read_json(folder / name)
-            try:
-                yield make(report, folder)
-            except (KeyError, TypeError, IndexError, AttributeError) as error:
-                raise InputOutputError(
-                    f"{folder / name} is not what this edgedx writes ({type(error).__name__})",
-                    next_step="make it again, or move it away",
-                ) from error
+    if folder.is_file():  # what `edgedx monitor --json` printed at a clinic, under any name
+        files = [(folder, monitored)]
+    else:
+        files = [(folder / name, make) for name, make in _KINDS.items() if (folder / name).is_file()]
+    for path, make in files:
+        report = read_json(path)
+        try:
+            yield make(report, path.parent)
+        except (KeyError, TypeError, IndexError, AttributeError) as error:
+            raise InputOutputError(
+                f"{path} is not what this edgedx writes ({type(error).__name__})",
+                next_step="make it again, or move it away",
+            ) from error
 
 
 def _crossval(report: dict[str, Any], folder: Path) -> Evidence:
@@ -279,5 +283,6 @@ _KINDS: dict[str, Callable[[dict[str, Any], Path], Evidence]] = {
     "explain.json": _explain,
     "bench.json": _bench,
     "tune.json": _tune,
+    "monitor.json": monitored,
 }
 _ORDER = [name.partition(".")[0] for name in _KINDS]
