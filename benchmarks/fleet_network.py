@@ -68,7 +68,8 @@ def main() -> None:
         "bundle_bytes": rows[0]["runs"][0]["bundle_bytes"],
         "seeds": given.seeds,
         "rows": rows,
-        **machine(),
+        "machine": machine(),
+        "date": time.strftime("%Y-%m-%d"),
     }
     if given.save:
         write_json(Path(__file__).parent / "results" / "fleet_network.json", report)

@@ -17,6 +17,7 @@ import random
 import statistics
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,8 @@ def main() -> None:
             "hours_of_one_device": round(bundle / goodput / 3600, 2),
             **_spread(runs),
         },
-        **machine(),
+        "machine": machine(),
+        "date": time.strftime("%Y-%m-%d"),
     }  # fmt: skip
     print(json.dumps(report, indent=1))
     if given.save:

@@ -27,8 +27,8 @@ def rotate(
     Example: edgedx fleet rotate repo releases --add new.pub --revoke 90fb2b1847fbc16f --keys keys
 
     Needed are the keys of who delegates (root, or targets for releases), the new key, and those online. Where root keys
-    lie in different places, the change waits until enough have signed: `edgedx fleet sign`. Without changes, root is
-    signed for another three years.
+    lie in different places, the change waits until enough have signed: `edgedx fleet sign`. Without changes, what the
+    role says is signed anew, until it expires again.
     """
     ring_of_keys = keyring(keys)
     from edgedx.lab.fleet.rotate import rotate as work

@@ -13,8 +13,17 @@ from tuf.api.serialization import DeserializationError
 from edgedx.core.errors import EdgedxError, GateRefused, InputOutputError
 
 from .source import Source
+from .terms import RELEASES
 
 _AGAIN = "bring a newer copy: `edgedx fleet refresh REPO` where it is made, then copy it to the stick or the server"
+
+_SIGN_ANEW = {
+    "root": "whoever keeps the root keys signs it anew (`edgedx fleet rotate REPO root`); then copy it again",
+    "targets": "whoever keeps that key signs it anew (`edgedx fleet rotate REPO targets`); then copy it again",
+    RELEASES: "whoever publishes signs it anew (`edgedx fleet rotate REPO releases`); then copy it again",
+    "snapshot": _AGAIN,
+    "timestamp": _AGAIN,
+}
 
 
 def refusal(error: Exception, source: Source, last: Mapping[str, bytes], known: Mapping[str, Any]) -> EdgedxError:
@@ -69,16 +78,17 @@ def refusal(error: Exception, source: Source, last: Mapping[str, bytes], known: 
 
 
 def _expired(error: Exception, where: str, last: Mapping[str, bytes]) -> GateRefused:
-    role = "root" if "root" in str(error).lower() else str(error).partition(".")[0]
+    role = next((name for name in _SIGN_ANEW if name in str(error).lower()), "timestamp")
     expires = str(_field(last.get(role), "expires") or "earlier")[:10]
-    what = "its root keys were to be renewed" if role == "root" else "it is stale: it was good"
-    step = _AGAIN
-    if role == "root":
-        step = "whoever keeps the root keys signs a new root (`edgedx fleet rotate REPO root`); then copy it again"
+    what = {
+        "root": "its root keys were to be renewed",
+        "targets": "its release keys were to be confirmed",
+        RELEASES: "its list of releases was to be signed anew",
+    }.get(role, "it is stale: it was good")
     return GateRefused(
         f"{where}: {what} until {expires}, and this device's clock says {time.strftime('%Y-%m-%d', time.gmtime())}; "
         "what was published or withdrawn since is not in it",
-        next_step=f"{step}. If the clock is wrong, set that first",
+        next_step=f"{_SIGN_ANEW[role]}. If the clock is wrong, set that first",
     )
 
 

@@ -44,7 +44,7 @@ def rotate(
     threshold: int | None = None,
     now: datetime | None = None,
 ) -> Rotated:
-    """Give a role other keys. With no change at all, root is signed anew, for another three years.
+    """Give a role other keys. With no change at all, its metadata are signed anew, until they expire again.
 
     Parameters
     ----------
@@ -67,9 +67,10 @@ def rotate(
             f"a change of keys waits for signatures in {folder}",
             next_step="sign it (`edgedx fleet sign REPO --keys FOLDER`), or remove pending/ to drop it",
         )
-    if role != Root.type and not (add or remove or threshold):
-        raise UsageError(f"nothing to change of {role}", next_step="--add NEW.pub and --revoke ID")
     repository = open_repository(folder)
+    if role != Root.type and not (add or remove or threshold):
+        repository.dirty.add(role)
+        return _rotated(repository, role, repository.save(keyring, now=now))
     delegator = _editable(repository, role)
     _change(delegator, role, [read_public(path) for path in add], remove, threshold)
     saved = repository.save(keyring, now=now)

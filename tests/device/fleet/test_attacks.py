@@ -294,4 +294,4 @@ def test_expired_releases_alone(member: FleetPlace) -> None:
     repository = open_repository(member.repo)
     repository.dirty |= {"snapshot", "timestamp"}
     repository.save(Keyring([member.keys / "online"]), now=member.now + timedelta(days=1))
-    _refused(member, member.repo, "stale")
+    _refused(member, member.repo, "list of releases was to be signed anew until 20")

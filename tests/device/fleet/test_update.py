@@ -19,7 +19,6 @@ from edgedx.device.install.health import examine, prove
 from edgedx.device.install.install import install_bundle
 from edgedx.device.install.rollback import rollback
 from edgedx.lab.fleet.publish import refresh, set_ring
-from edgedx.lab.fleet.repository import open_repository
 from edgedx.lab.fleet.rotate import rotate
 
 
@@ -184,9 +183,14 @@ def test_root_keys_that_were_not_renewed_in_time(fleet: FleetPlace) -> None:
         fleet.install()
     assert "fleet rotate" in str(caught.value.next_step)
     rotate(fleet.repo, "root", fleet.all_keys, now=fleet.now)
-    repository = open_repository(fleet.repo)
-    repository.dirty |= {"targets", "releases"}
-    repository.save(fleet.all_keys, now=fleet.now)
+    with pytest.raises(GateRefused, match="stale"):
+        fleet.install()
+    refresh(fleet.repo, fleet.ring, now=fleet.now)
+    for role, says in (("targets", "release keys were to be confirmed"), ("releases", "list of releases was to be")):
+        with pytest.raises(GateRefused, match=says) as caught:
+            fleet.install()
+        assert f"fleet rotate REPO {role}" in str(caught.value.next_step)
+        rotate(fleet.repo, role, fleet.all_keys, now=fleet.now)
     assert fleet.install().outcome == "installed"
 
 

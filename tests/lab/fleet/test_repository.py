@@ -125,7 +125,6 @@ def test_what_is_asked_wrongly(fleet: FleetPlace, tmp_path: Path) -> None:
         (lambda: set_ring(fleet.repo, "tiny-1", 101, fleet.ring), "ring 101"),
         (lambda: refresh(fleet.repo, fleet.ring, days=1000), "--days"),
         (lambda: rotate(fleet.repo, "mirror", fleet.all_keys), "no role"),
-        (lambda: rotate(fleet.repo, "releases", fleet.all_keys), "nothing to change"),
         (lambda: rotate(fleet.repo, "releases", fleet.all_keys, remove=["0" * 16]), "has no key"),
         (lambda: rotate(fleet.repo, "releases", fleet.all_keys, remove=[fleet.release.public.id]), "would have 0 keys"),
         (lambda: sign_pending(fleet.repo, fleet.all_keys), "no change of keys waits"),
@@ -187,3 +186,14 @@ def test_keys_and_their_files(fleet: FleetPlace, tmp_path: Path) -> None:
         ring.signers([next(iter(ring._files))])
     with pytest.raises(InputOutputError):
         Keyring([tmp_path / "none"])
+
+
+@pytest.mark.parametrize("role", ["targets", "releases", "snapshot", "timestamp"])
+def test_without_a_change_a_role_is_signed_anew(fleet: FleetPlace, role: str) -> None:
+    fleet.publish("1")
+    fleet.later(200)
+    before = {one.role: one for one in contents(fleet.repo)[1]}
+    done = rotate(fleet.repo, role, fleet.all_keys, now=fleet.now)
+    after = {one.role: one for one in contents(fleet.repo)[1]}
+    assert role in done.saved.versions and after[role].version == before[role].version + 1
+    assert after[role].expires > before[role].expires and after[role].keys == before[role].keys
