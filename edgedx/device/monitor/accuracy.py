@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedx.core.bundle.reference import Reference
+from edgedx.core.bundle.streams import judged
 from edgedx.core.stats.charts import wilson
 from edgedx.core.stats.drift import share_below
 from edgedx.core.stats.metrics import Interval
 from edgedx.core.stats.prevalence import corrected, expected_accuracy, predictive_values, prevalence_interval
-from edgedx.core.streams import judged
 from edgedx.device.clinic.answers import ANSWERS, Answer, Answers
 
 from .sample import Sample
