@@ -16,10 +16,10 @@ ROOMS = [
     *("dicom.decoding", "dicom.reading", "dicom.writing", "dicom"),
     *("device.machine", "device.decode", "device.runtime", "device.clinic", "device.install", "device.monitor"),
     *("device.scanner", "device.pacs", "device.operation", "device.page.door", "device.page.reading", "device.page"),
-    *("lab.run", "lab.data.layouts", "lab.data.reading", "lab.data", "lab.data.start"),
+    *("lab.launch", "lab.run", "lab.data.layouts", "lab.data.reading", "lab.data", "lab.data.start"),
     *("lab.network", "lab.feed", "lab.train", "lab.tune", "lab.quantize", "lab.judge", "lab.compress"),
     *("lab.ship", "lab.remote", "lab.evidence", "lab.evidence.compare", "lab.evidence.robustness"),
-    *("lab.evidence.explain", "lab.evidence.report", "lab"),
+    *("lab.evidence.explain", "lab.evidence.report", "lab.archive", "lab"),
     "api",
     *("cli", "cli.device", "cli.scan", "cli.clinic", "cli.evidence", "cli.flow", "cli.tools"),
 ]

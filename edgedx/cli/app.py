@@ -19,6 +19,7 @@ _FAMILIES = {
         "gate": "Pass or fail the compressed model: against its teacher, or on your images.",
         "deploy": "Gate the student and write its bundle (.edgedx).",
         "scan": "Read every new image of a folder, on the device.",
+        "archive": "Read a whole archive of studies into one table.",
     },
     "evidence": {
         "evaluate": "Every figure of a model on labelled images.",

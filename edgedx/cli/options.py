@@ -22,6 +22,13 @@ Int8 = Annotated[
 ]
 Root = Annotated[Path, typer.Option(help="Folder of the device that holds what is installed, trusted keys and state.")]
 On = Annotated[str, typer.Option(help="Where PyTorch runs checkpoints: cpu, cuda, or auto: a GPU where there is one.")]
+OnCluster = Annotated[
+    str, typer.Option("--on", help="Where the work runs: local, ray, ray://HOST:10001, slurm or slurm:PARTITION.")
+]
+Cores = Annotated[int, typer.Option(min=1, help="Cores that each piece of work takes on a cluster.")]
+Jobs = Annotated[
+    int, typer.Option(min=0, help="Processes at the same time on this machine; 0: as its GPUs and cores allow.")
+]
 Threads = Annotated[int, typer.Option(min=0, help="CPU threads of one inference; 0 lets the runtime choose.")]
 Resamples = Annotated[int, typer.Option(min=100, help="Bootstrap resamples of patients for the intervals.")]
 Run = Annotated[Path | None, typer.Option(help="Run whose data set to use, for models that lie in none.")]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgedx.cli.common import RUNS, int8_for, profile_for
-from edgedx.cli.options import AsJson, Device, Int8, Set
+from edgedx.cli.options import AsJson, Cores, Device, Int8, Jobs, OnCluster, Set
 from edgedx.cli.stopping import run_at_work
 
 from . import show
@@ -22,9 +22,9 @@ def crossval(
     compress: Annotated[bool, typer.Option("--compress", help="Compress each fold's teacher, too.")] = False,
     device: Device = "this",
     int8: Int8 = None,
-    jobs: Annotated[
-        int, typer.Option(min=0, help="Folds at the same time; 0: one for each GPU, without one for two cores.")
-    ] = 0,
+    jobs: Jobs = 0,
+    on: OnCluster = "local",
+    cores: Cores = 4,
     set_: Set = None,
     out: Annotated[Path | None, typer.Option(help="Folder; runs/RECIPE-crossval unless given.")] = None,
     json: AsJson = False,
@@ -32,6 +32,8 @@ def crossval(
     """Cross-validate a recipe: patients are drawn into folds, stratified by class, and each fold is test once.
 
     Example: edgedx crossval chest-xray3 --folds 5 --compress
+
+    Example: edgedx crossval chest-xray3 --on ray (folds on the nodes of a Ray cluster, which share the folder OUT)
 
     Example: edgedx crossval chest-xray3 --set data.patient_column=null (folds by image, which leak; to compare with
     papers that did so)
@@ -52,7 +54,9 @@ def crossval(
     folder = out or RUNS / f"{chosen.name}-crossval"
     compress = compress or int8 is not None
     quantize = compress and int8_for(profile_for(device), int8)
-    plan = CrossValidation(chosen, folder, folds, compress=compress, int8=quantize, device=device, jobs=jobs)
+    plan = CrossValidation(
+        chosen, folder, folds, compress=compress, int8=quantize, device=device, jobs=jobs, on=on, cores=cores
+    )
     with run_at_work(folder):
         report = work(plan)
         show.crossvalidated(report, folder, chosen, json=json)

@@ -238,3 +238,17 @@ def _verdict(verdict: Verdict) -> None:
         line("subgroups", f"{gap.name} lost most: {gap.auc.drop} AUC, {gap.images} images")
     if found.not_judged:
         line("unjudged", "; ".join(f"{name} ({why})" for name, why in found.not_judged))
+
+
+def archived(summary: dict[str, Any], *, json: bool) -> None:
+    """What an archive's table holds."""
+    if json:
+        print_json(summary)
+        return
+    line("files", f"{summary['files']}, {summary['contents']} contents, {summary['copies']} copies")
+    for status, count in summary["statuses"].items():
+        line(status.partition(" ")[0], f"{count} {status.partition(' ')[2]}".strip())
+    line("table", summary["results"])
+    from edgedx.core.result import NOT_A_MEDICAL_DEVICE
+
+    typer.echo(NOT_A_MEDICAL_DEVICE)

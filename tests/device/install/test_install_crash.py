@@ -105,12 +105,10 @@ def _steps(work: Callable[[Path], object], root: Path) -> int:
     return steps
 
 
-STARTS: list[list[str]] = [[], ["1"], ["1", "2"]]
+STARTS = [pytest.param([], marks=pytest.mark.slow), ["1"], pytest.param(["1", "2"], marks=pytest.mark.slow)]
 
 
-@pytest.mark.parametrize(
-    "versions", [pytest.param([], marks=pytest.mark.slow), ["1"], ["1", "2"]], ids=["empty", "one", "two"]
-)
+@pytest.mark.parametrize("versions", STARTS, ids=["empty", "one", "two"])
 @pytest.mark.usefixtures("instant")
 def test_a_killed_installation_leaves_the_old_or_the_new_version(folder: Path, versions: list[str]) -> None:
     device = Device(folder, versions)

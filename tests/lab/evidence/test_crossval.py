@@ -5,10 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-import select
 import signal
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +18,10 @@ from death import run_until_killed
 from edgedx.core.errors import InputOutputError, RecipeError
 from edgedx.lab.data.sources import Row
 from edgedx.lab.data.split import PreparedImage, assign_fold
-from edgedx.lab.evidence.compare import crossval as module
-from edgedx.lab.evidence.compare.crossval import OUTPUT, CrossValidation, crossval
+from edgedx.lab.evidence.compare.crossval import CrossValidation, crossval
 from edgedx.lab.evidence.report.sections import find_evidence
+from edgedx.lab.launch import local
+from edgedx.lab.launch.unit import OUTPUT, Unit
 
 FRACTIONS = (0.7, 0.15, 0.15)
 
@@ -107,59 +105,6 @@ def test_what_is_finished_is_not_repeated(done: tuple[CrossValidation, dict]) ->
     assert again["subjects"] == report["subjects"] == json.loads((plan.out / "crossval.json").read_text())["subjects"]
 
 
-def test_a_fold_does_not_outlive_the_command_that_is_killed(tmp_path: Path) -> None:
-    """Left alone, it would write into the run that the repeated command goes on with."""
-    fold = "import signal, os; print(os.getpid(), flush=True); signal.pause()"
-    parent = f"""
-import os, signal, sys
-from pathlib import Path
-from edgedx.lab.evidence.compare import crossval
-class Plan:
-    def run(self, fold): return Path({str(tmp_path)!r})
-child = crossval._start(Plan(), 0, [sys.executable, "-c", {fold!r}], dict(os.environ))
-print(child.pid, flush=True)
-signal.pause()
-"""
-    started = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True)
-    assert started.stdout is not None
-    child = os.pidfd_open(int(started.stdout.readline()))
-    assert not select.select([child], [], [], 0)[0]
-    started.kill()
-    started.wait()
-    assert select.select([child], [], [], 30)[0], "it goes on"
-
-
-SAVES = """
-import sys, time
-try:
-    print("ready", flush=True)
-    time.sleep(60)
-except KeyboardInterrupt:
-    time.sleep(0.5)  # a second signal would end this
-    open(sys.argv[1], "w").write("saved")
-    raise SystemExit(130)
-"""
-
-
-def test_ctrl_c_reaches_each_fold_once_and_its_saving_is_waited_for(tmp_path: Path) -> None:
-    files = [tmp_path / f"fold-{fold}" for fold in range(2)]
-    folds = [
-        subprocess.Popen(
-            [sys.executable, "-c", SAVES, str(file)], stdout=subprocess.PIPE, start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )
-        for file in files
-    ]  # fmt: skip
-    for one in folds:
-        assert one.stdout is not None and one.stdout.readline() == b"ready\n"
-    module._stop(folds)
-    assert [one.returncode for one in folds] == [130, 130]
-    assert [file.read_text() for file in files] == ["saved", "saved"]
-    for one in folds:
-        assert one.stdout is not None
-        one.stdout.close()
-
-
 @pytest.mark.slow
 def test_killed_in_the_middle_it_goes_on_with_the_fold_that_was_begun(
     done: tuple[CrossValidation, dict],
@@ -168,15 +113,15 @@ def test_killed_in_the_middle_it_goes_on_with_the_fold_that_was_begun(
 ) -> None:
     plan, report = done
     again = replace(plan, out=tmp_path / "out", jobs=1)
-    real = module._start
+    real = local.start
 
-    def start(plan: CrossValidation, fold: int, *more: Any, **named: Any) -> Any:
-        process = real(plan, fold, *more, **named)
-        if fold == 1:
+    def start(unit: Unit, *more: Any, **named: Any) -> Any:
+        process = real(unit, *more, **named)
+        if unit.name == "fold 1":
             os.kill(os.getpid(), signal.SIGKILL)
         return process
 
-    monkeypatch.setattr(module, "_start", start)
+    monkeypatch.setattr(local, "start", start)
     assert run_until_killed(lambda: crossval(again, resamples=100)) == (True, 0)
     monkeypatch.undo()
     first = again.run(0) / "teacher" / "model.safetensors"
@@ -189,6 +134,6 @@ def test_killed_in_the_middle_it_goes_on_with_the_fold_that_was_begun(
 @pytest.mark.slow
 def test_a_fold_that_fails_is_named_with_what_it_said(tmp_path: Path) -> None:
     plan = CrossValidation(tiny.recipe(tmp_path / "nothing"), tmp_path / "out", folds=2, jobs=2)
-    with pytest.raises(InputOutputError, match=r"fold 0, 1 failed; it said: .*nothing") as failure:
+    with pytest.raises(InputOutputError, match=r"fold 0, fold 1 failed; fold 0 said: .*nothing") as failure:
         crossval(plan)
     assert OUTPUT in (failure.value.next_step or "")

@@ -3,24 +3,19 @@ saw its patient."""
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgedx.core.errors import InputOutputError, UsageError
+from edgedx.core.errors import UsageError
 from edgedx.core.files import write_json, write_text
-from edgedx.core.progress import progress
 from edgedx.core.settings.recipe import Recipe
 from edgedx.core.stats.cases import Cases, Predictions
 from edgedx.core.stats.resample import RESAMPLES
@@ -28,17 +23,14 @@ from edgedx.lab.judge.evaluation import Evaluation, evaluate
 from edgedx.lab.judge.evaluation_files import predictions_csv
 from edgedx.lab.judge.figures import Figures, figures_with_intervals
 from edgedx.lab.judge.subject import open_subject
+from edgedx.lab.launch.launch import launch, launcher_on
+from edgedx.lab.launch.unit import Unit
 from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import machine, versions
 
-FOLDS, REPORT, OUTPUT = "folds", "crossval.json", "output.txt"
+FOLDS, REPORT = "folds", "crossval.json"
 SHOWN = ("auc_roc", "accuracy", "balanced_accuracy", "macro_sensitivity", "macro_specificity", "macro_f1", "ece")
 """Figures whose mean and spread over folds are told."""
-_BLINK = 0.2
-_SAVING_S = 60.0
-"""Longest that Ctrl-C waits for the folds at work to save their training."""
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_LIBC = ctypes.CDLL(None)  # loaded here: after a fork nothing is
 
 
 @dataclass(frozen=True)
@@ -52,7 +44,11 @@ class CrossValidation:
     device : str
         Profile that it is made for.
     jobs : int
-        Folds at the same time, each a process; 0: one for each GPU, without GPUs one for two cores.
+        Folds at the same time on this machine, each a process; 0: one for each GPU, without GPUs one for two cores.
+    on : str
+        Where they run (`launch.launcher_on`).
+    cores : int
+        That each takes on a cluster.
     """
 
     recipe: Recipe
@@ -62,6 +58,8 @@ class CrossValidation:
     int8: bool = False
     device: str = "this"
     jobs: int = 0
+    on: str = "local"
+    cores: int = 4
 
     def run(self, fold: int) -> Path:
         """The run folder of a fold."""
@@ -100,87 +98,11 @@ def crossval(plan: CrossValidation, *, resamples: int = RESAMPLES) -> dict[str, 
 
 
 def _train(plan: CrossValidation, recipe: Path) -> None:
-    work = {fold: plan.commands(fold, recipe) for fold in range(plan.folds)}
-    gpus = _gpus()
-    jobs = min(plan.jobs or len(gpus) or max(1, (os.cpu_count() or 1) // 2), plan.folds)
-    slots = list(range(jobs))
-    waiting, failed = list(work), []
-    running: dict[int, tuple[int, subprocess.Popen[bytes], list[list[str]]]] = {}
-    with progress("training folds", sum(map(len, work.values()))) as bar:
-        try:
-            while waiting or running:
-                while waiting and slots:
-                    fold, slot = waiting.pop(0), slots.pop(0)
-                    first, *rest = work[fold]
-                    running[fold] = (slot, _start(plan, fold, first, _surroundings(slot, jobs, gpus), new=True), rest)
-                for fold in list(running):
-                    slot, process, rest = running[fold]
-                    if process.poll() is None:
-                        continue
-                    bar.advance()
-                    if process.returncode == 0 and rest:
-                        again = _start(plan, fold, rest[0], _surroundings(slot, jobs, gpus))
-                        running[fold] = (slot, again, rest[1:])
-                        continue
-                    if process.returncode:
-                        failed.append(fold)
-                        bar.advance(len(rest))
-                    del running[fold]
-                    slots.append(slot)
-                time.sleep(_BLINK)
-        except KeyboardInterrupt:
-            _stop([process for _, process, _ in running.values()])
-            raise
-        finally:
-            for _, process, _ in running.values():
-                process.terminate()
-            for _, process, _ in running.values():
-                process.wait()
-    if failed:
-        failed.sort()
-        log = plan.run(failed[0]) / OUTPUT
-        last = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-        message = next((line for line in reversed(last) if line.startswith("error:")), last[-1] if last else "nothing")
-        raise InputOutputError(
-            f"fold {', '.join(map(str, failed))} failed; it said: {message.removeprefix('error: ')}",
-            next_step=f"read {log}, then repeat the command: finished folds are kept",
-        )
-
-
-def _start(plan: CrossValidation, fold: int, command: list[str], env: dict[str, str], *, new: bool = False) -> Any:
-    folder = plan.run(fold)
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / OUTPUT).open("wb" if new else "ab") as log:
-        return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, preexec_fn=_die_with_parent,
-            start_new_session=True,
-        )  # fmt: skip
-
-
-def _stop(folds: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Ctrl-C for the folds at work, once each, and the time to save their training; a terminal's own does not reach
-    them, as they have sessions of their own: a second one would come amid the saving."""
-    for one in folds:
-        one.send_signal(signal.SIGINT)
-    until = time.monotonic() + _SAVING_S
-    for one in folds:
-        with suppress(subprocess.TimeoutExpired):
-            one.wait(max(0.0, until - time.monotonic()))
-
-
-def _die_with_parent() -> None:
-    """In the child: end when the parent is killed. A fold that went on alone would write into the same run as the fold
-    of the repeated command."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _surroundings(slot: int, jobs: int, gpus: list[str]) -> dict[str, str]:
-    """Each process has its GPU, or its share of the cores: OpenMP threads of two processes would fight for them."""
-    env = {**os.environ}
-    if gpus:
-        env["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
-    env.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
-    return env
+    units = [
+        Unit(f"fold {fold}", plan.run(fold), tuple(map(tuple, plan.commands(fold, recipe))))
+        for fold in range(plan.folds)
+    ]
+    launch(units, launcher_on(plan.on, jobs=plan.jobs, gpus=_gpus(), cores=plan.cores), "training folds")
 
 
 def _gpus() -> list[str]:

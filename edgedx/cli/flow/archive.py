@@ -1,0 +1,55 @@
+"""``edgedx archive``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgedx.cli.options import AsJson, Jobs, OnCluster
+from edgedx.cli.stopping import at_work
+
+from . import show
+
+
+def archive(
+    source: Annotated[
+        str,
+        typer.Argument(help="Folder of images, DICOM or raster; CSV with a column path; or https://PACS/dicom-web."),
+    ],
+    bundle: Annotated[
+        Path, typer.Option(help="The model: a .edgedx file, or the --root that `edgedx install` was given.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the table; on a cluster, one that all nodes share.")],
+    variant: Annotated[
+        str | None, typer.Option(help="Model of the bundle, e.g. fp32; its own choice unless given.")
+    ] = None,
+    point: Annotated[
+        str | None, typer.Option(help="Operating point (threshold) to decide at, e.g. sensitivity-0.95.")
+    ] = None,
+    jobs: Jobs = 0,
+    on: OnCluster = "local",
+    units: Annotated[
+        int, typer.Option(min=0, help="Pieces that the work is dealt into; 0: four for each process.")
+    ] = 0,
+    shard: Annotated[int, typer.Option(min=1, help="Files that are written at once: what a kill may cost.")] = 2000,
+    json: AsJson = False,
+) -> None:
+    """Read a whole archive of studies into one Parquet table: one row for each content, answers and refusals.
+
+    Example: edgedx archive /mnt/pacs-export --bundle pneumonia.edgedx --out archive
+
+    Example: edgedx archive "https://pacs/dicom-web?ModalitiesInStudy=CR" --bundle pneumonia.edgedx --out archive
+
+    Example: edgedx archive studies.csv --bundle pneumonia.edgedx --out /shared/archive --on ray --units 256
+
+    OUT/results.parquet has what a scanner would answer, OUT/copies.parquet the other paths of the same contents. Files
+    are listed once, at the first call; repeat the command to go on after an interruption.
+    """
+    from edgedx.lab.archive.archive import Archive
+    from edgedx.lab.archive.archive import archive as work
+
+    with at_work(out, "finished shards are kept"):
+        order = Archive(source, bundle, out, point, variant, shard, jobs, on, units)
+        show.archived(work(order), json=json)
