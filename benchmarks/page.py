@@ -10,8 +10,8 @@ had; the process that draws pictures, which ends when nobody looks, is beside it
 each opens the list, an image, its picture, and goes on to the next after 30 seconds on average, with the list's live
 events open; at each turn the scanner is given `images` images at once. What clients themselves compute is not the
 page's, so they run at the lowest priority. The cost is 1 - the ratio of images a second with and without readers, over
-pairs of turns, with a 95 % t-interval; and, as this machine may do other work meanwhile, the share of its cores that the
-page's processes used.
+pairs of turns, with a 95 % t-interval; and, as this machine may do other work meanwhile, the share of its cores that
+the page's processes used.
 """
 
 from __future__ import annotations

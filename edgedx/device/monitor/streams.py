@@ -10,11 +10,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from edgedx.core.image import EXPOSURE, MACHINE, WINDOW_WIDTH
 from edgedx.core.image_statistics import fingerprint, image_figures
 from edgedx.core.preprocess import Canvas
 from edgedx.core.result import Result
 from edgedx.core.streams import judged, probability_stream
-from edgedx.dicom.reading.acquisition import EXPOSURE, MACHINE, WINDOW_WIDTH
 
 _AGES = (5, 18, 40, 65)
 ABSENT = "-"
