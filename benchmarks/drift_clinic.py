@@ -11,10 +11,10 @@ import numpy as np
 from drift_images import Answered, Material
 
 from edgedx.core.bundle.reference import Numbers, Reference
+from edgedx.core.bundle.streams import judged, probability_stream
 from edgedx.core.image_statistics import TWINS
 from edgedx.core.stats.charts import levels
 from edgedx.core.stats.drift import kolmogorov_p, quantile_grid, share_below
-from edgedx.core.streams import judged, probability_stream
 from edgedx.device.monitor.compare import LEVEL, Finding, compare
 from edgedx.device.monitor.daily import plans
 from edgedx.device.monitor.sample import ANSWERED, LEAST, Sample

@@ -37,7 +37,7 @@ def opened(page: Any, *, json: bool) -> None:
 
 
 def _certificate(page: Any) -> None:
-    from edgedx.device.page.door.code import terminal_code
+    from edgedx.device.page.door.certificate import terminal_code
 
     line("known by", f"SHA-256 {page.certificate.fingerprint}")
     if page.certificate.fresh:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgedx.core.bundle.reference import Reference
+from edgedx.core.bundle.streams import judged
 from edgedx.core.stats.charts import chart, limit_for, wilson
-from edgedx.core.streams import judged
 
 from .usual import Usual
 

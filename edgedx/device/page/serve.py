@@ -95,7 +95,7 @@ def serve_page(settings: PageSettings, address: Address, opened: Callable[[Open]
         ) from error
     _check_folders(settings)
     if (address.certificate is None) != (address.key is None):
-        raise UsageError("--certificate and --key go together", next_step="give both, or none")
+        raise UsageError("--certificate and --certificate-key go together", next_step="give both, or none")
     if address.certificate and not secure:
         raise UsageError("--certificate is for TLS, and this page has none", next_step="add --https")
     names = tuple(dict.fromkeys(name.lower() for name in (*address.names, *own_names())))

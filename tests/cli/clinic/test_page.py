@@ -93,8 +93,8 @@ def test_people_are_let_in_from_the_console(out: Path) -> None:
         (["--out", ".", "--host", "192.0.2.1"], 5, "cannot be used"),
         (["--out", ".", "--language", "de"], 2, "one of en, fr, es, pt, sw, hi"),
         (["--out", ".", "--certificate", "a.pem"], 2, "go together"),
-        (["--out", ".", "--certificate", "a.pem", "--key", "b.pem"], 2, "--https"),
-        (["--out", ".", "--https", "--certificate", "a.pem", "--key", "b.pem"], 2, "belong together"),
+        (["--out", ".", "--certificate", "a.pem", "--certificate-key", "b.pem"], 2, "--https"),
+        (["--out", ".", "--https", "--certificate", "a.pem", "--certificate-key", "b.pem"], 2, "belong together"),
         ([], 2, "--out"),
     ],
 )
@@ -130,11 +130,11 @@ def test_the_unit_has_the_call_and_leaves_the_scanners_files_alone(out: Path) ->
 
 
 def test_scan_unit_writes_both(tmp_path: Path, out: Path) -> None:
-    words = ["scan", "unit", tmp_path / "in", "--bundle", tmp_path / "b.edgedx", "--out", out, "--to", tmp_path]
+    words = ["scan", "unit", tmp_path / "in", "--bundle", tmp_path / "b.edgedx", "--out", out, "--write", tmp_path]
     done = _edgedx(*words, "--page-host", "0.0.0.0")
     assert done.returncode == 0, done.stderr
     scan, page = ((tmp_path / f"edgedx-{name}.service").read_text() for name in ("scan", "page"))
-    assert "edgedx scan" in scan and "--to" not in scan and "--page-host" not in scan
+    assert "edgedx scan" in scan and "--write" not in scan and "--page-host" not in scan
     assert f"--out {out} --inbox {tmp_path}/in --host 0.0.0.0 --port 8443" in page
 
 

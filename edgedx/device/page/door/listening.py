@@ -92,7 +92,8 @@ def listen(host: str, port: int, limits: Limits) -> Listener:
         The port is taken.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = Listener(family, socket.SOCK_STREAM)
+    # The protocol by its number: asyncio turns Nagle off only where it is told that this is TCP.
+    listener = Listener(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
