@@ -21,6 +21,7 @@ from .recipe_data import Section as _Section
 from .recipe_sections import Bench, Data, Gate, Quantize, Search, Student, Task
 from .recipe_training import Augment, NetworkSettings, Train
 from .recipe_tune import Tune, fit_space
+from .recipe_update import Update
 from .shipped import shipped_folder
 from .validation import explain
 from .yaml_file import read_yaml
@@ -54,6 +55,7 @@ class Recipe(_Section):
     bench: Bench = Bench()
     foreign: Foreign = Foreign()
     tune: Tune = Tune()
+    update: Update = Update()
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedx.core.bundle.local_point import points_of
 from edgedx.core.bundle.manifest import Bundle
 from edgedx.core.errors import InputOutputError, ProviderMissing, UsageError
 from edgedx.core.preprocess import Canvas, PreprocessSpec, normalise
@@ -208,7 +209,7 @@ def _bundle(path: Path, run: Run | None, recipe: Recipe | None, variant: str | N
         positive=manifest.positive,
         preprocess=manifest.preprocess,
         temperature=manifest.temperature,
-        points=manifest.operating_points,
+        points=points_of(bundle),
         accept=manifest.accept,
         synthetic=manifest.synthetic,
         runner=runner,

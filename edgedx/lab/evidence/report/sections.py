@@ -1,4 +1,4 @@
-"""What other commands found about a run, for its report: cross-validation, tests, robustness, explanations, latency."""
+"""What other commands found about a run, for its report: cross-validation, tests, robustness, at a clinic ..."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from typing import Any
 from edgedx.core.errors import InputOutputError, UsageError
 from edgedx.core.files import read_json
 from edgedx.core.stats.metrics import Interval
+from edgedx.lab.run.renew import UPDATE
 
+from .monitored import monitored
 from .section import Cell, Evidence, Folded, Headline, ReportSection, Table
+from .update_section import interval as _interval
+from .update_section import update_evidence
 
 _SHOWN = {
     "auc_roc": "AUC-ROC",
@@ -34,7 +38,7 @@ def find_evidence(run: Path, named: Sequence[Path] = ()) -> list[Evidence]:
     UsageError
         A named folder holds nothing of the kind.
     """
-    beside = [run / name for name in ("comparison", "robustness", "explain", "bench")]
+    beside = [run, *(run / name for name in ("comparison", "robustness", "explain", "bench"))]
     beside = [run.with_name(f"{run.name}-crossval"), *beside, run.with_name(f"{run.name}-tune")]
     by_key: dict[str, Evidence] = {}
     for folder in (*beside, *named):
@@ -49,16 +53,19 @@ def find_evidence(run: Path, named: Sequence[Path] = ()) -> list[Evidence]:
 
 
 def _read(folder: Path) -> Iterator[Evidence]:
-    for name, make in _KINDS.items():
-        if (folder / name).is_file():
-            report = read_json(folder / name)
-            try:
-                yield make(report, folder)
-            except (KeyError, TypeError, IndexError, AttributeError) as error:
-                raise InputOutputError(
-                    f"{folder / name} is not what this edgedx writes ({type(error).__name__})",
-                    next_step="make it again, or move it away",
-                ) from error
+    if folder.is_file():  # what `edgedx monitor --json` printed at a clinic, under any name
+        files = [(folder, monitored)]
+    else:
+        files = [(folder / name, make) for name, make in _KINDS.items() if (folder / name).is_file()]
+    for path, make in files:
+        report = read_json(path)
+        try:
+            yield make(report, path.parent)
+        except (KeyError, TypeError, IndexError, AttributeError) as error:
+            raise InputOutputError(
+                f"{path} is not what this edgedx writes ({type(error).__name__})",
+                next_step="make it again, or move it away",
+            ) from error
 
 
 def _crossval(report: dict[str, Any], folder: Path) -> Evidence:
@@ -257,12 +264,6 @@ def _tune(report: dict[str, Any], folder: Path) -> Evidence:
     return Evidence(section, report, [(folder / "tune.png", "AUC on val by trial")] if best else [])
 
 
-def _interval(one: dict[str, float | None] | None) -> Interval:
-    nan = float("nan")
-    values = [nan if one is None or one[key] is None else float(one[key] or 0) for key in ("value", "low", "high")]
-    return Interval(*values)
-
-
 def _mean(model: dict[str, Any], name: str) -> float:
     several = [float(one["auc"]["value"]) for one in model["corrupted"][name]]
     return sum(several) / len(several)
@@ -279,5 +280,7 @@ _KINDS: dict[str, Callable[[dict[str, Any], Path], Evidence]] = {
     "explain.json": _explain,
     "bench.json": _bench,
     "tune.json": _tune,
+    "monitor.json": monitored,
+    UPDATE: update_evidence,
 }
 _ORDER = [name.partition(".")[0] for name in _KINDS]
