@@ -21,6 +21,8 @@ from __future__ import annotations
 
 import argparse
 import time
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,36 +49,35 @@ DAYS = 365
 def stable_year(material: Material, seed: int) -> dict[str, int]:
     """One clinic without a change: days with an alarm, and how often one began."""
     clinic = Clinic(material, seed)
-    days, counts = [clinic.draw("stable", A_DAY) for _ in range(7)], []
-    alarms = []
-    for day in range(1, DAYS + 1):
-        days = [*days[1:], clinic.draw("stable", A_DAY)]
-        counts.append((day, day_counts(days[-1])))
-        findings, chart = clinic.look(window_of(days), counts)
-        alarms.append((bool(findings), chart))
-    either = np.array([one or other for one, other in alarms])
+    days = [clinic.draw("stable", A_DAY) for _ in range(7)]
+    days += [clinic.draw("stable", A_DAY) for _ in range(DAYS)]
+    suspect = clinic.may_alarm(window_of(days))
+    windows = [
+        bool(suspect[day]) and bool(clinic.findings(window_of(days[day : day + 7]))) for day in range(1, DAYS + 1)
+    ]
+    charts = clinic.chart_alarms([day_counts(one) for one in days[7:]])
+    either = np.array(windows) | charts
     begun = int(either[0]) + int(np.sum(either[1:] & ~either[:-1]))
-    windows, charts = (sum(pair[k] for pair in alarms) for k in (0, 1))
-    return {"alarms": begun, "days": int(either.sum()), "window_days": windows, "chart_days": charts}
+    return {"alarms": begun, "days": int(either.sum()), "window_days": sum(windows), "chart_days": int(charts.sum())}
 
 
 def images_to_alarm(material: Material, change: str, seed: int) -> tuple[int | None, str]:
     """Changed images until the first alarm, in a clinic that was stable for a week; None: not within `LATE`."""
     clinic = Clinic(material, seed)
     days = [clinic.draw("stable", A_DAY) for _ in range(7)]
-    counts = [(day, day_counts(one)) for day, one in enumerate(days, 1)]
-    for day in range(8, 8 + LATE // A_DAY):
+    counts = [day_counts(one) for one in days]
+    for day in range(1, LATE // A_DAY + 1):
         days = [*days[1:], clinic.draw(change, A_DAY)]
-        counts.append((day, day_counts(days[-1])))
-        findings, chart = clinic.look(window_of(days), counts)
-        if findings or chart:
-            return (day - 7) * A_DAY, findings[0].stream if findings else "chart"
+        counts.append(day_counts(days[-1]))
+        findings = clinic.findings(window_of(days))
+        if findings or clinic.chart_alarms(counts)[-1]:
+            return day * A_DAY, findings[0].stream if findings else "chart"
     return None, ""
 
 
-def ours(material: Material, years: int, clinics: int) -> dict[str, Any]:
+def ours(material: Material, years: int, clinics: int, pool: Executor) -> dict[str, Any]:
     """False alarms, and what is found when."""
-    stable = [stable_year(material, 10_000 + seed) for seed in range(years)]
+    stable = list(pool.map(partial(stable_year, material), range(10_000, 10_000 + years), chunksize=5))
     begun = np.array([one["alarms"] for one in stable])
     found: dict[str, Any] = {
         "years": years,
@@ -87,7 +88,7 @@ def ours(material: Material, years: int, clinics: int) -> dict[str, Any]:
     }  # fmt: skip
     changes = {}
     for change in CHANGES:
-        until = [images_to_alarm(material, change, seed) for seed in range(clinics)]
+        until = list(pool.map(partial(images_to_alarm, material, change), range(clinics), chunksize=20))
         counts = [count for count, _ in until if count is not None]
         streams = [stream for _, stream in until if stream]
         changes[change] = {
@@ -149,7 +150,7 @@ def share(hits: int, count: int) -> dict[str, float]:
     return {"value": hits / count, "low": low, "high": high}
 
 
-def counting(material: Material, windows: int = 200, images: int = 300) -> dict[str, Any]:
+def counting(material: Material, windows: int = 100, images: int = 300) -> dict[str, Any]:
     """Prevalence on test at the built share, a half, a quarter of it: error and coverage, corrected on val and not."""
     manifest, stable = material.bundle.manifest, material.answers["stable"]
     cut = material.bundle.manifest.doubt.ood[manifest.default_variant].images
@@ -195,18 +196,24 @@ def main() -> None:
     parser.add_argument("--evidently", type=Path, help="Python interpreter with evidently")
     parser.add_argument("--years", type=int, default=200)
     parser.add_argument("--clinics", type=int, default=100)
-    parser.add_argument("--other-clinics", type=int, default=12)
+    parser.add_argument("--other-clinics", type=int, default=4)
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "drift.json")
     options = parser.parse_args()
     sets: dict[str, Any] = read_json(options.out)["sets"] if options.out.is_file() else {}  # others are kept
     for run in options.runs:
         begun = time.perf_counter()
         material = gather(run, Run(run).recipe([]), options.datasets / run.name)
+        with ProcessPoolExecutor(options.processes) as pool, ThreadPoolExecutor(1) as beside:
+            pool.submit(int).result()  # its processes are there before a thread is
+            waiting = beside.submit(others, material, options.other_clinics, options.evidently)
+            monitor = ours(material, options.years, options.clinics, pool)
+            compared = waiting.result()
         sets[run.name] = {
             "bundle": material.bundle.digest,
             "images": len(material.labels),
-            "monitor": ours(material, options.years, options.clinics),
-            "others": others(material, options.other_clinics, options.evidently),
+            "monitor": monitor,
+            "others": compared,
             "prevalence": counting(material),
             "seconds": round(time.perf_counter() - begun, 1),
         }

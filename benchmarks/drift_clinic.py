@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from drift_images import Answered, Material
 
 from edgedx.core.bundle.reference import Numbers, Reference
+from edgedx.core.bundle.streams import judged, probability_stream
 from edgedx.core.image_statistics import TWINS
-from edgedx.core.stats.drift import quantile_grid
-from edgedx.core.streams import judged, probability_stream
-from edgedx.device.monitor.compare import Finding, compare
-from edgedx.device.monitor.daily import charts
+from edgedx.core.stats.charts import levels
+from edgedx.core.stats.drift import kolmogorov_p, quantile_grid, share_below
+from edgedx.device.monitor.compare import LEVEL, Finding, compare
+from edgedx.device.monitor.daily import plans
 from edgedx.device.monitor.sample import ANSWERED, LEAST, Sample
 from edgedx.device.monitor.usual import FIRST, Usual
 
@@ -129,10 +131,57 @@ class Clinic:
                      called=dict(first.called), unlike=first.unlike, repeats=first.repeats,
                      numbers={name: _grid(first.numbers(name)) for name in first.number_streams})  # fmt: skip
 
-    def look(self, window: Drawn, days: list[tuple[int, dict[str, int]]]) -> tuple[list[Finding], bool]:
-        """What `edgedx monitor` finds, and whether a chart has passed its limit."""
-        findings = [one for one in compare(window, self.reference, self.usual, resamples=0) if one.alarm]
-        return findings, any(one.alarm for one in charts(days, self.reference, self.usual, **self.task))
+    def findings(self, window: Drawn) -> list[Finding]:
+        """What `edgedx monitor` finds in a window."""
+        return [one for one in compare(window, self.reference, self.usual, resamples=0) if one.alarm]
+
+    def may_alarm(self, year: Drawn) -> np.ndarray:
+        """Windows of `WEEK` images, one a day, in which `findings` could be anything but empty; others need no look.
+
+        Holm's smallest corrected p is the smallest p times the number of tests: where no D reaches the one that this
+        asks for, and no more images are unlike than sampling brings, nothing is found.
+        """
+        kept = (self.reference.numbers, self.usual.numbers)
+        tests = sum(len(numbers) for numbers in kept)
+        unlike = _windows(year.columns["unlike"]).sum(axis=1)
+        found = unlike >= self._most_unlike
+        for numbers in kept:
+            for stream, one in numbers.items():
+                ordered = np.sort(_windows(year.columns["numbers"][stream]), axis=1)
+                share = share_below(one.grid, ordered.ravel()).reshape(ordered.shape)
+                before = share_below(one.grid, ordered.ravel(), inclusive=False).reshape(ordered.shape)
+                steps = np.arange(WEEK + 1) / WEEK
+                apart = np.maximum(np.abs(steps[1:] - share).max(axis=1), np.abs(steps[:-1] - before).max(axis=1))
+                # Refused images have no probability: D without them differs by no more than their share, twice.
+                found |= apart + 2 * unlike / WEEK >= critical(LEVEL / tests, WEEK, one.worth)
+        return found
+
+    @property
+    def _most_unlike(self) -> float:
+        """Unlike images of a window that chi-square cannot take for drift: five standard deviations less are fewer."""
+        least = min(self.reference.unlike or 0.0, self.usual.unlike[0] / self.usual.unlike[1])
+        return WEEK * least + 3
+
+    def chart_alarms(self, days: list[dict[str, int]]) -> np.ndarray:
+        """Whether any chart is beyond its limit, after each day."""
+        several = plans(self.reference, self.usual, **self.task)
+        paths = [np.array(levels(one.counted(days), one.start, up=one.up)) > one.limit for one in several]
+        return np.any(paths, axis=0)
+
+
+@cache
+def critical(level: float, images: int, reference: int) -> float:
+    """The D whose p-value is `level`."""
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if kolmogorov_p(middle, images, reference) > level else (low, middle)
+    return low
+
+
+def _windows(values: np.ndarray) -> np.ndarray:
+    """The last `WEEK` values at the end of each day, shape (days, WEEK)."""
+    return np.lib.stride_tricks.sliding_window_view(values, WEEK)[::A_DAY]
 
 
 def window_of(parts: list[Drawn]) -> Drawn:

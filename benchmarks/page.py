@@ -1,16 +1,17 @@
 """What the page of a clinic's box costs, and how fast it answers.
 
-    python benchmarks/page.py BUNDLE [--results 200000] [--clients 20] [--turns 6] [--images 120]
+    python benchmarks/page.py BUNDLE [--results 200000] [--clients 20] [--turns 6] [--images 60]
 
 Start: from the call of `edgedx page` to its first answer, with TLS and without, ten times each. Worklist: a ledger of
 `results` results with answers to a twentieth of them, written by the scanner's own journal; 200 requests of each kind
 over one connection, nothing else running. Memory: resident, of the page's process alone, after that, and the most it
-had; the process that draws pictures, which ends when nobody looks, is beside it. Scanner: a full backlog of phantoms of
-1024 x 1024 pixels in JPEG 2000, and by turns nobody looks, or `clients` people read: each opens the list, an image, its
-picture, and goes on to the next after 30 seconds on average, with the list's live events open; at each turn the scanner
-is given `images` images at once. What clients themselves compute is not the page's, so they run at the lowest
-priority. The cost is 1 - the ratio of images a second with and without readers, over pairs of turns, with a 95 %
-t-interval; and, as this machine may do other work meanwhile, the share of its cores that the page's processes used.
+had; the process that draws pictures, which ends when nobody looks, is beside it. Scanner: a full backlog of phantoms,
+2048 x 2048 pixels uncompressed and then 1024 x 1024 in JPEG 2000, and by turns nobody looks, or `clients` people read:
+each opens the list, an image, its picture, and goes on to the next after 30 seconds on average, with the list's live
+events open; at each turn the scanner is given `images` images at once. What clients themselves compute is not the
+page's, so they run at the lowest priority. The cost is 1 - the ratio of images a second with and without readers, over
+pairs of turns, with a 95 % t-interval; and, as this machine may do other work meanwhile, the share of its cores that
+the page's processes used.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ from edgedx.device.scanner.facts import Arrival, Stat
 from edgedx.device.scanner.journal import Journal
 from edgedx.lab.run.stage import machine
 
+_SIDES = {"uncompressed": 2048, "jpeg2000": 1024}
+"""Pixels of a side of the phantoms, by how they are encoded."""
 _WHEN = "2026-11-27T08:00:00Z"
 _THINK, _SETTLED = 30.0, 5.0
 """Seconds before the next image, on average; and of readers alone before the scanner is given its share."""
@@ -121,12 +124,16 @@ def ask(connection: http.client.HTTPConnection, path: str, accept: str = "text/h
 
 def starts(out: Path, count: int, *words: str) -> dict[str, Any]:
     """Seconds from the call to the first answer."""
-    seconds = []
+    seconds, busy = [], []
     for _ in range(count):
         with running(out, *words) as page:
             ask(page.connect(), "/login" if words else "/")
             seconds.append(time.perf_counter() - page.begun)
-    return {"median_s": statistics.median(seconds), "worst_s": max(seconds), "starts": count}
+            busy.append(page.cpu_seconds())
+    return {
+        "median_s": statistics.median(seconds), "worst_s": max(seconds), "cpu_median_s": statistics.median(busy),
+        "starts": count,
+    }  # fmt: skip
 
 
 def fill(out: Path, count: int) -> None:
@@ -207,7 +214,7 @@ class Readers:
         self.page, self.count = page, count
         self.ending = threading.Event()
         self.waits: dict[str, list[float]] = {"list": [], "image": [], "picture": []}
-        self.faults = 0
+        self.faults: list[str] = []
         self.threads: list[threading.Thread] = []
 
     def begin(self) -> None:
@@ -238,8 +245,8 @@ class Readers:
                     self._timed("image", connection, f"/image/{key}")
                     self._timed("picture", connection, f"/image/{key}/original.png", "image/png")
                 connection.close()
-            except (OSError, RuntimeError, http.client.HTTPException):
-                self.faults += 1
+            except (OSError, RuntimeError, http.client.HTTPException) as error:
+                self.faults.append(f"{type(error).__name__}: {error}")
             self.ending.wait(rng.uniform(0.5 * _THINK, 1.5 * _THINK))
 
     def _timed(self, what: str, connection: http.client.HTTPConnection, path: str, accept: str = "text/html") -> bytes:
@@ -293,9 +300,9 @@ def _turn(scanner: ScannerProcess, paths: list[Path]) -> tuple[float, float]:
     return (last - count) / (end - at), end - begun
 
 
-def beside_a_scanner(bundle: Path, base: Path, turns: int, images: int, clients: int) -> dict[str, Any]:
+def beside_a_scanner(bundle: Path, base: Path, syntax: str, turns: int, images: int, clients: int) -> dict[str, Any]:
     """Images a second with readers and without, by turns."""
-    made = drawings(base, "jpeg2000", 1024, open_bundle(bundle).manifest.accept)
+    made = drawings(base, syntax, _SIDES[syntax], open_bundle(bundle).manifest.accept)
     paths = write_images(base / "files", made, (2 * turns + 1) * images, "page")
     shares = [paths[at : at + images] for at in range(0, len(paths), images)]
     scanner = ScannerProcess(bundle, base / "scan", ["--settle", "0.5", "--interval", "0.1"])
@@ -348,7 +355,7 @@ def main() -> None:
     parser.add_argument("--results", type=int, default=200_000)
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--turns", type=int, default=6)
-    parser.add_argument("--images", type=int, default=120)
+    parser.add_argument("--images", type=int, default=60)
     parser.add_argument("--starts", type=int, default=10)
     parser.add_argument("--report", type=Path, default=Path(__file__).parent / "results" / "page.json")
     options = parser.parse_args()
@@ -371,24 +378,30 @@ def main() -> None:
             report["memory"] = page.memory()
     slowest = max(report["worklist"].items(), key=lambda one: one[1]["p95_ms"])
     for name, start in report["start"].items():
-        print(f"start, {name:9s} median {start['median_s']:.2f} s, worst {start['worst_s']:.2f} s")
+        print(
+            f"start, {name:9s} median {start['median_s']:.2f} s, worst {start['worst_s']:.2f} s, "
+            f"of the CPU {start['cpu_median_s']:.2f} s"
+        )
     print(f"memory           {report['memory']['now_mb']:.0f} MB, at most {report['memory']['most_mb']:.0f} MB")
     print(
         f"worklist         slowest kind, {slowest[0]}: "
         f"P50 {slowest[1]['p50_ms']:.0f}, P95 {slowest[1]['p95_ms']:.0f} ms"
     )
-    with tempfile.TemporaryDirectory() as name:
-        found = report["beside_a_scanner"] = beside_a_scanner(
-            options.bundle, Path(name), options.turns, options.images, options.clients
+    report["beside_a_scanner"] = {}
+    for syntax in _SIDES:
+        with tempfile.TemporaryDirectory() as name:
+            found = report["beside_a_scanner"][syntax] = beside_a_scanner(
+                options.bundle, Path(name), syntax, options.turns, options.images, options.clients
+            )
+        cost = found["cost"]
+        print(
+            f"scanner, {syntax}: {options.clients} readers cost it {100 * cost['value']:.1f} % "
+            f"[{100 * cost['low']:.1f}, {100 * cost['high']:.1f}]; the page used "
+            f"{100 * found['page_cpu_share_of_the_cores']:.1f} % of the cores, "
+            f"{found['page_memory']['most_mb']:.0f} MB at most"
         )
+    report["load_average_after"] = os.getloadavg()[0]
     write_json(options.report, report)
-    cost = found["cost"]
-    print(
-        f"scanner          {options.clients} readers cost it {100 * cost['value']:.1f} % "
-        f"[{100 * cost['low']:.1f}, {100 * cost['high']:.1f}]; the page used "
-        f"{100 * found['page_cpu_share_of_the_cores']:.1f} % of the cores, "
-        f"{found['page_memory']['most_mb']:.0f} MB at most"
-    )
 
 
 if __name__ == "__main__":

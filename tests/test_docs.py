@@ -85,8 +85,10 @@ def test_an_option_that_several_commands_have_is_explained_in_the_same_words() -
     """One word, one meaning: what differs is listed here, and differs in detail only."""
     detail = {"--allow-older", "--allow-unsigned", "--data", "--device", "--dry-run", "--fields", "--folder", "--out"}
     detail |= {"--overwrite", "--point", "--python", "--run", "--seed", "--split", "--subgroup", "--threads"}
-    detail |= {"--variant", "--json", "--inbox", "--port", "--keys", "--threshold", "--to"}
-    detail |= {"--on"}  # where it runs, a device of this machine or a cluster
+    detail |= {"--variant", "--json", "--to", "--class", "--images"}
+    detail |= {"--on"}  # where it runs: a device of this machine or a cluster
+    detail |= {"--inbox", "--port"}  # of the page
+    detail |= {"--keys", "--threshold"}  # of a fleet
     words: dict[str, set[str]] = {}
     for command in _commands().values():
         for one in command.params:

@@ -19,6 +19,7 @@ _FAMILIES = {
         "gate": "Pass or fail the compressed model: against its teacher, or on your images.",
         "deploy": "Gate the student and write its bundle (.edgedx).",
         "scan": "Read every new image of a folder, on the device.",
+        "update": "Learn from a clinic's answers; judged against the deployed model.",
         "archive": "Read a whole archive of studies into one table.",
     },
     "evidence": {
@@ -42,7 +43,9 @@ _FAMILIES = {
     },
     "clinic": {
         "page": "The page of a clinic's box: see, answer, upload.",
+        "answers": "What people answered: counts, agreement, signed export.",
         "monitor": "Have the images or the answers changed? One light, and the figures behind it.",
+        "threshold": "What every threshold would mean here; one of the site's own.",
     },
     "tools": {
         "data": "Check a data set before training.",

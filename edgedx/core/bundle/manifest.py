@@ -19,7 +19,7 @@ from edgedx.core.files import canonical_json, read_regular, sha256_bytes, write_
 from edgedx.core.preprocess import PreprocessSpec
 from edgedx.core.settings.accept import Accept
 from edgedx.core.settings.columns import FittedColumn
-from edgedx.core.stats.points import OperatingPoint
+from edgedx.core.stats.points import LOCAL, OperatingPoint
 from edgedx.core.strict import Strict
 from edgedx.core.version import VERSION_PATTERN
 
@@ -137,7 +137,11 @@ class Bundle:
         As they came; verified only where keys were given to verify them with.
     signed_by : PublicKey or None
         The trusted key that has signed, where keys were given.
+    root : Path or None
+        Of the device that it is installed on, where a site's own operating point may be (`local_point`).
     """
+
+    root: Path | None = None
 
     def __init__(
         self,
@@ -274,6 +278,8 @@ def _check_manifest(manifest: Manifest, path: Path) -> None:
         raise BundleError(f"{path}: positive class {manifest.positive!r} is not among the classes")
     if manifest.accept.multi_frame == "each" and manifest.task != "multilabel" and manifest.positive is None:
         raise BundleError(f"{path}: accept.multi_frame: each, and no class that the frames are searched for")
+    if any(point.name == LOCAL for point in manifest.operating_points):
+        raise BundleError(f"{path}: an operating point is called {LOCAL!r}, as only a site's own may be")
     if len({column.name for column in manifest.columns}) != len(manifest.columns):
         raise BundleError(f"{path}: a column stands twice")
     for name, sets in manifest.doubt.sets.items():

@@ -167,6 +167,13 @@ class Answers(Database):
             "WHERE sequence IN (SELECT max(sequence) FROM answers GROUP BY key, person) ORDER BY sequence"
         )
 
+    def blind(self) -> Iterator[Answer]:
+        """The first blind answer of each person to each result: what they changed later, they changed after a look."""
+        yield from self._answers(
+            "WHERE sequence IN (SELECT min(sequence) FROM answers WHERE blind = 1 GROUP BY key, person) "
+            "ORDER BY sequence"
+        )
+
     def answered(self, keys: Iterable[str], person: str | None = None) -> set[str]:
         """Those of `keys` that have an answer: anybody's, or one person's."""
         asked, found = list(keys), set[str]()
@@ -199,7 +206,18 @@ def verdict_of(label: str | None, shown: str | None) -> Verdict:
     """
     if label is None:
         return "cannot_tell"
-    return "agree" if shown is not None and set(label.split("|")) == set(shown.split("|")) else "disagree"
+    return "agree" if shown is not None and findings_of(label) == findings_of(shown) else "disagree"
+
+
+def findings_of(text: str) -> frozenset[str]:
+    """What a label says is there: of several findings none is ``""``, as people say it, or ``none``, as the model does.
+
+    Examples
+    --------
+    >>> findings_of("") == findings_of("none"), sorted(findings_of("nodule|effusion"))
+    (True, ['effusion', 'nodule'])
+    """
+    return frozenset(part for part in text.split("|") if part not in ("", "none"))
 
 
 def is_blind(sha256: str, bundle: str, share: float = BLIND_SHARE) -> bool:

@@ -19,7 +19,14 @@ from edgedx.core.files import storage_error
 _FLEET = ("fleet", "fleet/metadata", "fleet/metadata/root_history", "fleet/downloads")
 _FLEET_FILES = ("fleet/.lock", "fleet/root.json", "fleet/box.json", "fleet/record.json")
 _FOLDERS = ("trust", "slots", "slots/a", "slots/b", "engines")
-_FILES = (".lock", "state.json", "slots/a/installed.json", "slots/b/installed.json")
+_FILES = (
+    ".lock",
+    "state.json",
+    "operating_point.json",
+    "audit.jsonl",
+    "slots/a/installed.json",
+    "slots/b/installed.json",
+)
 
 
 def check_root(root: Path) -> None:

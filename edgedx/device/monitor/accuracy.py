@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedx.core.bundle.reference import Reference
+from edgedx.core.bundle.streams import judged
 from edgedx.core.stats.charts import wilson
 from edgedx.core.stats.drift import share_below
 from edgedx.core.stats.metrics import Interval
 from edgedx.core.stats.prevalence import corrected, expected_accuracy, predictive_values, prevalence_interval
-from edgedx.core.streams import judged
 from edgedx.device.clinic.answers import ANSWERS, Answer, Answers
 
 from .sample import Sample
@@ -126,17 +126,20 @@ def blind_reads(out: Path, bundle: str, watched: Sequence[str]) -> dict[str, dic
     """By class: sensitivity and specificity against readers who had not seen the model's answer, with Wilson intervals.
 
     The images were drawn by their hash, so the figures are unbiased for this site; the reader's answer is taken for
-    the truth. One answer of each image counts, the latest. Empty where there is none.
+    the truth. The first answer of each image counts: what was changed later was changed after a look.
     """
     path = out / ANSWERS
     if not path.is_file():
         return {}
     answers = Answers(path, read_only=True)
     try:
-        latest = {one.key: one for one in answers.latest() if one.blind and one.bundle == bundle}
+        first: dict[str, Answer] = {}
+        for one in answers.blind():
+            if one.bundle == bundle:
+                first.setdefault(one.key, one)
     finally:
         answers.close()
-    told = [one for one in latest.values() if one.label is not None and one.shown is not None]
+    told = [one for one in first.values() if one.label is not None and one.shown is not None]
     return {name: _against(told, name) for name in watched} if told else {}
 
 

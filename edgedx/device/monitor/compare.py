@@ -120,7 +120,7 @@ def _numbers(sample: Sample, kept: Mapping[str, Numbers], against: Against, resa
         if len(values) < 50:  # of a window that has its images, few are answered: the refusals tell
             continue
         apart = distance(one.grid, values)
-        floor = _floor(_shape(one.grid), one.worth, len(values), resamples)
+        floor = _floor(_shape(one.grid), one.worth, len(values), resamples) if resamples else 0.0
         shift = Shift(apart, floor, kolmogorov_p(apart, len(values), one.worth), len(values), one.worth)
         found.append(Finding(stream, against, shift))
     return found

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from edgedx.core.bundle.reference import Reference
+from edgedx.core.bundle.streams import HEADERS, judged
 from edgedx.core.result import NOT_A_MEDICAL_DEVICE
 from edgedx.core.stats.charts import wilson
 from edgedx.core.stats.drift import turning_point
-from edgedx.core.streams import HEADERS, judged
 
 from .accuracy import blind_reads, contradicted, prevalences, without_labels
 from .compare import LEVEL, Finding, compare

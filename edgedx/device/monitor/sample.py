@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedx.core.bundle.streams import HEADERS
 from edgedx.core.image_statistics import FINGERPRINT, repeated
-from edgedx.core.streams import HEADERS
 
 from .store import WatchedImage
 
@@ -96,7 +96,7 @@ class Sample:
 
     @property
     def header_streams(self) -> list[str]:
-        """Those of `core.streams.HEADERS` that say anything."""
+        """Those of `core.bundle.streams.HEADERS` that say anything."""
         return [name for name in HEADERS if name in self.categories or name in self.number_streams]
 
 

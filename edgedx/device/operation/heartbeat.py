@@ -15,8 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgedx.core.bundle.local_point import read_points
 from edgedx.core.errors import InputOutputError
 from edgedx.core.files import read_json, storage_error
+from edgedx.core.stats.points import origin_of
 from edgedx.device.monitor.light import Light
 from edgedx.device.pacs.outbox import counts_of
 from edgedx.device.scanner.scanner import STUCK_SECONDS
@@ -104,6 +106,7 @@ class Heartbeat(Sink):
 
     def _look(self, scanner: Scanner, now: float) -> dict[str, Any]:
         journal, manifest = scanner.journal, scanner.bundle.manifest
+        point = scanner.predictor.point
         first = scanner.oldest_pending()
         if first is None:
             self._oldest = None
@@ -132,6 +135,10 @@ class Heartbeat(Sink):
             "inbox": str(scanner.inbox.absolute()),
             "model": f"{manifest.name} {manifest.version}",
             "bundle": scanner.bundle.digest,
+            "root": None if scanner.bundle.root is None else str(scanner.bundle.root.absolute()),
+            "operating_point": point.name,
+            "origin": origin_of(point),
+            "threshold": point.threshold,
             "variant": scanner.variant,
             "provider": scanner.predictor.runner.provider,
         }
@@ -189,8 +196,24 @@ def read_heartbeat(out: Path) -> dict[str, Any]:
         "outbox": counts_of(out),
         "audit_put_aside": len(list(out.glob(ASIDE))),
         "retention": read_retention(out),
+        "threshold_changed": _threshold_changed(state),
         "monitor": read_examination(out),
     }
+
+
+def _threshold_changed(state: dict[str, Any]) -> bool:
+    """Whether the site has chosen, cleared or damaged its threshold since the scanner began, which keeps its own."""
+    root = state.get("root")
+    if root is None or not Path(root).is_dir():
+        return False
+    try:
+        local = read_points(Path(root)).of(state["bundle"])
+    except InputOutputError:
+        return True
+    chosen = {} if local is None else {name: one.value for name, one in local.thresholds.items()}
+    if state["origin"] == "bundle":
+        return local is not None
+    return local is None or any(state["threshold"].get(name) != value for name, value in chosen.items())
 
 
 def scanned_inbox(out: Path) -> Path:
@@ -232,6 +255,8 @@ def complaints(state: dict[str, Any]) -> list[str]:
         said.append("the scanner does not run: it died, hangs, or the machine was started again without it")
     if state["disk_free"] < state["disk_floor"]:
         said.append("the disk is below its floor: no work is taken until there is space")
+    if state.get("threshold_changed") and state.get("running"):
+        said.append("this site's threshold was changed after the scanner began: restart it, or see `edgedx threshold`")
     said += state.get("troubles", [])
     if (state["oldest_pending_seconds"] or 0.0) > STUCK_SECONDS:
         said.append(f"the first file has waited for {state['oldest_pending_seconds'] / 60:.0f} minutes for its result")

@@ -86,7 +86,7 @@ class Watch(Sink):
             self._model, self._variant = self._begin(variant), variant
         self._batch.append(
             observe(reading.result, reading.canvas, reading.facts, task=manifest.task, positive=manifest.positive,
-                    salt=self._salt)
+                    salt=self._salt, own=manifest.operating_points[0].threshold)
         )  # fmt: skip
 
     def flush(self) -> None:

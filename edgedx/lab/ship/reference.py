@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgedx.core.bundle.reference import MOST_BYTES, Correction, Given, Numbers, Reference, pack_reference, part_name
+from edgedx.core.bundle.streams import judged, probability_stream
 from edgedx.core.image_statistics import FIGURES, FINGERPRINT, fingerprint, image_figures, repeated
 from edgedx.core.settings.recipe import Recipe
 from edgedx.core.stats.cases import calibrated_probabilities
@@ -17,7 +18,6 @@ from edgedx.core.stats.metrics import expected_calibration_error
 from edgedx.core.stats.ood import energy, unpack_space
 from edgedx.core.stats.points import OperatingPoint, label_at
 from edgedx.core.stats.prevalence import corrected
-from edgedx.core.streams import judged, probability_stream
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.run.device_build import CompiledVariant
 

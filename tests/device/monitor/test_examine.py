@@ -166,6 +166,9 @@ def read_blind(out: Path, hits: int, missed: int, right: int, wrong: int) -> Non
 def test_blind_reads_give_accuracy_with_intervals(tmp_path: Path) -> None:
     write(tmp_path, [images(300)], reference())
     read_blind(tmp_path, 18, 2, 27, 3)
+    answers = Answers(tmp_path / ANSWERS)  # one who had missed a blind one follows the model after a look
+    answers.give(key=f"{18:064x}", sha256="a" * 64, bundle="b" * 64, person="p", label="normal", shown="normal")
+    answers.close()
     found = examine(tmp_path)
     told = found["blind"]["pneumonia"]
     assert told["images"] == 50 and (told["sensitivity"]["hits"], told["sensitivity"]["of"]) == (18, 20)

@@ -26,6 +26,18 @@ def test_what_is_watched_of_an_answer() -> None:
     assert one.mark is not None and len(one.mark) == 32
 
 
+def test_a_threshold_that_the_site_chose_is_no_change_of_its_patients() -> None:
+    given = answered().prediction
+    assert given is not None
+    local = given.model_copy(
+        update={"label": "normal", "threshold": {"pneumonia": 0.95}, "operating_point": "local", "origin": "local"}
+    )
+    result = answered(prediction=local)
+    one = observe(result, CANVAS, FACTS, task="binary", positive="pneumonia", salt=b"s", own={"pneumonia": 0.62})
+    assert one.called == ("pneumonia",) and one.thresholds == {"pneumonia": 0.95}
+    assert observe(result, CANVAS, FACTS, task="binary", positive="pneumonia", salt=b"s").called == ("normal",)
+
+
 def test_the_machine_is_a_hash_that_another_folder_does_not_share() -> None:
     result = answered()
     hashes = {observe(result, CANVAS, FACTS, task="binary", positive=POSITIVE, salt=salt).categories["device"]

@@ -121,6 +121,12 @@ class ResultFile:
         return frame if isinstance(frame, int) else None
 
     @property
+    def unchecked(self) -> bool:
+        """Whether a rule of the model for the header could not be checked: a photo, or fields that are absent."""
+        found = self.facts.get("header")
+        return bool(found and (found.get("not_checked") or found.get("unreadable")))
+
+    @property
     def sure_of(self) -> list[str] | None:
         """Classes that cannot be told from the true one; None where the bundle does not say."""
         found = self.facts.get("prediction_set")
