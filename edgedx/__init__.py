@@ -20,9 +20,9 @@ from ._version import __version__
 if TYPE_CHECKING:
     from edgedx.api.model import Model, open_model
     from edgedx.api.prediction import ImagePrediction
-    from edgedx.api.stages import compress, deploy, finetune, gate
+    from edgedx.api.stages import compress, deploy, finetune, gate, update
 
-__all__ = ["ImagePrediction", "Model", "__version__", "compress", "deploy", "finetune", "gate", "open_model"]
+__all__ = ["ImagePrediction", "Model", "__version__", "compress", "deploy", "finetune", "gate", "open_model", "update"]
 
 _HOMES = {
     "ImagePrediction": "prediction",
@@ -32,6 +32,7 @@ _HOMES = {
     "deploy": "stages",
     "finetune": "stages",
     "gate": "stages",
+    "update": "stages",
 }
 
 

@@ -12,14 +12,14 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "edgedx"
 ZONES = ["core", "dicom", "device", "lab", "api", "cli"]
 ROOMS = [
-    *("core", "core.stats", "core.settings", "core.bundle"),
+    *("core", "core.messages", "core.stats", "core.settings", "core.bundle"),
     *("dicom.decoding", "dicom.reading", "dicom.writing", "dicom"),
     *("device.machine", "device.decode", "device.runtime", "device.clinic", "device.install", "device.scanner"),
     *("device.pacs", "device.operation"),
     *("lab.launch", "lab.run", "lab.data.layouts", "lab.data.reading", "lab.data", "lab.data.start"),
     *("lab.network", "lab.feed", "lab.train", "lab.tune", "lab.quantize", "lab.judge", "lab.compress"),
     *("lab.ship", "lab.remote", "lab.evidence", "lab.evidence.compare", "lab.evidence.robustness"),
-    *("lab.evidence.explain", "lab.evidence.report", "lab.archive", "lab"),
+    *("lab.evidence.explain", "lab.evidence.report", "lab.archive", "lab.update", "lab"),
     "api",
     *("cli", "cli.device", "cli.scan", "cli.evidence", "cli.flow", "cli.tools"),
 ]

@@ -131,6 +131,46 @@ def deploy(
     return bundle
 
 
+def update(
+    run: str | Path | Run,
+    feedback: Sequence[str | Path],
+    *,
+    trust: Sequence[str | Path] = (),
+    device: str | None = None,
+    out: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    force: str | None = None,
+) -> Run:
+    """Learn from what clinics answered; `deploy` of the new run refuses where it may not replace the deployed model.
+
+    Parameters
+    ----------
+    feedback : sequence of path
+        Signed exports (.answers), or labelled images.
+    trust : sequence of path
+        Public keys of the clinics.
+    device : str, optional
+        Device profile, where the run serves several.
+    overrides : sequence of str
+        ``key=value``, such as ``update.method=distil``.
+    force : str, optional
+        Why it may ship although a check says no; recorded.
+    """
+    from edgedx.lab.update.update import plan_update
+    from edgedx.lab.update.update import update as work
+
+    plan = plan_update(
+        _run(run).path,
+        [Path(one) for one in feedback],
+        trust=[Path(one) for one in trust],
+        device=device,
+        out=None if out is None else Path(out),
+        overrides=overrides,
+    )
+    work(plan, force=force)
+    return plan.after
+
+
 def _run(path: str | Path | Run) -> Run:
     from edgedx.lab.run.run import Run
 

@@ -19,6 +19,7 @@ _FAMILIES = {
         "gate": "Pass or fail the compressed model: against its teacher, or on your images.",
         "deploy": "Gate the student and write its bundle (.edgedx).",
         "scan": "Read every new image of a folder, on the device.",
+        "update": "Learn from a clinic's answers; judged against the deployed model.",
         "archive": "Read a whole archive of studies into one table.",
     },
     "evidence": {

@@ -104,8 +104,8 @@ def _foreign(path: object, why: str) -> BundleError:
     )
 
 
-def unpack(envelope: Envelope, where: object) -> dict[str, bytes]:
-    """Files of a bundle by name, the manifest among them.
+def unpack(envelope: Envelope, where: object, most_parts: int = MAX_PARTS) -> dict[str, bytes]:
+    """Files of a bundle by name, the manifest among them, of which there may be `most_parts`.
 
     Raises
     ------
@@ -120,8 +120,8 @@ def unpack(envelope: Envelope, where: object) -> dict[str, bytes]:
         name = raw.decode("ascii", "replace")
         start = at + _LOCAL.size + name_length
         content = data[start : start + size]
-        if len(files) == MAX_PARTS:
-            raise BundleError(f"{where}: more than {MAX_PARTS} parts")
+        if len(files) == most_parts:
+            raise BundleError(f"{where}: more than {most_parts} parts")
         if not plain_name(name) or name in files:
             raise BundleError(f"{where}: part name {name!r} is not allowed or stands twice")
         if not data.startswith(_local(raw, content), at):

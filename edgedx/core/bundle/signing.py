@@ -70,9 +70,9 @@ class SigningKey:
         self._private = private
         self.public = PublicKey(name, private.public_key().public_bytes_raw())
 
-    def sign(self, manifest: bytes) -> Signature:
-        """Sign a canonical manifest."""
-        return Signature(self.public.id, self._private.sign(PREFIX + manifest))
+    def sign(self, manifest: bytes, prefix: bytes = PREFIX) -> Signature:
+        """Sign a canonical manifest; `prefix` says of what kind of file it is."""
+        return Signature(self.public.id, self._private.sign(prefix + manifest))
 
 
 def parse_public(text: str, where: str) -> PublicKey:
@@ -193,18 +193,9 @@ def require_signature(
     GateRefused
         None has: not signed, signed by others, or a signature that does not fit.
     """
-    pinned = {key.id: key for key in keys}
-    crypto = _cryptography()
-    spoiled = None
-    for signature in signatures:
-        key = pinned.get(signature.key_id)
-        if key is None:
-            continue
-        try:
-            crypto.ed25519.Ed25519PublicKey.from_public_bytes(key.raw).verify(signature.value, PREFIX + manifest)
-            return key
-        except crypto.InvalidSignature:
-            spoiled = spoiled or key
+    signer, spoiled = signer_of(manifest, signatures, keys)
+    if signer is not None:
+        return signer
     known = ", ".join(str(key) for key in keys)
     if spoiled is not None:
         raise GateRefused(
@@ -221,6 +212,25 @@ def require_signature(
         f"{where} is not signed, and this device takes only what is signed by {known}",
         next_step="sign it with that key: `edgedx keys sign BUNDLE --key FILE`",
     )
+
+
+def signer_of(
+    manifest: bytes, signatures: Sequence[Signature], keys: Sequence[PublicKey], prefix: bytes = PREFIX
+) -> tuple[PublicKey | None, PublicKey | None]:
+    """The first of `keys` that has signed, and the first whose signature is there and does not fit; None where none."""
+    trusted = {key.id: key for key in keys}
+    crypto = _cryptography()
+    spoiled = None
+    for signature in signatures:
+        key = trusted.get(signature.key_id)
+        if key is None:
+            continue
+        try:
+            crypto.ed25519.Ed25519PublicKey.from_public_bytes(key.raw).verify(signature.value, prefix + manifest)
+            return key, spoiled
+        except crypto.InvalidSignature:
+            spoiled = spoiled or key
+    return None, spoiled
 
 
 class _Crypto:

@@ -20,6 +20,7 @@ from .recipe_data import Foreign, Origin
 from .recipe_data import Section as _Section
 from .recipe_sections import Augment, Bench, Data, Gate, NetworkSettings, Quantize, Search, Student, Task, Train
 from .recipe_tune import Tune, fit_space
+from .recipe_update import Update
 from .shipped import shipped_folder
 from .validation import explain
 from .yaml_file import read_yaml
@@ -53,6 +54,7 @@ class Recipe(_Section):
     bench: Bench = Bench()
     foreign: Foreign = Foreign()
     tune: Tune = Tune()
+    update: Update = Update()
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

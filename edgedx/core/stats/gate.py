@@ -299,9 +299,10 @@ def _bounded(
     most = "any number" if np.isnan(upper) else f"{upper:.3f}"
     # An interval narrows with the square root of the images. A loss that is the limit itself is never proven.
     narrower = (upper - value) / (limit - value) if value < limit else np.inf
-    enough = f"; about {int(np.ceil(images * narrower**2 / 10) * 10)} images would show it, if it stays so"
+    needed = images * narrower**2 / 10
+    enough = f"; about {int(np.ceil(needed) * 10)} images would show it, if it stays so" if np.isfinite(needed) else ""
     sentence = f"not proven: {change}, but with {number} it could be up to {most}, over the budget of {limit:g}"
-    return GateCheck(name, False, sentence + (enough if np.isfinite(narrower) else ""), _or_none(upper), limit)
+    return GateCheck(name, False, sentence + enough, _or_none(upper), limit)
 
 
 def _subgroup_checks(comparison: Comparison, limits: Limits, reference: str) -> Iterator[GateCheck]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedx.core.errors import DataError
-from edgedx.core.files import canonical_json, sha256_bytes, storage_error, write_json, write_text
+from edgedx.core.files import storage_error, write_text
 from edgedx.core.preprocess import Canvas, PreprocessSpec
 from edgedx.core.settings.columns import FittedColumn
 from edgedx.core.settings.recipe import Recipe
@@ -25,18 +25,18 @@ from edgedx.core.table import csv_text
 from edgedx.lab.data.reading.rows import Source
 
 from .alike import LEAVES_TRAIN, bind, counts, find_alike, leaves_train
+from .cases_file import CANVASES as CANVASES
+from .cases_file import EXCLUDED as EXCLUDED
+from .cases_file import FIXED, MANIFEST, SUMMARY, label_text, write_cases
 from .column_table import column_summary, fitted_columns, headings, read_columns
-from .counts import count_reasons
 from .decode import decode_rows
 from .leaks import drop_duplicates, settle_leaks, without
 from .sources import open_source
 from .split import PreparedImage, assign_splits, check_classes
 
-CANVASES, MANIFEST, EXCLUDED, SUMMARY = "canvases.npy", "manifest.csv", "excluded.csv", "dataset.json"
 FILES = CANVASES, MANIFEST, SUMMARY
 """What `load_dataset` reads."""
 NEAR_DUPLICATES = "near-duplicates.csv"
-_FIXED = ["image", "label", "patient_id", "split", "sha256", "height", "width", "canvas"]
 
 
 @dataclass(frozen=True)
@@ -149,31 +149,18 @@ def _build(recipe: Recipe, source: Source, folder: Path) -> dict[str, Any]:
         write_text(
             folder / NEAR_DUPLICATES, csv_text(["group", "image", "label", "patient_id", "split"], divided.alike)
         )
-    _write_tables(recipe, folder, cases, splits, excluded)
-    summary = {
-        "schema_version": 1,
-        "source": source.origin,
-        "synthetic": recipe.synthetic,
-        "images": len(cases),
-        "patients": len({case.patient for case in cases}),
-        "images_without_patient": sum(not case.row.patient for case in cases),
-        "splits": {split: splits.count(split) for split in ("train", "val", "test")},
-        "classes": class_counts(recipe, cases, splits),
-        "excluded": count_reasons(excluded),
-        **({} if divided.counts is None else {"near_duplicates": divided.counts}),
-        "warnings": warnings,
-        "digest": sha256_bytes(
-            canonical_json(
-                [
-                    [c.row.name, c.sha256, list(map(str, c.row.label)), c.patient, s, *c.row.columns.items()]
-                    for c, s in zip(cases, splits, strict=True)
-                ]
-            )
-        ),
-        **fitted,
-    }
-    write_json(folder / SUMMARY, summary)
-    return summary
+    return write_cases(
+        recipe,
+        folder,
+        cases,
+        splits,
+        excluded,
+        source=source.origin,
+        subgroups=recipe.data.subgroup_columns,
+        warnings=warnings,
+        near_duplicates=divided.counts,
+        fitted=fitted,
+    )
 
 
 @dataclass(frozen=True)
@@ -227,46 +214,6 @@ def divide(recipe: Recipe, cases: list[PreparedImage], canvases: Canvas, exclude
     return Divided(*without(kept, kept_splits, drop), warnings, table, counts(alike, cases, len(left)))
 
 
-def class_counts(recipe: Recipe, cases: list[PreparedImage], splits: list[str]) -> dict[str, dict[str, int]]:
-    """Images by class and split; of several findings each counts where it is present."""
-    counts = {name: Counter({"train": 0, "val": 0, "test": 0}) for name in recipe.task.classes}
-    for case, split in zip(cases, splits, strict=True):
-        for name in label_text(recipe, case.row.label).split("|"):
-            if name in counts:
-                counts[name][split] += 1
-    return {name: dict(counter) for name, counter in counts.items()}
-
-
-def label_text(recipe: Recipe, label: tuple[float, ...]) -> str:
-    """A label in words: the class, or findings joined by ``|``."""
-    if recipe.task.kind == "multilabel":
-        return "|".join(name for name, value in zip(recipe.task.classes, label, strict=True) if value == 1) or "none"
-    return recipe.task.classes[int(label[0])]
-
-
-def _write_tables(
-    recipe: Recipe, folder: Path, cases: list[PreparedImage], splits: list[str], excluded: list[tuple[str, str]]
-) -> None:
-    columns = recipe.data.subgroup_columns
-    lines = [
-        [
-            case.row.name,
-            json.dumps(case.row.label),
-            case.patient,
-            split,
-            case.sha256,
-            case.height,
-            case.width,
-            case.index,
-        ]
-        + [case.row.subgroups.get(column, "") for column in columns]
-        + [case.row.columns[column.name] for column in recipe.columns.use]
-        for case, split in zip(cases, splits, strict=True)
-    ]
-    write_text(folder / MANIFEST, csv_text([*_FIXED, *columns, *headings(recipe.columns.use)], lines))
-    write_text(folder / EXCLUDED, csv_text(["image", "reason"], excluded))
-
-
 def load_dataset(folder: Path, task: str, spec: PreprocessSpec) -> Dataset:
     """Open what `build_dataset` wrote.
 
@@ -299,7 +246,7 @@ def load_dataset(folder: Path, task: str, spec: PreprocessSpec) -> Dataset:
             f"{folder}: canvases are {canvases.shape[1:]} {canvases.dtype}, the recipe wants {shape} {dtype}",
             next_step="make the data set again with --overwrite",
         )
-    apart = {*_FIXED, *headings(fitted)}
+    apart = {*FIXED, *headings(fitted)}
     return Dataset(
         names=[entry["image"] for entry in entries],
         patients=[entry["patient_id"] for entry in entries],

@@ -55,6 +55,8 @@ class ReadImage:
     canvas: Canvas
     sha256: str
     meta: dict[str, str] = field(default_factory=dict)
+    shape: tuple[int, int] = (0, 0)
+    """Height and width before it became a canvas."""
 
 
 def list_images(source: Path, task: str, classes: list[str]) -> list[ListedImage]:
@@ -176,7 +178,7 @@ def read_one(given: ListedImage, spec: PreprocessSpec, accept: Accept) -> ReadIm
             return f"refused: {refused.code}"
         if image.pixels.min() == image.pixels.max():
             return "refused: BLANK"
-        return ReadImage(canvas(image, spec), sha256_bytes(content), image.meta)
+        return ReadImage(canvas(image, spec), sha256_bytes(content), image.meta, (height, width))
     except EdgedxError as error:
         return f"unreadable: {getattr(error, 'code', 'file')}"
 

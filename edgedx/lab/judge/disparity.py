@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgedx.core.stats.cases import Cases, Predictions
 from edgedx.core.stats.metrics import Interval
@@ -112,12 +113,7 @@ class Disparity:
 def disparity(cases: Cases, answers: Predictions, *, resamples: int = RESAMPLES, seed: int = 0) -> Disparity:
     """Figures by subgroup, all on the same resamples of patients."""
     parts, not_judged = subgroup_rows(cases)
-    statistics: dict[tuple[str, str, str], Statistic] = {}
-    for key, rows in parts.items():
-        classes, _ = class_statistics(cases, answers, rows)
-        lead = classes[list(cases.classes).index(cases.positive)] if cases.positive is not None else None
-        for kind in KINDS:
-            statistics[key + (kind,)] = lead[kind] if lead is not None else mean_of([one[kind] for one in classes])
+    statistics = subgroup_statistics(cases, answers, parts)
     draws = draw(statistics, cases.patients, resamples=resamples, seed=seed)
     names = np.asarray(cases.patients)
     groups = tuple(
@@ -141,6 +137,25 @@ def disparity(cases: Cases, answers: Predictions, *, resamples: int = RESAMPLES,
     # A proven gap is worse news than a larger one that chance explains.
     largest = max(gaps, key=lambda gap: (gap.proven, gap.difference.value), default=None)
     return Disparity(groups, tuple(not_judged), largest)
+
+
+def subgroup_statistics(
+    cases: Cases, answers: Predictions, parts: Mapping[tuple[str, str], NDArray[np.bool_]]
+) -> dict[tuple[str, str, str], Statistic]:
+    """Each of `KINDS` in each subgroup: of a binary task's positive class, else the macro mean.
+
+    Parameters
+    ----------
+    parts : mapping of (column, value) to ndarray of shape (N,), bool
+        See `paired.subgroup_rows`.
+    """
+    statistics: dict[tuple[str, str, str], Statistic] = {}
+    for key, rows in parts.items():
+        classes, _ = class_statistics(cases, answers, rows)
+        lead = classes[list(cases.classes).index(cases.positive)] if cases.positive is not None else None
+        for kind in KINDS:
+            statistics[key + (kind,)] = lead[kind] if lead is not None else mean_of([one[kind] for one in classes])
+    return statistics
 
 
 def _pairs(keys: list[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:

@@ -27,6 +27,9 @@ def gallery(
     bits: int,
     overlay: Overlay | None = None,
     note: str = "",
+    title: str = "Decided wrongly, worst first",
+    table: str = "predictions.csv",
+    words: tuple[str, str] = ("truth", "predicted"),
 ) -> Path:
     """Write a PNG of the images `rows`, at most `MOST` of them, with truth, prediction, probability and threshold.
 
@@ -34,6 +37,10 @@ def gallery(
     ----------
     note : str
         A second line below the title: what colours are, or why there are none.
+    title, table : str
+        What the images are, and where they are listed.
+    words : (str, str)
+        What label and answer are called.
 
     Notes
     -----
@@ -53,10 +60,10 @@ def gallery(
             heat = overlay(row, canvas_of(row))
             axis.imshow(heat, cmap="inferno", alpha=OPACITY * heat, vmin=0, vmax=1, interpolation="nearest")
         axis.set_axis_off()
-        axis.set_title(_caption(cases, answers, row), fontsize=6.5, color=INK, loc="left", pad=3)
+        axis.set_title(_caption(cases, answers, row, words), fontsize=6.5, color=INK, loc="left", pad=3)
     more = f" of {len(rows)}" if len(rows) > len(shown) else ""
-    title = f"Decided wrongly, worst first: {len(shown)}{more}. Numbers are rows of predictions.csv."
-    figure.suptitle("\n".join([title, *([note] if note else [])]), fontsize=8.5, color=COLOURS[1], x=0.01, ha="left")
+    headline = f"{title}: {len(shown)}{more}. Numbers are rows of {table}."
+    figure.suptitle("\n".join([headline, *([note] if note else [])]), fontsize=8.5, color=COLOURS[1], x=0.01, ha="left")
     save_figure(figure, path)
     return path
 
@@ -79,7 +86,7 @@ def shots(
     return captions
 
 
-def _caption(cases: Cases, answers: Predictions, row: int) -> str:
+def _caption(cases: Cases, answers: Predictions, row: int, words: tuple[str, str] = ("truth", "predicted")) -> str:
     """Truth, prediction, probability and threshold, a line each."""
     number = f"no. {row + 1}"
     if cases.task == "multilabel":
@@ -88,13 +95,13 @@ def _caption(cases: Cases, answers: Predictions, row: int) -> str:
     if cases.positive is None:
         probabilities = dict(zip(cases.classes, answers.probabilities[row], strict=True))
         shown = [f"{_cut(name)}: p = {probabilities[name]:.2f}" for name in (decision, truth) if name in probabilities]
-        return "\n".join([number, f"truth: {_cut(truth)}", f"predicted: {_cut(decision)}", *shown])
+        return "\n".join([number, f"{words[0]}: {_cut(truth)}", f"{words[1]}: {_cut(decision)}", *shown])
     chance = answers.probabilities[row][list(cases.classes).index(cases.positive)]
     return "\n".join(
         [
             number,
-            f"truth: {_cut(truth)}",
-            f"predicted: {_cut(decision)}",
+            f"{words[0]}: {_cut(truth)}",
+            f"{words[1]}: {_cut(decision)}",
             f"p({_cut(cases.positive, 10)}) = {chance:.2f}{_limit(answers, cases.positive)}",
         ]
     )

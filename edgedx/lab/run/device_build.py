@@ -113,6 +113,11 @@ class DeviceBuild:
         return self.path / "gate"
 
     @property
+    def update_folder(self) -> Path:
+        """Folder of what was decided about replacing a deployed model by this build (see `updated`)."""
+        return self.path / "update"
+
+    @property
     def record(self) -> dict[str, Any]:
         """Record of the stage that compiled the variants."""
         return read_record(self.variants_folder)

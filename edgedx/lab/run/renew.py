@@ -8,6 +8,8 @@ from edgedx.core.text import command_line
 
 RECIPE = "recipe.yaml"
 """Of a run: the effective recipe. A folder that holds it is a run."""
+UPDATE = "update.json"
+"""Of a run that updates another one: what it was made from (`updated`)."""
 
 
 def renewal(path: Path) -> str | None:
@@ -25,6 +27,8 @@ def renewal(path: Path) -> str | None:
 
 def _command(run: Path, parts: tuple[str, ...]) -> str | None:
     match parts:
+        case ("data" | "teacher", *_) if (run / UPDATE).is_file():
+            return f"delete {run / parts[0]}, then repeat the `edgedx update` that made {run}"
         case ("data", *_):
             return f"{command_line('finetune', run / RECIPE, '--out', run)}    (a finished teacher stays)"
         case ("teacher", *_):

@@ -7,6 +7,8 @@
     runs/NAME/devices/PROFILE/variants/       the student compiled for one kind of device (`DeviceBuild`)
     runs/NAME/devices/PROFILE/bundle/         what that device installs
     runs/NAME/devices/PROFILE/gate/           the last verdict on it
+    runs/NAME/update.json, CHANGES.md         of a run that updates another one (`updated`)
+    runs/NAME/devices/PROFILE/update/         whether it may replace the model that is deployed
 
 Each folder with a ``stage.json`` is a stage (`stage.Stage`). One run serves a fleet of different devices.
 """

@@ -30,6 +30,7 @@ from edgedx.lab.judge.gate import Judge
 from edgedx.lab.run.device_build import CompiledVariant, DeviceBuild
 from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import Stage
+from edgedx.lab.run.updated import changes_file, update_facts
 
 from .doubt import describe, describe_missing, fit_doubt
 from .engines import Shipped, ship_engines
@@ -46,7 +47,8 @@ def deploy(
     Raises
     ------
     GateRefused
-        The gate said no (see `core.stats.gate`); no bundle is written unless `force`, which the bundle records.
+        The gate said no (see `core.stats.gate`); no bundle is written unless `force`, which the bundle records. Of an
+        update also: it may not replace the deployed model (see `lab.run.updated`).
     UsageError
         The run was not compressed for this profile.
     """
@@ -57,9 +59,11 @@ def deploy(
     inputs |= {name: sha256_file(one.path) for name, one in build.variants.items()}
     settings = recipe.model_dump(mode="json", include={"name", "version", "gate", "accept", "licences", "bench"})
     settings |= {"profile": profile.name, "force": force, "variant": build.choice["variant"]}
+    of_update = update_facts(run, build, force=force)
+    settings |= {"update": of_update} if of_update else {}  # left out else: other runs stay current
     stage = Stage(build.bundle_folder, settings, inputs)
     record = stage.run(
-        lambda: _bundle(recipe, run, build, profile, data, force),
+        lambda: _bundle(recipe, run, build, profile, data, force, of_update),
         overwrite=overwrite,
         restartable=True,
     )
@@ -122,7 +126,13 @@ def profile_to_deploy(run: Run, device: str | None, target: str | None) -> Devic
 
 
 def _bundle(
-    recipe: Recipe, run: Run, build: DeviceBuild, profile: DeviceProfile, data: Dataset, force: bool
+    recipe: Recipe,
+    run: Run,
+    build: DeviceBuild,
+    profile: DeviceProfile,
+    data: Dataset,
+    force: bool,
+    of_update: dict[str, float | bool | str],
 ) -> dict[str, Any]:
     out, variants, choice = build.bundle_folder, build.variants, build.choice
     models = {name: one.path.read_bytes() for name, one in variants.items()}
@@ -134,6 +144,8 @@ def _bundle(
     parts = {one.path.name: models[name] for name, one in variants.items()}
     golden, parts["golden.npz"] = _golden(recipe, data, models, variants)
     parts["recipe.json"] = canonical_json(recipe.model_dump(mode="json"))
+    if (changes := changes_file(run)) is not None:
+        parts["changes.md"] = changes.read_bytes()
     shipped_variants = {
         name: Variant(
             file=one.path.name,
@@ -171,7 +183,7 @@ def _bundle(
         baseline=_baseline(recipe, data, ships),
         golden=golden,
         metrics=_flat(ships.entry),
-        gate=_verdict_facts(verdict, force),
+        gate=_verdict_facts(verdict, force) | of_update,
         licences=recipe.licences,
         synthetic=recipe.synthetic,
         parts={},

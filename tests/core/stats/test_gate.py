@@ -379,3 +379,11 @@ def test_ages_become_bands_and_words_stay() -> None:
 def test_a_gain_is_not_told_as_a_negative_loss() -> None:
     assert _change(Interval(-0.007, -0.017, 0.001)) == "gains 0.007 [-0.001, 0.017]"
     assert _change(Interval(0.007, -0.001, 0.017)) == "loses 0.007 [-0.001, 0.017]"
+
+
+def test_a_budget_of_nothing_is_never_proven_and_names_no_number_of_images() -> None:
+    of = cases(100)
+    found = verdict(of, margins(of), margins(of), max_auc_drop=0.0)
+    assert not found.passed
+    assert "not proven" in found.sentence
+    assert "would show it" not in found.sentence

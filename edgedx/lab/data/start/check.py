@@ -17,9 +17,10 @@ from edgedx.core.errors import EdgedxError
 from edgedx.core.files import write_json, write_text
 from edgedx.core.settings.recipe import Recipe
 from edgedx.core.table import csv_text, plain_cell
+from edgedx.lab.data.cases_file import class_counts
 from edgedx.lab.data.column_table import column_summary
 from edgedx.lab.data.counts import count_reasons, images_and_patients
-from edgedx.lab.data.dataset import CANVASES, EXCLUDED, NEAR_DUPLICATES, class_counts, divide
+from edgedx.lab.data.dataset import CANVASES, EXCLUDED, NEAR_DUPLICATES, divide
 from edgedx.lab.data.decode import decode_rows
 from edgedx.lab.data.reading.rows import Source, locate
 from edgedx.lab.data.sources import open_source

@@ -9,8 +9,11 @@ from typing import Any
 from edgedx.core.errors import InputOutputError, UsageError
 from edgedx.core.files import read_json
 from edgedx.core.stats.metrics import Interval
+from edgedx.lab.run.renew import UPDATE
 
 from .section import Cell, Evidence, Folded, Headline, ReportSection, Table
+from .update_section import interval as _interval
+from .update_section import update_evidence
 
 _SHOWN = {
     "auc_roc": "AUC-ROC",
@@ -34,7 +37,7 @@ def find_evidence(run: Path, named: Sequence[Path] = ()) -> list[Evidence]:
     UsageError
         A named folder holds nothing of the kind.
     """
-    beside = [run / name for name in ("comparison", "robustness", "explain", "bench")]
+    beside = [run, *(run / name for name in ("comparison", "robustness", "explain", "bench"))]
     beside = [run.with_name(f"{run.name}-crossval"), *beside, run.with_name(f"{run.name}-tune")]
     by_key: dict[str, Evidence] = {}
     for folder in (*beside, *named):
@@ -257,12 +260,6 @@ def _tune(report: dict[str, Any], folder: Path) -> Evidence:
     return Evidence(section, report, [(folder / "tune.png", "AUC on val by trial")] if best else [])
 
 
-def _interval(one: dict[str, float | None] | None) -> Interval:
-    nan = float("nan")
-    values = [nan if one is None or one[key] is None else float(one[key] or 0) for key in ("value", "low", "high")]
-    return Interval(*values)
-
-
 def _mean(model: dict[str, Any], name: str) -> float:
     several = [float(one["auc"]["value"]) for one in model["corrupted"][name]]
     return sum(several) / len(several)
@@ -279,5 +276,6 @@ _KINDS: dict[str, Callable[[dict[str, Any], Path], Evidence]] = {
     "explain.json": _explain,
     "bench.json": _bench,
     "tune.json": _tune,
+    UPDATE: update_evidence,
 }
 _ORDER = [name.partition(".")[0] for name in _KINDS]
