@@ -18,6 +18,7 @@ from .accept import Accept
 from .columns import Columns, refuse_labels
 from .recipe_data import Foreign, Origin
 from .recipe_data import Section as _Section
+from .recipe_federated import Federated
 from .recipe_sections import Augment, Bench, Data, Gate, NetworkSettings, Quantize, Search, Student, Task, Train
 from .recipe_tune import Tune, fit_space
 from .recipe_update import Update
@@ -55,6 +56,7 @@ class Recipe(_Section):
     foreign: Foreign = Foreign()
     tune: Tune = Tune()
     update: Update = Update()
+    federated: Federated = Federated()
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
