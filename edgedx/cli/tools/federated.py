@@ -57,7 +57,7 @@ def simulate(
 
     run = Run(out or RUNS / f"{chosen.name}-federated")
     run.keep_recipe(chosen)
-    with at_work(run.path, f"rounds that ended are in {run.path}; go on with --resume"):
+    with at_work(run.path, f"rounds that ended are in {run.path}", resume=True):
         record = work(chosen, run, Division(sites, by), overwrite=overwrite, resume=resume)
     show.by_site(record["metrics"]["federated"], run.path, json=json)
 
@@ -97,7 +97,7 @@ def server(
     from edgedx.lab.federated.server import Listening, lead
 
     run = out or RUNS / f"{chosen.name}-federated"
-    with at_work(run, f"rounds that ended are in {run}; go on with --resume"):
+    with at_work(run, f"rounds that ended are in {run}", resume=True):
         report = lead(
             chosen, run, Listening(listen, certificate, key, sites), data=data, resume=resume, overwrite=overwrite
         )
@@ -136,7 +136,7 @@ def site(
     from edgedx.lab.federated.hospital import Calling, take_part
 
     run = out or RUNS / f"{chosen.name}-federated"
-    with at_work(run, "this site has left; it comes back with --resume"):
+    with at_work(run, "this site has left the federation, and may come back", resume=True):
         record = take_part(chosen, run, Calling(server, ca, key, key.stem), overwrite=overwrite, resume=resume)
     show.took_part(record["metrics"], run, chosen.synthetic, json=json)
 

@@ -6,13 +6,16 @@ recipe differs from the server's refuses it. What went wrong is told by a code a
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from flwr.app import Context, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from torch import Tensor
 
+from edgedx.core.errors import EdgedxError
 from edgedx.core.progress import tell
 from edgedx.lab.train.loop import Diverged
 
@@ -91,7 +94,9 @@ def answer(app: ClientApp, message: Message, context: Context, name: str) -> Mes
     try:
         return app(message, context)
     except Exception as error:  # the server must hear that there is no answer, but not why: it may name a patient
-        tell(f"{name}: {type(error).__name__}: {error}")
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
+        tell(f"{name}: {error.message if isinstance(error, EdgedxError) else place}")
         return _error(message, FAILED)
     finally:
         if torch.cuda.is_available():

@@ -5,11 +5,13 @@ It answers what a federation would gain before one is agreed on; the sites' code
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from edgedx.core.errors import UsageError
 from edgedx.core.settings.recipe import Recipe
@@ -27,6 +29,7 @@ from .report import history_of, write_report
 from .rounds import STATE, Federation, federate
 from .site import Site
 from .start import AGREED, first_model
+from .weights import tensors_of
 
 
 @dataclass(frozen=True)
@@ -112,9 +115,20 @@ def simulate(
 
 
 def federate_here(
-    recipe: Recipe, parts: dict[str, Dataset], state: Path, *, resume: bool = False
-) -> tuple[Federation, str, Any]:
-    """Federate over sites in this process; returns what it gave, where weights began, and the model."""
+    recipe: Recipe,
+    parts: dict[str, Dataset],
+    state: Path,
+    *,
+    resume: bool = False,
+    each: Callable[[Site, nn.Module], None] | None = None,
+) -> tuple[Federation, str, nn.Module]:
+    """Federate over sites in this process; returns what it gave, where weights began, and the model.
+
+    Parameters
+    ----------
+    each : callable
+        Is given each site at the end, with the finished model of its own.
+    """
     model, origin = first_model(recipe)
     sites = {
         number: Site(name, recipe, part, state.parent / f"site-{number}")
@@ -127,5 +141,7 @@ def federate_here(
     grid = LocalGrid({number: client_app(site) for number, site in sites.items()}, names)
     given = federate(recipe, model, grid, names, state, resume=resume)
     for site in sites.values():
+        if each is not None:
+            each(site, site.finished(tensors_of(model)))
         site.forget()
     return given, origin, model

@@ -122,7 +122,8 @@ class Guard(Strategy):
             name: {"problem": "it gave no answer in time"} for name in sorted(map(self._name, self.asked))
         }
         good: list[Message] = []
-        for reply in replies:
+        # In the order of the sites' names: a sum of floats depends on its order, and a federation should repeat.
+        for reply in sorted(replies, key=lambda one: self._name(one.metadata.src_node_id)):
             problem, told = self._look(reply)
             sites[self._name(reply.metadata.src_node_id)] = {"problem": problem} if problem else told
             if not problem:
