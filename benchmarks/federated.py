@@ -1,12 +1,12 @@
 """What hospitals gain from training together: each alone, federated by three methods, and all images in one place.
 
-    EDGEDX_DATA=... nice -n 15 python benchmarks/federated.py [--rounds 4] [--side 64]
+    EDGEDX_DATA=... python benchmarks/federated.py [--rounds 4] [--side 64]
 
 Skin lesions of HAM10000 by ``source`` (four collections; malignant or not), and chest X-rays of children and of adults
 as two hospitals (cxr_pneumonia_kermany, chest-xray3; normal or pneumonia). Every model is judged on held-out images of
 each site: AUC with a 95 % bootstrap interval over patients (lesions), and paired differences from the model that the
 site trains alone. A site alone and the centralised model train for as many epochs as a federation has rounds. Sites are
-processes' worth of code in one process; the network is measured by the tests. Finished trainings are kept in ``--work``.
+code in one process, one after another. Finished trainings are kept in ``--work``.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def server(
 
     Example: edgedx federated server chest.yaml --sites keys --certificate trial.pem --key trial.key
 
-    Sites dial in; each must have the same recipe but for where its data are. What leaves a site is in docs/federated.md.
+    Sites dial in; each has the same recipe but for where its data are. What leaves a site: docs/federated.md.
     """
     from edgedx.core.settings.recipe import load_recipe
 

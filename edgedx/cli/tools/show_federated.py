@@ -26,7 +26,12 @@ def by_site(report: Mapping[str, Any], run: Path, *, json: bool, data: bool = Tr
     print_table(titles, rows, width=100, title="On each site's own test images")
     combined = [one for one in report["rounds"] if one["combined"]]
     line("rounds", f"{len(combined)} of {len(report['rounds'])} combined")
-    left = {(name, said["problem"]) for one in report["rounds"] for name, said in one["sites"].items() if said.get("problem")}
+    left = {
+        (name, said["problem"])
+        for one in report["rounds"]
+        for name, said in one["sites"].items()
+        if said.get("problem")
+    }
     for name, problem in sorted(left):
         times = sum(one["sites"].get(name, {}).get("problem") == problem for one in report["rounds"])
         warn(f"{name} was left out of {times} rounds: {problem}")
@@ -64,4 +69,8 @@ def made(files: Mapping[str, Path], then: str, *, json: bool) -> None:
 
 
 def _figure(figures: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    return {"value": figures.get(f"{prefix}auc"), "low": figures.get(f"{prefix}low"), "high": figures.get(f"{prefix}high")}
+    return {
+        "value": figures.get(f"{prefix}auc"),
+        "low": figures.get(f"{prefix}low"),
+        "high": figures.get(f"{prefix}high"),
+    }

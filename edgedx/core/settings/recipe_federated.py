@@ -45,9 +45,7 @@ class Federated(Section):
     )
     delta: float = Field(1e-5, gt=0, lt=1, description="At which epsilon is told.")
     min_sites: int = Field(2, ge=1, description="Usable updates that a round needs; with fewer it changes nothing.")
-    wait_minutes: float = Field(
-        60.0, gt=0, description="Longest wait for a site in a round, and for sites to connect."
-    )
+    wait_minutes: float = Field(60.0, gt=0, description="Longest wait for a site in a round, and for sites to connect.")
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

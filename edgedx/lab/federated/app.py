@@ -70,8 +70,12 @@ def client_app(site: Site, finish: Callable[[dict[str, Tensor]], None] | None = 
 
     @app.query()
     def _layers(message: Message, context: Context) -> Message:
-        """The layers that stay here, once, at the end: they complete the model for other hospitals. Never with noise."""
-        if message.content[CONFIG].get("agreement") != agreed or site.recipe.federated.noise_multiplier or not site.local:
+        """The layers that stay here, once, at the end: they complete the model for others. Never with noise."""
+        if (
+            message.content[CONFIG].get("agreement") != agreed
+            or site.recipe.federated.noise_multiplier
+            or not site.local
+        ):
             return _error(message, DIFFERS)
         ordered = {name: site.local[name] for name in everything if name in site.local}
         return _reply(message, ordered, {"images": len(site.parts["train"])})

@@ -77,9 +77,7 @@ def take_part(
         )  # fmt: skip
         outcome = Outcome(history=site.history)
         told = f"federated training with other sites ({recipe.federated.method})"
-        return finish(
-            site.finished(last[0]), recipe, data, folder, outcome, role="teacher", weights_from=told
-        )
+        return finish(site.finished(last[0]), recipe, data, folder, outcome, role="teacher", weights_from=told)
 
     record = stage.run(work, overwrite=overwrite, resume=resume)
     Site.forget_in(folder)

@@ -226,8 +226,15 @@ def serve(
     }
     server = uvicorn.Server(
         uvicorn.Config(
-            _app(factory), host=address[0], port=address[1], ssl_certfile=certificate, ssl_keyfile=key,
-            log_level="error", access_log=False, workers=1, server_header=False,
+            _app(factory),
+            host=address[0],
+            port=address[1],
+            ssl_certfile=certificate,
+            ssl_keyfile=key,
+            log_level="error",
+            access_log=False,
+            workers=1,
+            server_header=False,
         )  # fmt: skip
     )
     failure: list[BaseException] = []

@@ -159,7 +159,9 @@ class Site:
         if own.method != "fedprox":
             return labels
         # FedProx is elastic weight consolidation that holds every weight alike.
-        return Elastic(labels, anchor_of(self.model), {n: torch.ones(()) for n in anchor_of(self.model)}, own.proximal_weight)
+        return Elastic(
+            labels, anchor_of(self.model), {n: torch.ones(()) for n in anchor_of(self.model)}, own.proximal_weight
+        )
 
 
 def auc_with_interval(

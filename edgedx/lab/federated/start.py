@@ -40,7 +40,6 @@ def empty_model(recipe: Recipe) -> nn.Module:
             "columns.use: federated training reads images alone, as each site would scale columns by its own figures",
             next_step="--set columns.use={}",
         )
-    refuse_unexportable(recipe.model.backbone, len(recipe.task.classes), recipe.preprocess)
     return build_model(
         recipe.model.backbone,
         len(recipe.task.classes),
@@ -52,6 +51,7 @@ def empty_model(recipe: Recipe) -> nn.Module:
 
 def first_model(recipe: Recipe) -> tuple[nn.Module, str]:
     """What the server sends in the first round, and where its weights came from."""
+    refuse_unexportable(recipe.model.backbone, len(recipe.task.classes), recipe.preprocess)
     torch.manual_seed(recipe.train.seed)
     model = empty_model(recipe)
     return model, load_weights(model, recipe.model.backbone, recipe.model.weights)

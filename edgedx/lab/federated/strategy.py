@@ -134,13 +134,13 @@ class Guard(Strategy):
         enough = len(good) >= self._least()
         arrays, metrics = self.inner.aggregate_train(server_round, good if enough else [])
         if arrays is None:
-            tell(f"round {self.round}: {len(good)} usable updates, {self._least()} are needed: the model stays as it was")
+            tell(
+                f"round {self.round}: {len(good)} usable updates, {self._least()} are needed: the model stays as it was"
+            )
         else:
             arrays = ArrayRecord({name: Array(arrays[name].numpy().astype(np.float32)) for name in self.shapes})
         seconds = round(time.monotonic() - self.began, 1)
-        self.history.append(
-            {"round": self.round, "combined": arrays is not None, "seconds": seconds, "sites": sites}
-        )
+        self.history.append({"round": self.round, "combined": arrays is not None, "seconds": seconds, "sites": sites})
         if self.keep is not None:
             self.keep(arrays if arrays is not None else self.arrays, self.history)
         return arrays, metrics
@@ -184,7 +184,9 @@ class Guard(Strategy):
         if (problem := problem_of(record, self.shapes)) is not None:
             return problem, {}
         before, after = self.arrays.to_numpy_ndarrays(), record.to_numpy_ndarrays()
-        norm = math.sqrt(sum(float(np.sum((b.astype(np.float64) - a) ** 2)) for a, b in zip(before, after, strict=True)))
+        norm = math.sqrt(
+            sum(float(np.sum((b.astype(np.float64) - a) ** 2)) for a, b in zip(before, after, strict=True))
+        )
         if norm == 0 or not math.isfinite(norm):
             return "nothing moved" if norm == 0 else "not a finite change", {}
         equal = self.settings.weighting == "equal" or self.settings.noise_multiplier > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import threading
@@ -24,7 +25,6 @@ from edgedx.core.errors import InputOutputError  # noqa: E402
 from edgedx.lab.federated import dial as dialling  # noqa: E402
 from edgedx.lab.federated.hospital import Calling, take_part  # noqa: E402
 from edgedx.lab.federated.keys import new_certificate, new_site_key  # noqa: E402
-from edgedx.lab.federated.server import Listening, lead  # noqa: E402
 from edgedx.lab.federated.start import empty_model  # noqa: E402
 from edgedx.lab.federated.weights import shapes_of, tensors_of  # noqa: E402
 from edgedx.lab.network.checkpoint import load_checkpoint  # noqa: E402
@@ -85,22 +85,6 @@ def port() -> Iterator[int]:
     yield number
 
 
-def _lead(places: Path, out: Path, port: int) -> tuple[threading.Thread, dict[str, Any]]:
-    found: dict[str, Any] = {}
-    recipe = federation.recipe(places / "north", rounds=1)
-    listening = Listening(f"127.0.0.1:{port}", places / "127.0.0.1.pem", places / "127.0.0.1.key", places / "sites")
-
-    def work() -> None:
-        try:
-            found["report"] = lead(recipe, out, listening, data=False)
-        except Exception as error:
-            found["error"] = error
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    return thread, found
-
-
 def _take_part(places: Path, name: str, out: Path, port: int, **changed: Any) -> dict[str, Any]:
     calling = Calling(f"127.0.0.1:{port}", changed.get("ca", places / "127.0.0.1.pem"), places / f"{name}.key", name)
     home = places / (name if name != "stranger" else "north")
@@ -112,18 +96,23 @@ def test_what_leaves_a_site_is_what_the_documentation_lists_and_nothing_else(
     places: Path, tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorder = Recorder(monkeypatch)
-    leading, found = _lead(places, tmp_path / "server", port)
-    other = threading.Thread(target=_take_part, args=(places, "south", tmp_path / "south", port))
-    other.start()
-    record = _take_part(places, "north", tmp_path / "north", port)
-    other.join(60)
-    leading.join(60)
+    address = f"127.0.0.1:{port}"
+    server = federation.start_server(places, tmp_path, address, rounds=1)
+    other = federation.start_site(places, tmp_path, address, "south", rounds=1)
+    try:
+        record = _take_part(places, "north", tmp_path / "north", port)
+        assert server.wait(120) == 0, (tmp_path / "server.txt").read_text()
+        assert other.wait(120) == 0, (tmp_path / "south.txt").read_text()
+    finally:
+        server.kill()
+        other.kill()
+    report = json.loads((tmp_path / "server/federated.json").read_text())
 
     # The federation went well: a report by site, weights without thresholds at the server, an ordinary run at a site.
-    assert {name: "auc" in figures for name, figures in found["report"]["sites"].items()} == {"north": True, "south": True}
+    assert all("auc" in report["sites"][name] for name in ("north", "south"))
     assert not load_checkpoint(tmp_path / "server/global").card.operating_points
     assert load_checkpoint(tmp_path / "north/teacher").card.operating_points
-    assert record["metrics"]["test"]["images"] == found["report"]["sites"]["north"]["images"]
+    assert record["metrics"]["test"]["images"] == report["sites"]["north"]["images"]
 
     # Addresses and headers.
     assert {path.removeprefix("/v1/fleet/") for path, _, _ in recorder.requests} == set(PATHS)
@@ -142,6 +131,7 @@ def test_what_leaves_a_site_is_what_the_documentation_lists_and_nothing_else(
             tops += [one.metadata.message_id for one in request.messages_list]
             assert all(not one.HasField("error") for one in request.messages_list)
     told: list[set[str]] = []
+    assert len(tops) == 2  # of one round, and of the end
     for top in tops:
         message = inflate_object_from_contents(top, objects, keep_object_contents=True)
         assert isinstance(message, Message) and isinstance(message.content, RecordDict)
@@ -154,7 +144,7 @@ def test_what_leaves_a_site_is_what_the_documentation_lists_and_nothing_else(
                 assert name == "arrays" and isinstance(part, ArrayRecord)
                 assert {key: array.shape for key, array in part.items()} == shapes
                 assert all(isinstance(array, Array) and array.dtype == "float32" for array in part.values())
-    assert sorted(map(sorted, told)) == sorted([sorted(TOLD_IN_A_ROUND)] * 2 + [sorted(TOLD_AT_THE_END)] * 2)
+    assert sorted(map(sorted, told)) == sorted([sorted(TOLD_IN_A_ROUND), sorted(TOLD_AT_THE_END)])
 
     # And no name of a file, a patient, a folder or this machine is anywhere in it.
     everything = b"".join(body + repr(headers).encode() for _, headers, body in recorder.requests)
@@ -163,17 +153,16 @@ def test_what_leaves_a_site_is_what_the_documentation_lists_and_nothing_else(
 
 
 def test_a_site_whose_key_is_not_listed_is_not_let_in(places: Path, tmp_path: Path, port: int) -> None:
-    leading, _ = _lead(places, tmp_path / "server", port)
-    with pytest.raises(InputOutputError, match="does not take this site's key") as caught:
-        _take_part(places, "stranger", tmp_path / "stranger", port, minutes=0.1)
+    server = federation.start_server(places, tmp_path, f"127.0.0.1:{port}", rounds=1)
+    try:
+        federation.wait_for(tmp_path / "server.txt", "waiting for 2 sites")
+        with pytest.raises(InputOutputError, match="does not take this site's key") as caught:
+            _take_part(places, "stranger", tmp_path / "stranger", port, minutes=0.1)
+    finally:
+        server.kill()
+        server.wait()
     assert ".pub" in str(caught.value.next_step)
-    others = [
-        threading.Thread(target=_take_part, args=(places, name, tmp_path / name, port)) for name in ("north", "south")
-    ]
-    for one in others:
-        one.start()
-    for one in [*others, leading]:
-        one.join(90)
+    assert "is connected" not in (tmp_path / "server.txt").read_text()
 
 
 def test_a_server_with_another_certificate_is_not_talked_to(places: Path, tmp_path: Path) -> None:

@@ -142,7 +142,9 @@ def test_a_robust_aggregate_holds_against_a_poisoned_site(
     five = {**parts, "h3": parts["h0"], "h4": parts["h1"]}
     recipe = federation.recipe(folder, aggregate=aggregate, rounds=1)
     _, before, after = _with_bad_site(recipe, five, tmp_path / "state", _fill(1000.0))
-    honest = _distance(before, federate_here(federation.recipe(folder, rounds=1), parts, tmp_path / "clean")[2].state_dict())
+    honest = _distance(
+        before, federate_here(federation.recipe(folder, rounds=1), parts, tmp_path / "clean")[2].state_dict()
+    )
     assert _distance(before, after) < 3 * honest
 
 
