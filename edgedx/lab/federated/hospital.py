@@ -9,8 +9,10 @@ from typing import Any
 from torch import Tensor
 
 from edgedx.core.errors import InputOutputError, UsageError
+from edgedx.core.files import write_json
 from edgedx.core.settings.recipe import Recipe
 from edgedx.lab.data.prepare import data_stage, open_data
+from edgedx.lab.run.renew import FEDERATED
 from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import Stage, stage_settings
 from edgedx.lab.train.finish import finish
@@ -79,6 +81,8 @@ def take_part(
         told = f"federated training with other sites ({recipe.federated.method})"
         return finish(site.finished(last[0]), recipe, data, folder, outcome, role="teacher", weights_from=told)
 
+    if stage.record() is None or overwrite:
+        write_json(run.path / FEDERATED, {"schema_version": 1, "settings": recipe.federated.model_dump(mode="json")})
     record = stage.run(work, overwrite=overwrite, resume=resume)
     Site.forget_in(folder)
     return record

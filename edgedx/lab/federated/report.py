@@ -9,10 +9,11 @@ from typing import Any
 
 from edgedx.core.files import atomic_write, write_json
 from edgedx.core.settings.recipe import Recipe
+from edgedx.lab.run.renew import FEDERATED as REPORT
 
 from .rounds import Federation
 
-REPORT, TABLE = "federated.json", "federated-sites.csv"
+TABLE = "federated-sites.csv"
 NOT_A_DEVICE = "edgedx is not a medical device, and these figures are no clinical validation."
 _FIELDS = ("site", "images", "patients", "auc", "low", "high", "own_auc", "own_low", "own_high", "problem")
 

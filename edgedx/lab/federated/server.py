@@ -11,6 +11,7 @@ from edgedx.core.settings.recipe import Recipe
 from edgedx.lab.data.prepare import data_stage, open_data
 from edgedx.lab.network.checkpoint import save_checkpoint
 from edgedx.lab.run.card import ModelCard
+from edgedx.lab.run.renew import FEDERATED as REPORT
 from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import Stage, stage_settings
 from edgedx.lab.train.finish import finish
@@ -18,7 +19,7 @@ from edgedx.lab.train.phase import Outcome
 
 from .keys import listed_sites
 from .link import serve
-from .report import REPORT, history_of, write_report
+from .report import history_of, write_report
 from .rounds import STATE, Federation, federate
 from .start import AGREED, agreement, first_model
 
