@@ -37,6 +37,7 @@ _FAMILIES = {
         "predict": "Predict single images, without an inbox.",
         "status": "What is installed on a device, and whom it trusts.",
         "rollback": "Make the version before active again.",
+        "fleet": "Update many devices from one signed repository; who needs a call.",
         "keys": "Make, pin and use the keys that sign bundles.",
         "engine": "Build and list TensorRT engines of this machine.",
     },
@@ -53,6 +54,7 @@ _FAMILIES = {
         "recipes": "List and show recipes.",
         "devices": "List, show and match device profiles.",
         "tune": "Search the hyper-parameters that a recipe declares.",
+        "federated": "Hospitals that share no images train one model together.",
         "wheelhouse": "Collect what a device needs to install offline.",
     },
 }
@@ -63,7 +65,7 @@ _TITLES = {
     "clinic": "Clinic",
     "tools": "Tools",
 }
-_ELSEWHERE = {"scan": "scan.app"}
+_ELSEWHERE = {"scan": "scan.app", "fleet": "fleet.app"}
 _MENTIONED = {_TITLES["device"]: {"scan ...": "A scanner's status, retry, outbox, audit, export, unit, pacs."}}
 SECTIONS = {
     _TITLES[family]: {name: Entry(_ELSEWHERE.get(name, f"{family}.{name}"), line) for name, line in commands.items()}

@@ -16,6 +16,8 @@ FINGERPRINT = 32
 """Bytes of a fingerprint: 16 x 16 comparisons."""
 TWIN_BITS = 13
 """Fingerprints that differ in no more of their 256 bits are of the same picture, exported or exposed again."""
+TWINS = 3
+"""A picture with so many twins comes again and again; a patient who was imaged twice, or three times, has fewer."""
 _CROP = 128
 """Pixels a side whose edges are looked at: more would cost more and tell the same."""
 
@@ -54,14 +56,13 @@ def fingerprint(canvas: Canvas) -> bytes:
     return np.packbits(small[:, 1:] > small[:, :-1]).tobytes()
 
 
-def repeated(fingerprints: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Which of the fingerprints, shape (N, `FINGERPRINT`), have a twin among the others; shape (N,)."""
+def repeated(fingerprints: NDArray[np.uint8], twins: int = TWINS) -> NDArray[np.bool_]:
+    """Which of the fingerprints, shape (N, `FINGERPRINT`), have so many twins among the others; shape (N,)."""
     words = np.ascontiguousarray(fingerprints).view(np.uint64)
     found = np.zeros(len(words), bool)
     for index, word in enumerate(words):
         differ = np.bitwise_count(words ^ word).sum(axis=1) if _COUNTS else _count(words ^ word)
-        differ[index] = 256
-        found[index] = bool((differ <= TWIN_BITS).any())
+        found[index] = int((differ <= TWIN_BITS).sum()) > twins  # it is its own twin
     return found
 
 

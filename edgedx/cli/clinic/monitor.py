@@ -9,7 +9,7 @@ import typer
 
 from edgedx.cli.options import AsJson
 
-from . import show_monitor as show
+from . import show
 
 
 def monitor(

@@ -22,7 +22,8 @@ app = typer.Typer(
 def run(
     out: Out,
     root: Annotated[
-        Path | None, typer.Option(help="Folder of the device that the bundle is installed in, if it is.")
+        Path | None,
+        typer.Option(help="Folder of the device that holds what is installed, trusted keys and state."),
     ] = None,
     inbox: Annotated[
         Path | None, typer.Option(help="The inbox of the scanner, for uploads; there are none without it.")
@@ -38,7 +39,9 @@ def run(
     certificate: Annotated[
         Path | None, typer.Option(help="Certificate of your own authority (PEM); the box makes one unless given.")
     ] = None,
-    key: Annotated[Path | None, typer.Option(help="Key of --certificate (PEM, no password).")] = None,
+    certificate_key: Annotated[
+        Path | None, typer.Option(help="Key of --certificate (PEM, without a password).")
+    ] = None,
     language: Annotated[
         str, typer.Option(help="Language where the browser asks for none of ours: en, fr, es, pt, sw, hi.")
     ] = "en",
@@ -63,7 +66,7 @@ def run(
 
     settings, address = _described(
         out=out, root=root, inbox=inbox, host=host, port=port, https=https, name=name, certificate=certificate,
-        key=key, language=language, names=names, blind=blind,
+        certificate_key=certificate_key, language=language, names=names, blind=blind,
     )  # fmt: skip
     typer.echo(NOT_A_MEDICAL_DEVICE, err=True)
     begin_log()
@@ -81,8 +84,8 @@ def _described(
 
     check_choice("--language", language, tuple(LANGUAGES))
     settings = PageSettings(out, root, inbox, blind_share=blind, show_names=names, language=language)
-    called = tuple(address.pop("name") or ())
-    return settings, Address(**address, names=called)
+    called, key = tuple(address.pop("name") or ()), address.pop("certificate_key")
+    return settings, Address(**address, names=called, key=key)
 
 
 @app.command("person", short_help="Let somebody in, or give a new PIN.")
@@ -122,7 +125,7 @@ def unit(context: typer.Context) -> None:
     Example: edgedx page unit --out results --inbox inbox --host 0.0.0.0 > edgedx-page.service
 
     It takes the arguments of `edgedx page`. What the scanner writes is read-only to the service; it may write its own
-    databases, the audit log, and uploads into the inbox. `edgedx scan unit --to FOLDER` writes both units.
+    databases, the audit log, and uploads into the inbox. `edgedx scan unit --write FOLDER` writes both units.
     """
     from edgedx.device.page.unit import page_unit
 
@@ -131,6 +134,6 @@ def unit(context: typer.Context) -> None:
     page.command("run")(run)
     given = dict(typer.main.get_command(page).make_context("edgedx page", words.copy()).params)
     given.pop("json")
-    for option in ("out", "root", "inbox", "certificate", "key"):
+    for option in ("out", "root", "inbox", "certificate", "certificate_key"):
         given[option] = None if given[option] is None else Path(given[option])
     typer.echo(page_unit(words, *_described(**given)), nl=False)

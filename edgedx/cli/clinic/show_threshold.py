@@ -27,7 +27,13 @@ _SHARES = (
     *(("PPV, %", "ppv"), ("NPV, %", "npv"), ("called positive, %", "called")),
 )
 _AMOUNTS = (("cost of an image", "cost_per_image"), ("cost of a case found", "cost_per_case"))
-_RESTART = "restart the scanner and the page: they keep the threshold that they began with"
+_SOURCES = {
+    "images": "labelled images",
+    "results": "labelled results",
+    "answers": "answers given after the model's was seen: BIASED",
+    "blind answers": "blind answers",
+}
+_RESTART = "restart the scanner: it keeps the threshold that it began with"
 
 
 def table(found: ThresholdTable, model: Path, given: Given, csv: Path | None, *, synthetic: bool, json: bool) -> None:
@@ -174,7 +180,7 @@ def in_force(bundle: Bundle, point: OperatingPoint, local: LocalPoint | None, *,
         if (entry := chosen.get(name)) is not None:
             line("", f"asked for: {entry.words}; by {entry.by}, {entry.at}")
             line("", f"on {images_of_patients(entry.images, entry.patients)}, {entry.positives} with {name} "
-                     f"({entry.source}): sensitivity {_percent(entry.sensitivity)}, "
+                     f"({_SOURCES[entry.source]}): sensitivity {_percent(entry.sensitivity)}, "
                      f"specificity {_percent(entry.specificity)}")  # fmt: skip
             if entry.carried_from is not None:
                 line("", f"carried over from bundle {entry.carried_from[:12]}, and judged anew")

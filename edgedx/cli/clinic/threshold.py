@@ -73,15 +73,17 @@ def table(
     """
     from edgedx.core.files import write_text
     from edgedx.device.install.active import open_any
+    from edgedx.device.threshold.cutoffs import check_prevalence
     from edgedx.device.threshold.evidence import class_of
     from edgedx.device.threshold.given import Given
     from edgedx.device.threshold.table import threshold_table
 
     groups = tuple(subgroup or ())
     given = Given(data, results, labels, answers, seen, groups, threads)
+    costs = _costs(cost_image, cost_test, cost_miss)
+    check_prevalence(prevalence)
     bundle = open_any(model)
     name = class_of(bundle.manifest, finding)
-    costs = _costs(cost_image, cost_test, cost_miss)
     found = threshold_table(bundle, given.evidence(bundle), name, subgroups=groups, prevalence=prevalence, costs=costs)
     if csv is not None:
         write_text(csv, found.csv())

@@ -14,13 +14,13 @@ ANY_OPTION: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options"
 
 def unit(
     context: typer.Context,
-    to: Annotated[
+    write: Annotated[
         Path | None, typer.Option(help="Write edgedx-scan.service and edgedx-page.service into this folder instead.")
     ] = None,
     page_host: Annotated[
-        str, typer.Option(help="With --to, where the page is served; 0.0.0.0: the network, with TLS and PINs.")
+        str, typer.Option(help="With --write, where the page is served; 0.0.0.0: the network, with TLS and PINs.")
     ] = "127.0.0.1",
-    page_port: Annotated[int, typer.Option(min=1, max=65535, help="With --to, the port of the page.")] = 8443,
+    page_port: Annotated[int, typer.Option(min=1, max=65535, help="With --write, the port of the page.")] = 8443,
 ) -> None:
     """Print a hardened systemd unit that runs a scanner with these arguments; nothing is scanned.
 
@@ -28,7 +28,7 @@ def unit(
 
     It takes the arguments of `edgedx scan`, and gives the service no more rights than they need: its folders, and the
     network only with --pacs or --metrics-port. Paths become absolute. How to enable it stands in its first lines.
-    With --to it writes the unit of the page on these results, too; `edgedx page unit` prints that one alone.
+    With --write it writes the unit of the page on these results, too; `edgedx page unit` prints that one alone.
     """
     from edgedx.core.files import write_text
     from edgedx.device.operation.unit import scanner_unit
@@ -43,12 +43,12 @@ def unit(
     job = job_of(pacs=pacs, **given)
     files = [pacs, *job.pacs.files()] if pacs else []
     text = scanner_unit(words, job, files=files, log=log)
-    if to is None:
+    if write is None:
         typer.echo(text, nl=False)
         return
     for name, content in {"edgedx-scan": text, "edgedx-page": _page_unit(job, page_host, page_port)}.items():
-        write_text(to / f"{name}.service", content)
-        typer.echo(f"written   {to / name}.service")
+        write_text(write / f"{name}.service", content)
+        typer.echo(f"written   {write / name}.service")
 
 
 def _page_unit(job: Any, host: str, port: int) -> str:

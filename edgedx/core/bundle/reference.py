@@ -39,6 +39,7 @@ class Correction(Strict):
 
     scale: dict[str, float] = Field(description="By class.")
     bias: dict[str, float] = Field(description="By class.")
+    built: dict[str, float] = Field(description="Share of each class in the images that it was fitted on.")
 
 
 class Reference(Strict):
@@ -50,9 +51,12 @@ class Reference(Strict):
     refusals: dict[str, int] = Field({}, description="Images of val by reason code that would be refused.")
     unlike: float | None = Field(None, ge=0, le=1, description="Share of val that is unlike; null where nobody asks.")
     called: dict[str, float] = Field({}, description="Share of val that each class is called of, at the first point.")
-    repeats: float = Field(ge=0, le=1, description="Share of images with a near-identical one among 200 of val.")
+    repeats: float = Field(
+        ge=0, le=1, description="Share of images with three near-identical ones or more among 200 of val."
+    )
     built: dict[str, float] = Field(description="Share of each class in val and test together.")
     correction: Correction | None = Field(None, description="Fitted there, too.")
+    redrawn: list[Correction] = Field([], description="Fitted on resamples of the patients: how uncertain it is.")
     given: dict[str, Given] = Field({}, description="By class, on the split `judged_on`.")
     judged_on: Literal["test", "val"] = "test"
     ece: float | None = Field(None, ge=0, le=1, description="Calibration error on that split, before `correction`.")

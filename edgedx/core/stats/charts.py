@@ -43,8 +43,8 @@ def limit_for(days: float) -> float:
     return math.log(days)
 
 
-def chart(counts: Sequence[tuple[int, int]], usual: float, *, up: bool, limit: float) -> Chart:
-    """Page's CUSUM (1954) of days.
+def levels(counts: Sequence[tuple[int, int]], usual: float, *, up: bool) -> list[float]:
+    """Page's CUSUM (1954) after each day.
 
     Parameters
     ----------
@@ -59,11 +59,20 @@ def chart(counts: Sequence[tuple[int, int]], usual: float, *, up: bool, limit: f
     odds = usual / (1 - usual) * (ODDS if up else 1 / ODDS)
     changed = odds / (1 + odds)
     hit, miss = math.log(changed / usual), math.log((1 - changed) / (1 - usual))
-    level, begun = 0.0, None
-    for day, (hits, images) in enumerate(counts):
-        before, level = level, max(0.0, level + hits * hit + (images - hits) * miss)
-        begun = None if level == 0.0 else day if before == 0.0 else begun
-    return Chart(level, limit, begun)
+    found, level = [], 0.0
+    for hits, images in counts:
+        level = max(0.0, level + hits * hit + (images - hits) * miss)
+        found.append(level)
+    return found
+
+
+def chart(counts: Sequence[tuple[int, int]], usual: float, *, up: bool, limit: float) -> Chart:
+    """Where the chart of `levels` stands after the last day."""
+    path = levels(counts, usual, up=up)
+    if not path or path[-1] == 0.0:
+        return Chart(0.0, limit, None)
+    zeros = [day for day, level in enumerate(path) if level == 0.0]
+    return Chart(path[-1], limit, zeros[-1] + 1 if zeros else 0)
 
 
 def wilson(hits: float, count: float, z: float = _Z) -> tuple[float, float]:

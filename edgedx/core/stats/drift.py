@@ -67,12 +67,16 @@ def share_below(grid: ArrayLike, values: ArrayLike, *, inclusive: bool = True) -
 
 def distance(grid: ArrayLike, values: ArrayLike) -> float:
     """Kolmogorov and Smirnov's D between a window, shape (N,), and a reference's grid."""
-    ordered = np.sort(np.asarray(values, np.float64))
-    count = len(ordered)
-    upto = np.searchsorted(ordered, ordered, side="right") / count
-    before = np.searchsorted(ordered, ordered, side="left") / count
-    above = np.abs(upto - share_below(grid, ordered)).max()
-    below = np.abs(before - share_below(grid, ordered, inclusive=False)).max()
+    steps, ordered = np.asarray(grid, np.float64), np.sort(np.asarray(values, np.float64))
+    count, ranks = len(ordered), np.arange(len(ordered) + 1)
+    if count == 0:
+        return 0.0
+    if (ordered[1:] == ordered[:-1]).any():
+        upto, before = (np.searchsorted(ordered, ordered, side=side) / count for side in ("right", "left"))
+    else:
+        upto, before = ranks[1:] / count, ranks[:-1] / count
+    above = np.abs(upto - share_below(steps, ordered)).max()
+    below = np.abs(before - share_below(steps, ordered, inclusive=False)).max()
     return float(max(above, below))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,15 +69,28 @@ def _estimate(values: Floats, drawn: Floats, built: Floats, start: Floats, steps
 
 
 def prevalence_interval(
-    probabilities: ArrayLike, built: ArrayLike, *, resamples: int = BOOTSTRAP, seed: int = 0
+    told: Sequence[tuple[ArrayLike, ArrayLike]], *, resamples: int = BOOTSTRAP, seed: int = 0
 ) -> list[Interval]:
-    """`prevalence` of each class with a 95 % bootstrap interval over images."""
-    values, at = np.asarray(probabilities, np.float64), np.asarray(built, np.float64)
-    found = prevalence(values, at)
-    drawn = np.random.default_rng(seed).multinomial(len(values), np.full(len(values), 1 / len(values)), resamples)
-    several = _estimate(values, drawn.astype(np.float64), at, found, _DRAWN_STEPS, _DRAWN_CLOSE)
-    low, high = np.percentile(several, (2.5, 97.5), axis=0)
-    return [Interval(float(one), float(a), float(b)) for one, a, b in zip(found, low, high, strict=True)]
+    """`prevalence` of each class with a 95 % bootstrap interval.
+
+    Parameters
+    ----------
+    told : sequence of (probabilities, built)
+        Shapes (N, K) and (K,), as `prevalence` takes them. The first is the estimate; any others are the same images
+        told by corrections that were fitted on resamples, whose uncertainty is in the interval then: without them it
+        is of these images alone, and too narrow.
+    """
+    several = [(np.asarray(values, np.float64), np.asarray(built, np.float64)) for values, built in told]
+    found = prevalence(*several[0])
+    rng, count, drawn = np.random.default_rng(seed), len(several[0][0]), []
+    others = several[1:] or several
+    for values, built in others:
+        each = rng.multinomial(count, np.full(count, 1 / count), -(-resamples // len(others))).astype(np.float64)
+        drawn.append(_estimate(values, each, built, found, _DRAWN_STEPS, _DRAWN_CLOSE))
+    low, high = np.percentile(np.concatenate(drawn), (2.5, 97.5), axis=0)
+    return [
+        Interval(float(one), float(min(a, one)), float(max(b, one))) for one, a, b in zip(found, low, high, strict=True)
+    ]
 
 
 def predictive_values(sensitivity: float, specificity: float, share: float) -> tuple[float, float]:

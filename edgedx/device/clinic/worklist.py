@@ -23,14 +23,14 @@ there is no answer, because ..."""
 LAYOUT = """
 CREATE TABLE worklist (
     place INTEGER PRIMARY KEY,
-    sequence INTEGER NOT NULL UNIQUE,
+    sequence INTEGER NOT NULL,
     look INTEGER NOT NULL,
     label TEXT,
     created TEXT,
     day TEXT,
     draw REAL
 );
-CREATE INDEX worklist_by_look ON worklist (look, place);
+CREATE INDEX worklist_by_look ON worklist (look, place) WHERE look > 0;
 CREATE INDEX worklist_by_day ON worklist (day, place);
 CREATE INDEX worklist_drawn ON worklist (place) WHERE draw < 0.05;
 CREATE INDEX worklist_bare ON worklist (place) WHERE created IS NULL;
@@ -42,7 +42,8 @@ CREATE TABLE identifiers (
 CREATE INDEX identifiers_by_place ON identifiers (place);
 """
 """``place``: order of arrival of the content, which a later bundle that reads it anew does not change; ``sequence``: of
-the item whose result is the newest. ``digest``: of a patient ID or an accession number (`decode.search`)."""
+the item whose result is the newest. ``digest``: of a patient ID or an accession number (`decode.search`). Each index
+costs a page of every commit of the scanner: most images have nothing found, and are in few of them."""
 
 FILL = """
 INSERT INTO worklist (place, sequence, look)

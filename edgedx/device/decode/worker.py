@@ -122,7 +122,7 @@ def _canvases(
     path: Path, sha256: str | None, spec: PreprocessSpec, frames: FramePolicy, key: bytes | None
 ) -> Iterator[tuple[dict[str, Any], bytes]]:
     from edgedx.dicom.decoding.refusals import MAX_DECODED_BYTES
-    from edgedx.dicom.reading.identifiers import identifiers
+    from edgedx.dicom.identifiers import identifiers
     from edgedx.dicom.reading.open import open_frames, open_image
     from edgedx.dicom.reading.source import read_bytes
 

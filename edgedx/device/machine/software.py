@@ -77,6 +77,7 @@ EXTRAS = {
         ),
     ),
     "net": OptionalPackage("receiving images over the network (C-STORE)", (("pynetdicom", "pynetdicom"),)),
+    "fleet": OptionalPackage("updates of many devices from one repository", (("tuf", "tuf"),)),
 }
 
 

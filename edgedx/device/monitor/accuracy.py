@@ -10,15 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedx.core.bundle.reference import Reference
+from edgedx.core.bundle.streams import judged
 from edgedx.core.stats.charts import wilson
 from edgedx.core.stats.drift import share_below
 from edgedx.core.stats.metrics import Interval
 from edgedx.core.stats.prevalence import corrected, expected_accuracy, predictive_values, prevalence_interval
-from edgedx.core.streams import judged
 from edgedx.device.clinic.answers import ANSWERS, Answer, Answers
 
 from .sample import Sample
 
+Floats = NDArray[np.float64]
 _MOST_ECE = 0.10
 """Calibration error above which probabilities say nothing of accuracy."""
 _LEAST_ANSWERED = 100
@@ -33,35 +34,46 @@ def prevalences(
 
     Of images that were answered. Empty where fewer than `_LEAST_ANSWERED` were.
     """
-    chances = _honest(sample, reference, task, classes)
-    if len(chances) < _LEAST_ANSWERED:
+    told = _honest(sample, reference, task, classes)
+    if len(told[0][0]) < _LEAST_ANSWERED:
         return {}
     watched = judged(task, classes, positive)
     if task == "multilabel":
-        several = {
-            name: prevalence_interval(
-                np.stack([1 - chances[:, classes.index(name)], chances[:, classes.index(name)]], axis=1),
-                [1 - reference.built[name], reference.built[name]],
-            )[1]
-            for name in watched
-        }
+        several = {name: prevalence_interval(_of_two(told, classes.index(name)))[1] for name in watched}
     else:
-        every = prevalence_interval(chances, [reference.built[name] for name in classes])
+        every = prevalence_interval(told)
         several = {name: every[classes.index(name)] for name in watched}
-    return {name: _told(name, share, sample, reference) for name, share in several.items()}
+    return {name: _worth(name, share, sample, reference) for name, share in several.items()}
 
 
-def _honest(sample: Sample, reference: Reference, task: str, classes: Sequence[str]) -> NDArray[np.float64]:
-    """Corrected probabilities of the answered images, shape (n, K)."""
+def _honest(sample: Sample, reference: Reference, task: str, classes: Sequence[str]) -> list[tuple[Floats, Floats]]:
+    """Corrected probabilities of the answered images, (n, K), with the shares of classes that they were corrected at.
+
+    The first is the best; the others tell how uncertain it is.
+    """
     chances = sample.probabilities(classes)
     chances = chances[~np.isnan(chances).any(axis=1)]
-    by = reference.correction
-    if by is None or not len(chances):
-        return chances
-    return corrected(chances, [by.scale[name] for name in classes], [by.bias[name] for name in classes], task)
+    built = np.array([reference.built[name] for name in classes])
+    if reference.correction is None or not len(chances):
+        return [(chances, built)]
+    return [
+        (
+            corrected(chances, [by.scale[name] for name in classes], [by.bias[name] for name in classes], task),
+            np.array([by.built[name] for name in classes]),
+        )
+        for by in (reference.correction, *reference.redrawn)
+    ]
 
 
-def _told(name: str, share: Interval, sample: Sample, reference: Reference) -> dict[str, Any]:
+def _of_two(told: Sequence[tuple[Floats, Floats]], place: int) -> list[tuple[Floats, Floats]]:
+    """A finding that is there or not, as two classes."""
+    return [
+        (np.stack([1 - chances[:, place], chances[:, place]], axis=1), np.array([1 - built[place], built[place]]))
+        for chances, built in told
+    ]
+
+
+def _worth(name: str, share: Interval, sample: Sample, reference: Reference) -> dict[str, Any]:
     built = reference.built[name]
     told: dict[str, Any] = {**share.to_dict(), "built": built, "images": len(sample)}
     judged_there = at_threshold(reference, name, sample.thresholds.get(name))
@@ -95,7 +107,7 @@ def without_labels(
     if reference.ece is not None and reference.ece > _MOST_ECE:
         return {}
     found = {}
-    honest, raw = _honest(sample, reference, task, classes), sample.probabilities(classes)
+    honest, raw = _honest(sample, reference, task, classes)[0][0], sample.probabilities(classes)
     raw = raw[~np.isnan(raw).any(axis=1)]
     for name, told in shares.items():
         threshold = sample.thresholds.get(name)
@@ -114,17 +126,20 @@ def blind_reads(out: Path, bundle: str, watched: Sequence[str]) -> dict[str, dic
     """By class: sensitivity and specificity against readers who had not seen the model's answer, with Wilson intervals.
 
     The images were drawn by their hash, so the figures are unbiased for this site; the reader's answer is taken for
-    the truth. One answer of each image counts, the latest. Empty where there is none.
+    the truth. The first answer of each image counts: what was changed later was changed after a look.
     """
     path = out / ANSWERS
     if not path.is_file():
         return {}
     answers = Answers(path, read_only=True)
     try:
-        latest = {one.key: one for one in answers.latest() if one.blind and one.bundle == bundle}
+        first: dict[str, Answer] = {}
+        for one in answers.blind():
+            if one.bundle == bundle:
+                first.setdefault(one.key, one)
     finally:
         answers.close()
-    told = [one for one in latest.values() if one.label is not None and one.shown is not None]
+    told = [one for one in first.values() if one.label is not None and one.shown is not None]
     return {name: _against(told, name) for name in watched} if told else {}
 
 

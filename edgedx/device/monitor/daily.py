@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgedx.core.bundle.reference import Reference
+from edgedx.core.bundle.streams import judged
 from edgedx.core.stats.charts import chart, limit_for, wilson
-from edgedx.core.streams import judged
 
 from .usual import Usual
 
@@ -55,6 +55,45 @@ class DailyChart:
         }
 
 
+@dataclass(frozen=True)
+class Plan:
+    """A chart before it has seen a day.
+
+    Attributes
+    ----------
+    whole : str
+        Count of a day that the share is of.
+    usual, start : float
+        The share as it was counted, and the end of its interval at which the chart begins.
+    """
+
+    stream: str
+    whole: str
+    up: bool
+    usual: float
+    start: float
+    limit: float
+
+    def counted(self, days: Sequence[Mapping[str, int]]) -> list[tuple[int, int]]:
+        """(hits, images) of each day."""
+        return [(counts.get(self.stream, 0), counts.get(self.whole, 0)) for counts in days]
+
+
+def plans(
+    reference: Reference | None, usual: Usual | None, *, task: str, classes: Sequence[str], positive: str | None
+) -> list[Plan]:
+    """Every chart that can be kept: against what is usual at the site, else against the bundle."""
+    shares = [(f"called:{name}", "answered", _called(name, reference, usual), both)
+              for name in judged(task, classes, positive) for both in (True, False)]  # fmt: skip
+    shares += [("refused", "images", _refused(usual), True), ("unlike", "asked", _unlike(reference, usual), True)]
+    known = [(stream, whole, base, up) for stream, whole, base, up in shares if base is not None]
+    limit = limit_for(365.25 * _YEARS * max(1, len(known)))
+    return [
+        Plan(stream, whole, up, base[0] / base[1], wilson(*base, _Z)[1 if up else 0], limit)
+        for stream, whole, base, up in known
+    ]
+
+
 def charts(
     days: Days,
     reference: Reference | None,
@@ -64,32 +103,24 @@ def charts(
     classes: Sequence[str],
     positive: str | None,
 ) -> list[DailyChart]:
-    """Every chart, against what is usual at the site, else against the bundle.
+    """Where every chart stands.
 
     Parameters
     ----------
     days : sequence of (day, counts)
         As `store.Watched.days` gives them; those that the site's own reference was taken from are left out.
     """
-    after = [counts for day, counts in days if usual is None or day > usual.until]
     numbers = [day for day, _ in days if usual is None or day > usual.until]
-    shares = [(f"called:{name}", "answered", _called(name, reference, usual), both)
-              for name in judged(task, classes, positive) for both in (True, False)]  # fmt: skip
-    shares += [("refused", "images", _refused(usual), True), ("unlike", "asked", _unlike(reference, usual), True)]
-    known = [one for one in shares if one[2] is not None]
-    limit = limit_for(365.25 * _YEARS * max(1, len(known)))
+    after = [counts for day, counts in days if usual is None or day > usual.until]
     found = []
-    for stream, whole, base, up in known:
-        assert base is not None
-        hits, count = base
-        low, high = wilson(hits, count, _Z)
-        counted = [(counts.get(stream, 0), counts.get(whole, 0)) for counts in after]
-        one = chart(counted, high if up else low, up=up, limit=limit)
+    for plan in plans(reference, usual, task=task, classes=classes, positive=positive):
+        counted = plan.counted(after)
+        one = chart(counted, plan.start, up=plan.up, limit=plan.limit)
         recent = counted[-7:]
         seen = sum(images for _, images in recent)
-        now = sum(part for part, _ in recent) / seen if seen else hits / count
+        now = sum(part for part, _ in recent) / seen if seen else plan.usual
         since = None if one.begun is None else numbers[one.begun]
-        found.append(DailyChart(stream, up, hits / count, now, one.level, limit, one.alarm, since))
+        found.append(DailyChart(plan.stream, plan.up, plan.usual, now, one.level, plan.limit, one.alarm, since))
     return found
 
 

@@ -7,13 +7,15 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from edgedx.core.bundle.reference import Reference
+from edgedx.core.bundle.streams import HEADERS, judged
 from edgedx.core.result import NOT_A_MEDICAL_DEVICE
 from edgedx.core.stats.charts import wilson
 from edgedx.core.stats.drift import turning_point
-from edgedx.core.streams import HEADERS, judged
 
 from .accuracy import blind_reads, contradicted, prevalences, without_labels
 from .compare import LEVEL, Finding, compare
@@ -24,6 +26,7 @@ from .store import WatchedModel, open_watched
 from .usual import FIRST, Usual
 
 SCHEMA_VERSION = 1
+Kept = TypeVar("Kept", bound=BaseModel)
 _FOREIGN = 0.5
 """Effect of a change of pictures that leaves little of what the model learned from."""
 _UNLIKE = 0.2
@@ -65,8 +68,8 @@ def examined(
     out: Path | None, model: WatchedModel | None, sample: Sample, days: Sequence[tuple[int, Mapping[str, int]]]
 ) -> dict[str, Any]:
     """The same of what was read from the database; `out` is where answers of readers lie."""
-    reference = None if model is None or model.reference is None else Reference.model_validate_json(model.reference)
-    usual = None if model is None or model.usual is None else Usual.model_validate_json(model.usual)
+    reference = None if model is None else _parsed(Reference, model.reference)
+    usual = None if model is None else _parsed(Usual, model.usual)
     known = json.loads(model.known) if model is not None and model.known else {}
     report: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -108,6 +111,14 @@ def examined(
         "blind": blind,
         "notes": notes,
     }
+
+
+def _parsed(kind: type[Kept], text: str | None) -> Kept | None:
+    """What was kept; None where there is nothing, or another version of edgedx kept it."""
+    try:
+        return None if text is None else kind.model_validate_json(text)
+    except ValidationError:
+        return None
 
 
 def _light(
@@ -169,8 +180,9 @@ def _notes(reference: Reference | None, sample: Sample) -> list[str]:
 
 
 NOTES = {
-    "NO_REFERENCE": "the bundle has no reference: it was deployed by an older edgedx. Deploy the run again and install "
-    f"it; until then images are compared with this site's own first {FIRST} alone, and no prevalence is told",
+    "NO_REFERENCE": "the bundle has no reference that this edgedx reads: another version deployed it. Deploy the "
+    f"run again and install it; until then images are compared with this site's own first {FIRST} alone, and no "
+    "prevalence is told",
     "CLOCK_JUMPED": "the clock jumped or cannot be right: windows go by number of images, and charts over days are "
     "left out, until as many images have come with a right clock. Set the clock",
     "EXPECTED_ALARM": "accuracy without labels is not told while an alarm stands: it would be wrong, and not look it",

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedx.core.bundle.streams import HEADERS
 from edgedx.core.image_statistics import FINGERPRINT, repeated
-from edgedx.core.streams import HEADERS
 
 from .store import WatchedImage
 
@@ -71,7 +71,7 @@ class Sample:
 
     @cached_property
     def repeats(self) -> tuple[int, int]:
-        """How many have a near-identical one among those of the same `LEAST`, of how many that were read."""
+        """How many have three near-identical ones among those of the same `LEAST`, of how many that were read."""
         marks = [one.mark for one in self.images if one.mark is not None and len(one.mark) == FINGERPRINT]
         every = np.frombuffer(b"".join(marks), np.uint8).reshape(-1, FINGERPRINT)
         parts = [every[start : start + LEAST] for start in range(0, len(every), LEAST)]
@@ -90,25 +90,28 @@ class Sample:
 
     @cached_property
     def clock_jumped(self) -> bool:
-        """Whether the clock went back, by more than it is set by a time server, or cannot be right."""
-        times = [one.time for one in self.images]
-        back = any(later < earlier - 3600 for earlier, later in zip(times, times[1:], strict=False))
-        return back or not all(one.trusted for one in self.images)
+        """Whether the clock jumped within these images, or cannot be right."""
+        pairs = zip(self.images, self.images[1:], strict=False)
+        return any(_jumped(*pair) for pair in pairs) or not all(one.trusted for one in self.images)
 
     @property
     def header_streams(self) -> list[str]:
-        """Those of `core.streams.HEADERS` that say anything."""
+        """Those of `core.bundle.streams.HEADERS` that say anything."""
         return [name for name in HEADERS if name in self.categories or name in self.number_streams]
 
 
 def window(images: Sequence[WatchedImage]) -> Sample:
     """The images of the last week, but the last `LEAST` at least, as far as there are any, and `MOST` at most."""
     last = list(images)[-MOST:]
-    if Sample(last[-LEAST:]).clock_jumped:  # a week cannot be told
-        return Sample(last[-LEAST:])
-    begin = last[-1].time - WEEK if last else 0
-    recent = [one for one in last if one.time > begin]
+    jumps = [place for place in range(1, len(last)) if _jumped(last[place - 1], last[place])]
+    steady = last[jumps[-1] :] if jumps else last  # what came before a jump has no day that can be compared
+    recent = [one for one in steady if one.time > steady[-1].time - WEEK]
     return Sample(last[-max(LEAST, len(recent)) :])
+
+
+def _jumped(earlier: WatchedImage, later: WatchedImage) -> bool:
+    """Whether the clock went back, by more than a time server sets it, or cannot be right."""
+    return later.time < earlier.time - 3600 or not later.trusted
 
 
 def stream_values(sample: Sample, stream: str) -> list[tuple[int, float]]:

@@ -10,11 +10,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from edgedx.core.bundle.streams import judged, probability_stream
+from edgedx.core.image import EXPOSURE, MACHINE, WINDOW_WIDTH
 from edgedx.core.image_statistics import fingerprint, image_figures
 from edgedx.core.preprocess import Canvas
 from edgedx.core.result import Result
-from edgedx.core.streams import judged, probability_stream
-from edgedx.dicom.reading.acquisition import EXPOSURE, MACHINE, WINDOW_WIDTH
+from edgedx.core.stats.points import label_at
 
 _AGES = (5, 18, 40, 65)
 ABSENT = "-"
@@ -60,7 +61,14 @@ class Observation:
 
 
 def observe(
-    result: Result, canvas: Canvas | None, facts: Mapping[str, str], *, task: str, positive: str | None, salt: bytes
+    result: Result,
+    canvas: Canvas | None,
+    facts: Mapping[str, str],
+    *,
+    task: str,
+    positive: str | None,
+    salt: bytes,
+    own: Mapping[str, float] | None = None,
 ) -> Observation:
     """What of one reading is watched.
 
@@ -72,6 +80,9 @@ def observe(
         Of the header.
     salt : bytes
         Of this output folder: the machine's hash can be told from no other folder's.
+    own : mapping of str to float, optional
+        Thresholds of the bundle's first point, at which its reference was counted: ``called`` is at these, so that a
+        threshold that the site has chosen is no change of its patients. Those of the result unless given.
     """
     numbers: dict[str, float] = {}
     categories: dict[str, str] = {}
@@ -80,7 +91,10 @@ def observe(
     thresholds: dict[str, float] = {}
     if result.prediction is not None:
         chances, thresholds = result.prediction.probabilities, result.prediction.threshold
-        called = tuple(name for name in result.prediction.label.split("|") if name in chances)
+        label = result.prediction.label
+        if own is not None and own != thresholds:
+            label = label_at(task, list(chances), positive, own, list(chances.values()))
+        called = tuple(name for name in label.split("|") if name in chances)
         numbers |= {probability_stream(one): chances[one] for one in judged(task, list(chances), positive)}
     if (unlike := result.unlikeness) is not None:
         numbers["energy"] = unlike.energy

@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from edgedx._version import __version__
-from edgedx.core.bundle.local_point import LocalPoint, LocalPoints, local_of, point_of, read_points, write_points
+from edgedx.core.bundle.local_point import (
+    LocalPoint,
+    LocalPoints,
+    LocalThreshold,
+    local_of,
+    point_of,
+    read_points,
+    write_points,
+)
 from edgedx.core.bundle.manifest import Bundle
 from edgedx.core.errors import DataError, InputOutputError, UsageError
 from edgedx.core.files import private_files
@@ -125,7 +133,7 @@ def prepare_carry_over(root: Path, evidence_of: EvidenceOf, finding: str | None,
     before = point_of(bundle).threshold.get(name)
     at_value = propose(evidence.finding(name), Target("given", old.value), before)
     prepared = _judged(bundle, evidence, replace(at_value, target=target_of(old)), by)
-    return replace(prepared, judged=_marked(prepared.judged, name, earlier[0].bundle))
+    return replace(prepared, judged=_marked(prepared.judged, name, old, earlier[0].bundle))
 
 
 def _judged(bundle: Bundle, evidence: Evidence, proposal: Proposal, by: str) -> Prepared:
@@ -135,8 +143,10 @@ def _judged(bundle: Bundle, evidence: Evidence, proposal: Proposal, by: str) -> 
     return Prepared(bundle.root, bundle, judged)
 
 
-def _marked(judged: Judged, name: str, digest: str) -> Judged:
-    entry = judged.point.thresholds[name].model_copy(update={"carried_from": digest})
+def _marked(judged: Judged, name: str, old: LocalThreshold, digest: str) -> Judged:
+    """With where the value comes from, and what it was chosen for there."""
+    origin = {"carried_from": digest, "rule": old.rule, "words": old.words}
+    entry = judged.point.thresholds[name].model_copy(update=origin)
     point = judged.point.model_copy(update={"thresholds": {**judged.point.thresholds, name: entry}})
     return replace(judged, point=point)
 

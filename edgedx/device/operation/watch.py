@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from edgedx.core.bundle.manifest import Bundle
 from edgedx.core.bundle.reference import Reference, parse_reference
 from edgedx.core.errors import EdgedxError, InputOutputError, UsageError
@@ -20,7 +22,7 @@ from edgedx.device.monitor.light import EXAMINATION
 from edgedx.device.monitor.sample import LEAST, MOST, Sample, window
 from edgedx.device.monitor.store import MONITOR, Watched
 from edgedx.device.monitor.streams import Observation, observe
-from edgedx.device.monitor.usual import FIRST, usual_of
+from edgedx.device.monitor.usual import FIRST, Usual, usual_of
 from edgedx.device.scanner.sinks import ScannedImage, Sink
 
 from .audit_file import AuditFile
@@ -84,7 +86,7 @@ class Watch(Sink):
             self._model, self._variant = self._begin(variant), variant
         self._batch.append(
             observe(reading.result, reading.canvas, reading.facts, task=manifest.task, positive=manifest.positive,
-                    salt=self._salt)
+                    salt=self._salt, own=manifest.operating_points[0].threshold)
         )  # fmt: skip
 
     def flush(self) -> None:
@@ -115,7 +117,7 @@ class Watch(Sink):
 
     def _take_usual(self, model: int) -> None:
         known = self._store.model()
-        if known is None or known.usual is not None or self._store.count(model) < FIRST:
+        if known is None or readable_usual(known.usual) or self._store.count(model) < FIRST:
             return
         sample = Sample(self._store.first(model, FIRST))
         self._store.keep_usual(model, usual_of(sample).model_dump_json())
@@ -127,6 +129,14 @@ class Watch(Sink):
                 self.look()
         finally:
             self._store.close()
+
+
+def readable_usual(text: str | None) -> bool:
+    """Whether the site's own reference has been taken, in a form that this edgedx reads."""
+    try:
+        return text is not None and bool(Usual.model_validate_json(text))
+    except ValidationError:
+        return False
 
 
 def put_aside(path: Path) -> Path:
@@ -184,7 +194,11 @@ def known_differences(sample: Sample, reference: str | None) -> dict[str, float]
     """Effects of the alarms that a window has against the bundle, by stream."""
     if reference is None:
         return {}
-    found = compare(sample, Reference.model_validate_json(reference), None)
+    try:
+        made = Reference.model_validate_json(reference)
+    except ValidationError:  # of another edgedx
+        return {}
+    found = compare(sample, made, None)
     return {one.stream: round(one.shift.effect, 6) for one in found if one.alarm}
 
 

@@ -96,7 +96,7 @@ async def choose_pin(request: Request) -> Response:
     if entry is None:
         return RedirectResponse("/login", 303)
     before, pin, repeated = (str(form.get(field, "")) for field in ("before", "pin", "again"))
-    if (wait := door.tries.wait(entry.number, entry.wrong)) > 0:
+    if (wait := door.wait_of(entry, entry.number)) > 0:
         return later(_pin(request, "door.wait", 429, seconds=math.ceil(wait)), wait)
     problem = _problem(pin, repeated) or ("door.pin_same" if pin == before else "")
     if problem:

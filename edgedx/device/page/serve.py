@@ -83,7 +83,7 @@ def serve_page(settings: PageSettings, address: Address, opened: Callable[[Open]
     DependencyMissing
         The extra ``page`` is not installed.
     """
-    _check_installed()
+    check_installed()
     from .door.hosts import is_loopback, own_names, reachable_at
 
     try:
@@ -95,7 +95,7 @@ def serve_page(settings: PageSettings, address: Address, opened: Callable[[Open]
         ) from error
     _check_folders(settings)
     if (address.certificate is None) != (address.key is None):
-        raise UsageError("--certificate and --key go together", next_step="give both, or none")
+        raise UsageError("--certificate and --certificate-key go together", next_step="give both, or none")
     if address.certificate and not secure:
         raise UsageError("--certificate is for TLS, and this page has none", next_step="add --https")
     names = tuple(dict.fromkeys(name.lower() for name in (*address.names, *own_names())))
@@ -175,7 +175,8 @@ def _check_folders(settings: PageSettings) -> None:
         raise InputOutputError(f"no folder {settings.root}", next_step="give the --root of edgedx install")
 
 
-def _check_installed() -> None:
+def check_installed() -> None:
+    """Raise `DependencyMissing` where the extra ``page`` is not installed."""
     from importlib.util import find_spec
 
     for module in ("starlette", "uvicorn", "jinja2", "python_multipart", "segno"):

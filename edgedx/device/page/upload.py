@@ -191,7 +191,7 @@ def state(request: Request) -> Response:
 
 
 def state_of(ledger: Path, sha256: str) -> tuple[str, str | None]:
-    """State of a content and the key of its newest result, by the ledger, which is only read."""
+    """State of a content by the ledger, which is only read, and the address of its newest result: half of the key."""
     statement = "SELECT status, key FROM items WHERE sha256 = ? ORDER BY sequence DESC LIMIT 1"
     try:
         with closing(sqlite3.connect(f"file:{quote(str(ledger.absolute()))}?mode=ro", uri=True, timeout=5.0)) as looked:
@@ -200,7 +200,7 @@ def state_of(ledger: Path, sha256: str) -> tuple[str, str | None]:
         row = None
     if row is None or row[0] not in ("done", "refused", "quarantined"):
         return "waiting", None
-    return str(row[0]), str(row[1])
+    return str(row[0]), str(row[1])[:32]
 
 
 routes = [

@@ -68,7 +68,7 @@ def _page(request: Request, template: str) -> Response:
     values["older"] = None if older is None else "/?" + urlencode({**here, "before": str(older)})
     values["newest"] = "/?" + urlencode(here) if here else "/"
     values["tabs"] = [(one, _address(one, day)) for one in SHOWS]
-    values["health"] = read_box(records.out)[0]
+    values["health"] = read_box(records.out)[0][0]
     return render(request, template, **values)
 
 
@@ -102,7 +102,7 @@ def _found(request: Request, words: str) -> Response:
     values: dict[str, Any] = {
         "lines": lines(request, found), "show": "all", "day": "", "before": None, "older": None, "newest": "/",
         "days": [], "problem": problem, "tabs": [(one, _address(one, "")) for one in SHOWS], "searched": words,
-        "health": read_box(records.out)[0],
+        "health": read_box(records.out)[0][0],
     }  # fmt: skip
     return render(request, "worklist.html", **values)
 

@@ -50,6 +50,8 @@ CREATE INDEX by_content ON paths (sha256);
 CREATE INDEX by_digest ON items (sha256);
 """
 _SCHEMA = _ITEMS + LAYOUT
+_PLACE = "SELECT min(sequence) FROM items AS same WHERE same.sha256 = items.sha256"
+"""Of an item, the order in which its content came first."""
 FINAL = ("done", "refused", "quarantined")
 
 
@@ -206,11 +208,7 @@ class Journal(Database):
 
     def _list(self, key: str, status: str, line: Line | None = None) -> None:
         """The row that this content has in the worklist: a later bundle's result takes an earlier one's place."""
-        found = self._db.execute(
-            "SELECT sequence, (SELECT min(sequence) FROM items AS same WHERE same.sha256 = items.sha256) "
-            "FROM items WHERE key = ?",
-            (key,),
-        ).fetchone()
+        found = self._db.execute(f"SELECT sequence, ({_PLACE}) FROM items WHERE key = ?", (key,)).fetchone()
         if found is None:
             return
         sequence, place = found
@@ -224,6 +222,20 @@ class Journal(Database):
         if line is not None and line.identifiers:
             rows = [(digest, place) for digest in line.identifiers]
             self._db.executemany("INSERT OR IGNORE INTO identifiers (digest, place) VALUES (?, ?)", rows)
+
+    def _unlist(self, key: str) -> None:
+        """Take away the row that shows this result, where one does: a later bundle's may have taken its place."""
+        item = self._db.execute(
+            f"SELECT sequence, ({_PLACE}) FROM items WHERE key = ? AND status IN {FINAL}", (key,)
+        ).fetchone()
+        if item is None:
+            return
+        row = self._db.execute("SELECT sequence, place FROM worklist WHERE place = ?", item[1:]).fetchone()
+        if row is None:  # the item that the row has its place from was forgotten before this one: that is rare
+            row = self._db.execute("SELECT sequence, place FROM worklist WHERE sequence = ?", item[:1]).fetchone()
+        if row is not None and row[0] == item[0]:
+            self._db.execute("DELETE FROM identifiers WHERE place = ?", row[1:])
+            self._db.execute("DELETE FROM worklist WHERE place = ?", row[1:])
 
     def undescribed(self, limit: int) -> list[str]:
         """Keys of results of which the worklist says the status alone, the newest first."""
@@ -239,13 +251,13 @@ class Journal(Database):
         """Complete rows of the worklist; of results that cannot be read the status is all that will be said."""
         with self._transaction():
             self._db.executemany(
-                "UPDATE worklist SET created = '' WHERE sequence = (SELECT sequence FROM items WHERE key = ?)",
+                f"UPDATE worklist SET created = '' WHERE place = (SELECT ({_PLACE}) FROM items WHERE key = ?)",
                 [(key,) for key in unreadable],
             )
             for line in lines:
                 self._db.execute(
                     "UPDATE worklist SET look = ?, label = ?, created = ?, day = ?, draw = ? "
-                    "WHERE sequence = (SELECT sequence FROM items WHERE key = ?)",
+                    f"WHERE place = (SELECT ({_PLACE}) FROM items WHERE key = ?)",
                     (*line[1:6], line.key),
                 )
 
@@ -325,13 +337,9 @@ class Journal(Database):
         """Drop results and paths, as if they had never been: a content that comes again is read anew."""
         self._codes = None
         forgotten = [(key,) for key in keys]
-        listed = f"SELECT sequence FROM items WHERE key = ? AND status IN {FINAL}"
         with self._transaction():
-            self._db.executemany(
-                f"DELETE FROM identifiers WHERE place = (SELECT place FROM worklist WHERE sequence = ({listed}))",
-                forgotten,
-            )
-            self._db.executemany(f"DELETE FROM worklist WHERE sequence = ({listed})", forgotten)
+            for one in forgotten:
+                self._unlist(*one)
             self._db.executemany(f"DELETE FROM items WHERE key = ? AND status IN {FINAL}", forgotten)
             self._db.executemany("DELETE FROM paths WHERE name = ?", [(os.fsencode(name),) for name in names])
 

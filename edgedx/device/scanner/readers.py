@@ -10,7 +10,7 @@ from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import TypeVar
 
-from edgedx.core.bundle.manifest import Manifest
+from edgedx.core.bundle.manifest import Bundle
 from edgedx.core.result import Result
 from edgedx.device.decode.decoder import Decoder
 from edgedx.device.decode.search import SEARCH_KEY
@@ -30,10 +30,10 @@ def default_count() -> int:
     return max(1, min(MOST, len(os.sched_getaffinity(0))))
 
 
-def decoders_for(manifest: Manifest, count: int, out: Path) -> list[Decoder]:
+def decoders_for(bundle: Bundle, count: int, out: Path) -> list[Decoder]:
     """Decoders that do what a bundle asks for, and what an output folder allows; 0: `default_count` of them."""
-    frames, key = manifest.accept.multi_frame, out / SEARCH_KEY
-    return [Decoder(manifest.preprocess, frames=frames, search_key=key) for _ in range(count or default_count())]
+    spec, frames = bundle.manifest.preprocess, bundle.manifest.accept.multi_frame
+    return [Decoder(spec, frames=frames, search_key=out / SEARCH_KEY) for _ in range(count or default_count())]
 
 
 @dataclass

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedx.core.errors import UsageError
 from edgedx.core.stats.binomial import wilson
 from edgedx.core.stats.cases import Cases
 from edgedx.core.stats.metrics import Interval
@@ -82,6 +83,10 @@ class Costs:
     image: float = 0.0
     test: float = 0.0
     miss: float = 0.0
+
+    def __post_init__(self) -> None:
+        if wrong := [value for value in (self.image, self.test, self.miss) if not 0 <= value < math.inf]:
+            raise UsageError(f"a cost of {wrong[0]:g}", next_step="it is a number, 0 or more")
 
     @property
     def given(self) -> bool:
@@ -198,6 +203,12 @@ def cutoff_at(
         cost_per_image=derived(lambda a, b: cost_of(a, b, share, costs)) if costs.given else None,
         cost_per_case=derived(per_case) if costs.given else None,
     )  # fmt: skip
+
+
+def check_prevalence(value: float | None) -> None:
+    """Refuse a prevalence that is none."""
+    if value is not None and not 0 < value < 1:
+        raise UsageError(f"a prevalence of {value:g}", next_step="it is above 0 and below 1: 8 % is 0.08")
 
 
 def cost_of(sensitivity: Number, specificity: Number, prevalence: Number, costs: Costs) -> Number:

@@ -14,7 +14,7 @@ from edgedx.core.stats.binomial import least_cases, safe_rank
 from edgedx.core.stats.metrics import Interval
 from edgedx.core.stats.resample import resampled_weights
 
-from .cutoffs import Costs, Cutoff, Finding, cost_of, cutoff_at, short_between
+from .cutoffs import Costs, Cutoff, Finding, check_prevalence, cost_of, cutoff_at, short_between
 
 CONFIDENCE = 0.95
 Kind = Literal["sensitivity", "cost", "positives", "given"]
@@ -59,13 +59,12 @@ class Target:
             raise UsageError(
                 "without a cost of missed cases the cheapest is to find none", next_step="--cost-miss, --cost-test"
             )
-        if self.prevalence is not None and not 0 < self.prevalence < 1:
-            raise UsageError(f"a prevalence of {self.prevalence:g}", next_step="it is above 0 and below 1")
+        check_prevalence(self.prevalence)
 
     @property
     def rule(self) -> str:
         """As a word: ``sensitivity-0.95``, ``cost``, ``positives-0.2``, ``given``."""
-        return self.kind if self.kind in ("cost", "given") else f"{self.kind}-{self.value:g}"
+        return self.kind if self.kind in ("cost", "given") else f"{self.kind}-{self.value!r}"
 
     @property
     def words(self) -> str:
@@ -139,8 +138,8 @@ def propose(finding: Finding, target: Target, before: float | None = None, *, se
 def lowest_of_patients(finding: Finding) -> NDArray[np.float64]:
     """The lowest score that an image with the finding of each patient got, rising.
 
-    Patients are independent, images of one are not. A threshold at or below it finds all of the patient's images, so
-    that what holds for this score holds for the sensitivity by image too.
+    Patients are independent, images of one are not. A threshold at or below it finds all images of the patient: what is
+    promised is the share of patients of whom all are found, which the average share of a patient's images is above.
     """
     least = np.full(int(finding.numbers.max()) + 1, np.inf)
     np.minimum.at(least, finding.numbers[finding.present], finding.score[finding.present])

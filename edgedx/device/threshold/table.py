@@ -15,7 +15,7 @@ from edgedx.core.stats.paired import MIN_OF_A_CLASS
 from edgedx.core.stats.subgroups import are_groups, bands
 from edgedx.core.table import csv_text, number_cell
 
-from .cutoffs import Costs, Cutoff, Finding, all_thresholds, cutoff_at
+from .cutoffs import Costs, Cutoff, Finding, all_thresholds, check_prevalence, cutoff_at
 from .evidence import Evidence
 from .propose import CONFIDENCE, lowest_of_patients
 
@@ -140,6 +140,7 @@ def threshold_table(
         Share of the clinic's patients with it, for predictive values and costs; that of the images unless given.
         Subgroups keep their own.
     """
+    check_prevalence(prevalence)
     finding = evidence.finding(name)
     marks = {point.name: point.threshold[name] for point in points_of(bundle) if name in point.threshold}
     thresholds = sorted({*all_thresholds(finding.score), *marks.values()})

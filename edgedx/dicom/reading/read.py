@@ -35,10 +35,19 @@ from edgedx.core.image import WINDOW_UNREADABLE, Image
 from edgedx.core.settings.accept import FramePolicy
 from edgedx.dicom.decoding.refusals import MAX_DECODED_BYTES, check_content, refuse
 
-from .acquisition import acquisition
 from .frames import kept_as_it_is, take_frame_attributes
 from .grey import grey_where_equal
-from .header import Parsed, PixelElement, check_class, describe, field, read_file_meta, read_header, silence_pydicom
+from .header import (
+    Parsed,
+    PixelElement,
+    acquisition,
+    check_class,
+    describe,
+    field,
+    read_file_meta,
+    read_header,
+    silence_pydicom,
+)
 from .layout import Layout, read_layout
 from .lut import first_voi, modality_lut, palette_to_rgb
 from .pixels import check_transfer_syntax, clean_uid, decode

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edgedx.core.bundle.reference import MOST_BYTES, Correction, Given, Numbers, Reference, pack_reference, part_name
+from edgedx.core.bundle.streams import judged, probability_stream
 from edgedx.core.image_statistics import FIGURES, FINGERPRINT, fingerprint, image_figures, repeated
 from edgedx.core.settings.recipe import Recipe
 from edgedx.core.stats.cases import calibrated_probabilities
@@ -17,7 +18,6 @@ from edgedx.core.stats.metrics import expected_calibration_error
 from edgedx.core.stats.ood import energy, unpack_space
 from edgedx.core.stats.points import OperatingPoint, label_at
 from edgedx.core.stats.prevalence import corrected
-from edgedx.core.streams import judged, probability_stream
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.run.device_build import CompiledVariant
 
@@ -25,6 +25,7 @@ from .doubt import Fitted
 
 _FINEST, _COARSEST = 201, 21
 _BYTES_EACH = 12  # of a number as JSON, at most
+_REDRAWN = 20
 _TOGETHER = 200
 """Images among which near-identical ones are looked for, as in the least window of a device."""
 
@@ -78,7 +79,7 @@ def _of_variant(
     chances = calibrated_probabilities(output.logits, task.kind, temperature)
     watched = judged(task.kind, classes, task.positive)
     streams = {probability_stream(one): chances[:, classes.index(one)] for one in watched} | dict(images)
-    unlike = None
+    unlike, answered = None, np.ones(len(val), bool)
     if (limits := fitted.doubt.ood.get(name)) is not None:
         streams["energy"] = energy(output.logits)
         scores, limit = streams["energy"], limits.energy
@@ -87,8 +88,10 @@ def _of_variant(
             streams["distance"] = space.distance(output.features)
             scores, limit = streams["distance"], limits.distance
         unlike = float(np.mean(scores > limit))
+        if recipe.accept.ood == "refuse":  # what is refused has no answer on a device either
+            answered = scores <= limit
     points = _points(len(streams), len(watched))
-    labels = [label_at(task.kind, classes, task.positive, point.threshold, row) for row in chances]
+    labels = [label_at(task.kind, classes, task.positive, point.threshold, row) for row in chances[answered]]
     test = data.subset("test")
     where: Literal["test", "val"] = "test" if len(test) else "val"
     truth, told = val.labels, chances
@@ -97,12 +100,15 @@ def _of_variant(
     # Both are of patients that the model never learned from; a correction of several numbers wants all there are.
     every = np.concatenate([val.labels, truth]) if len(test) else val.labels
     pooled = np.concatenate([chances, told]) if len(test) else chances
+    told_of = {probability_stream(one) for one in watched}
+    every_image = np.ones(len(val), bool)
+    patients = [*val.patients, *test.patients] if len(test) else list(val.patients)
     shares = {one: float(np.nanmean(_is(every, k))) for k, one in enumerate(classes)}
-    refused = round((unlike or 0.0) * len(val)) if recipe.accept.ood == "refuse" else 0
+    refused = int((~answered).sum())
     return Reference(
         images=len(val),
         numbers={
-            key: Numbers(grid=_short(quantile_grid(values, points)), worth=worth(values, val.patients))
+            key: _numbers(values, val.patients, answered if key in told_of else every_image, points)
             for key, values in streams.items()
         },
         refusals={"OUT_OF_DISTRIBUTION": refused} if refused else {},
@@ -111,12 +117,18 @@ def _of_variant(
         repeats=twins,
         built=shares,
         correction=fit_correction(every, pooled, classes, task.kind),
+        redrawn=redraw_correction(every, pooled, patients, classes, task.kind, recipe.train.seed),
         given={one: _given(_is(truth, classes.index(one)), told[:, classes.index(one)], points) for one in watched},
         judged_on=where,
         ece=None if task.kind == "multilabel" else float(
             expected_calibration_error(told.argmax(axis=1) == np.asarray(truth), told.max(axis=1))
         ),
     )  # fmt: skip
+
+
+def _numbers(values: NDArray[np.float64], patients: Sequence[str], kept: NDArray[np.bool_], points: int) -> Numbers:
+    known = [patient for patient, one in zip(patients, kept, strict=True) if one]
+    return Numbers(grid=_short(quantile_grid(values[kept], points)), worth=worth(values[kept], known))
 
 
 def worth(values: ArrayLike, patients: Sequence[str]) -> int:
@@ -158,7 +170,23 @@ def fit_correction(labels: ArrayLike, chances: ArrayLike, classes: Sequence[str]
     begin = np.zeros(2 * count if task == "multilabel" else count + 1)
     scale, bias = parts(minimize(loss, begin, method="L-BFGS-B").x)
     several = [{name: float(f"{value:.6g}") for name, value in zip(classes, row, strict=True)} for row in (scale, bias)]
-    return Correction(scale=several[0], bias=several[1])
+    built = {name: float(np.nanmean(_is(truth, k))) for k, name in enumerate(classes)}
+    return Correction(scale=several[0], bias=several[1], built=built)
+
+
+def redraw_correction(
+    labels: ArrayLike, chances: ArrayLike, patients: Sequence[str], classes: Sequence[str], task: str, seed: int
+) -> list[Correction]:
+    """`fit_correction` on resamples of whole patients, that have every class in them."""
+    truth, values = np.asarray(labels, np.float64), np.asarray(chances, np.float64)
+    rng, redrawn = np.random.default_rng(seed), []
+    _, group = np.unique(np.asarray(patients), return_inverse=True)
+    members = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
+    for _ in range(_REDRAWN):
+        rows = np.concatenate([members[one] for one in rng.integers(0, len(members), len(members))])
+        if all(np.nansum(_is(truth[rows], k)) for k in range(len(classes))):
+            redrawn.append(fit_correction(truth[rows], values[rows], classes, task))
+    return redrawn
 
 
 def _is(labels: NDArray[np.generic], index: int) -> NDArray[np.float64]:

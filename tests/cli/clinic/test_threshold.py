@@ -99,6 +99,8 @@ def test_without_a_person_the_value_must_be_named(folder: Path) -> None:
         (("set", "root", *DATA, "--carry-over"), 5, "no threshold for bright"),
         (("clear", "root", "--yes"), 5, "in force already"),
         (("table", "root", "--answers", "root"), 5, "nobody has answered"),
+        (("table", "root", *DATA, "--prevalence", "8"), 2, "a prevalence of 8"),
+        (("table", "root", *DATA, "--cost-miss", "inf"), 2, "a cost of inf"),
         (("table", "root", "--data", "nowhere.csv"), 5, "nowhere.csv"),
     ],
 )

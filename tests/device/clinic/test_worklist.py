@@ -114,3 +114,24 @@ def test_what_is_forgotten_has_no_line(place: Place, bundle: Bundle) -> None:
     with sqlite3.connect(place.out / "journal.sqlite") as ledger:
         assert ledger.execute("SELECT count(*) FROM identifiers").fetchone() == (0,)
     ledger.close()
+
+
+def test_what_an_earlier_bundle_said_may_be_forgotten_alone(place: Place, tmp_path: Path) -> None:
+    """In either order, the row goes with the result that it shows, and not before."""
+    for name, first in (("a", 0), ("b", 1)):
+        png(place.inbox / f"{name}.png", first + 1, bright=True)
+    place.scan()
+    old = place.bundle
+    place.bundle = write_tiny(tmp_path / "second.edgedx", version="2")
+    place.scan()
+    journal = Journal(place.out / "journal.sqlite", place.bundle.digest)
+    keys = {digest: [row[0] for row in journal._db.execute(
+        "SELECT key FROM items WHERE bundle = ? ORDER BY sha256", (digest,))]
+        for digest in (old.digest, place.bundle.digest)}  # fmt: skip
+    journal.forget(keys[old.digest][:1], [])
+    assert len(_rows(place)) == 2
+    journal.forget(keys[place.bundle.digest][:1], [])
+    assert len(_rows(place)) == 1
+    journal.forget([keys[place.bundle.digest][1], keys[old.digest][1]], [])
+    assert _rows(place) == []
+    journal.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,8 @@ from edgedx.device.operation.serving import serve
 from edgedx.device.operation.set_threshold import Prepared, clear_local, prepare, prepare_carry_over, set_local
 from edgedx.device.runtime.frames import combine
 from edgedx.device.runtime.predict import Predictor
+from edgedx.device.threshold.cutoffs import Costs
+from edgedx.device.threshold.evidence import Evidence
 from edgedx.device.threshold.given import Given
 from edgedx.device.threshold.propose import Target
 
@@ -44,18 +47,24 @@ def root(tmp_path: Path) -> Path:
     return site(tmp_path)[0]
 
 
-def ready(root: Path, table: Path, target: Target = AT_90) -> Prepared:
-    return prepare(root, Given(data=table).evidence, None, target, by="amina")
+@pytest.fixture(scope="module")
+def told(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+    """What the tiny bundle says to the table; read once, as reading takes longer than all the rest."""
+    return Given(data=table).evidence(site(tmp_path_factory.mktemp("site"))[1])
 
 
-def put(root: Path, table: Path, target: Target = AT_90) -> float:
-    prepared = ready(root, table, target)
+def ready(root: Path, told: Evidence, target: Target = AT_90) -> Prepared:
+    return prepare(root, lambda bundle: replace(told, manifest=bundle.manifest), None, target, by="amina")
+
+
+def put(root: Path, told: Evidence, target: Target = AT_90) -> float:
+    prepared = ready(root, told, target)
     set_local(prepared, prepared.value)
     return prepared.judged.proposal.threshold
 
 
-def test_it_is_in_force_recorded_and_tells_what_it_was_chosen_on(root: Path, table: Path) -> None:
-    value = put(root, table)
+def test_it_is_in_force_recorded_and_tells_what_it_was_chosen_on(root: Path, told: Evidence) -> None:
+    value = put(root, told)
     bundle = open_any(root)
     assert point_of(bundle).threshold == {"bright": value} and point_of(bundle).name == "local"
     assert [one.name for one in points_of(bundle)] == ["local", "youden"]
@@ -73,13 +82,13 @@ def test_it_is_in_force_recorded_and_tells_what_it_was_chosen_on(root: Path, tab
     )  # fmt: skip
 
 
-def test_everything_that_decides_decides_alike(root: Path, table: Path, tmp_path: Path) -> None:
+def test_everything_that_decides_decides_alike(root: Path, table: Path, told: Evidence, tmp_path: Path) -> None:
     """Scanner, its frames, `predict`, the gate and `evaluate`: one threshold, and each says whose it is."""
     from edgedx.device.clinic.gate import against_promise, examine_samples
     from edgedx.device.clinic.samples import read_samples
     from edgedx.lab.judge.subject import open_subject
 
-    value = put(root, table)
+    value = put(root, told)
     inbox, out = tmp_path / "inbox", tmp_path / "out"
     inbox.mkdir()
     pictures = sorted(table.parent.glob("*.png"))[:30]
@@ -131,20 +140,20 @@ def test_reports_and_pictures_for_the_pacs_say_whose_threshold_it_is() -> None:
     assert not any("chosen at this site" in line for line in (*_remarks(own), *_lines(own, "")))
 
 
-def test_a_point_that_is_named_is_used_and_the_scanner_says_so(root: Path, table: Path, tmp_path: Path) -> None:
-    put(root, table)
-    told: list[str] = []
+def test_a_point_that_is_named_is_used_and_the_scanner_says_so(root: Path, told: Evidence, tmp_path: Path) -> None:
+    put(root, told)
+    said: list[str] = []
     (tmp_path / "inbox").mkdir()
-    with serve(tmp_path / "inbox", root, tmp_path / "out", operating_point="youden", tell=told.append) as scanner:
+    with serve(tmp_path / "inbox", root, tmp_path / "out", operating_point="youden", tell=said.append) as scanner:
         assert scanner.predictor.point.threshold == {"bright": 0.5}
-    assert told == ["decides at --point youden, not at the threshold that this site has chosen"]
+    assert said == ["decides at --point youden, not at the threshold that this site has chosen"]
 
 
 def test_after_an_update_the_new_bundle_decides_at_its_own_until_it_is_carried_over(
-    root: Path, table: Path, tmp_path: Path
+    root: Path, table: Path, told: Evidence, tmp_path: Path
 ) -> None:
-    value = put(root, table)
-    new = activate(tmp_path, root, version="2", network=model(1.02))
+    value = put(root, told)
+    new = activate(tmp_path, root, version="2", network=model(0.99))
     assert point_of(open_any(root)).name == "youden"
     assert any("was chosen for tiny 1" in problem for problem in device_status(root).problems)
     prepared = prepare_carry_over(root, Given(data=table).evidence, None, by="joseph")
@@ -159,16 +168,18 @@ def test_after_an_update_the_new_bundle_decides_at_its_own_until_it_is_carried_o
     assert point_of(open_any(root)).threshold == {"bright": value}
 
 
-def test_what_the_new_bundle_does_not_show_is_not_carried_over(root: Path, table: Path, tmp_path: Path) -> None:
-    put(root, table)
+def test_what_the_new_bundle_does_not_show_is_not_carried_over(
+    root: Path, table: Path, told: Evidence, tmp_path: Path
+) -> None:
+    put(root, told)
     activate(tmp_path, root, version="2", network=model(3.0), temperature=1.0)
     with pytest.raises(GateRefused, match="not shown|over the budget"):
         prepare_carry_over(root, Given(data=table).evidence, None)
 
 
-def test_other_images_than_it_was_chosen_on_carry_nothing_over(root: Path, table: Path, tmp_path: Path) -> None:
-    put(root, table)
-    activate(tmp_path, root, version="2", network=model(1.02))
+def test_other_images_than_it_was_chosen_on_carry_nothing_over(root: Path, told: Evidence, tmp_path: Path) -> None:
+    put(root, told)
+    activate(tmp_path, root, version="2", network=model(0.99))
     other = labelled(tmp_path / "others", each=60, seed=9)
     with pytest.raises(DataError, match="not the images and labels"):
         prepare_carry_over(root, Given(data=other).evidence, None)
@@ -179,39 +190,39 @@ def test_nothing_to_carry_over(root: Path, table: Path) -> None:
         prepare_carry_over(root, Given(data=table).evidence, None)
 
 
-def test_another_value_than_the_one_shown_changes_nothing(root: Path, table: Path) -> None:
-    prepared = ready(root, table)
+def test_another_value_than_the_one_shown_changes_nothing(root: Path, told: Evidence) -> None:
+    prepared = ready(root, told)
     with pytest.raises(UsageError, match="nothing was changed"):
         set_local(prepared, "0.5")
     assert not (root / FILE).exists() and not (root / AUDIT).exists()
 
 
-def test_the_gate_stands_in_front(root: Path, table: Path, tmp_path: Path) -> None:
+def test_the_gate_stands_in_front(root: Path, told: Evidence, tmp_path: Path) -> None:
     with pytest.raises(GateRefused, match="better than chance"):
-        ready(root, table, Target("given", 0.999))
+        ready(root, told, Target("given", 0.999))
     assert not (root / FILE).exists()
     activate(tmp_path, root, version="2", metrics={"test_auc": 0.9999}, gate={"budget": 0.0, "rule": "value"})
     with pytest.raises(GateRefused, match="over the budget"):
-        ready(root, table)
+        ready(root, told)
 
 
-def test_a_limit_on_sensitivity_holds_for_the_site_s_own_threshold_too(tmp_path: Path, table: Path) -> None:
+def test_a_limit_on_sensitivity_holds_for_the_site_s_own_threshold_too(tmp_path: Path, told: Evidence) -> None:
     promise = {"test_auc": 0.9, "test_sensitivity": 0.95}
     root, _ = site(tmp_path, metrics=promise, gate={"budget": 0.1, "rule": "value", "max_sensitivity_drop": 0.02})
     with pytest.raises(GateRefused, match="sensitivity on the samples"):
-        ready(root, table, Target("given", 0.62))
+        ready(root, told, Target("given", 0.62))
 
 
-def test_a_bundle_that_changed_meanwhile_is_not_set(root: Path, table: Path, tmp_path: Path) -> None:
-    prepared = ready(root, table)
-    activate(tmp_path, root, version="2", network=model(1.02))
+def test_a_bundle_that_changed_meanwhile_is_not_set(root: Path, told: Evidence, tmp_path: Path) -> None:
+    prepared = ready(root, told)
+    activate(tmp_path, root, version="2", network=model(0.99))
     with pytest.raises(InputOutputError, match="another bundle is active now"):
         set_local(prepared, prepared.value)
     assert not (root / FILE).exists()
 
 
-def test_to_clear_goes_back_and_is_recorded(root: Path, table: Path) -> None:
-    put(root, table)
+def test_to_clear_goes_back_and_is_recorded(root: Path, told: Evidence) -> None:
+    put(root, told)
     assert clear_local(root, by="amina") is not None
     assert point_of(open_any(root)).name == "youden"
     assert [json.loads(line)["action"] for line in (root / AUDIT).read_text().splitlines()] == [
@@ -244,9 +255,9 @@ def test_a_link_in_its_place_is_not_followed(root: Path, tmp_path: Path) -> None
         point_of(open_any(root))
 
 
-def test_a_running_scanner_is_complained_of_when_the_threshold_changes(root: Path, table: Path, tmp_path: Path) -> None:
-    from dataclasses import replace
-
+def test_a_running_scanner_is_complained_of_when_the_threshold_changes(
+    root: Path, told: Evidence, tmp_path: Path
+) -> None:
     inbox, out = tmp_path / "inbox", tmp_path / "out"
     inbox.mkdir()
     png(inbox / "a.png", bright=True)
@@ -257,16 +268,39 @@ def test_a_running_scanner_is_complained_of_when_the_threshold_changes(root: Pat
         scanner.run_once()
         state = read_heartbeat(out)
         assert (state["origin"], state["threshold"], complaints(state)) == ("bundle", {"bright": 0.5}, [])
-        put(root, table)
+        put(root, told)
         assert any("restart it" in said for said in complaints(read_heartbeat(out)))
         clear_local(root)
         assert complaints(read_heartbeat(out)) == []
 
 
-def test_a_bundle_file_has_no_threshold_of_a_site(tmp_path: Path, table: Path) -> None:
+def test_a_bundle_file_has_no_threshold_of_a_site(tmp_path: Path, told: Evidence) -> None:
     _, bundle = site(tmp_path)
     with pytest.raises(UsageError, match="no device's folder"):
-        ready(bundle.path, table)
+        ready(bundle.path, told)
+
+
+def test_of_several_findings_each_has_its_own_and_keeps_it(tmp_path: Path, table: Path) -> None:
+    own = OperatingPoint(name="youden", threshold={"dark": 0.45, "bright": 0.55})
+    root, _ = site(tmp_path, task="multilabel", positive=None, operating_points=[own])
+    evidence = Given(data=table).evidence(open_any(root))
+    for name, expected in (("dark", {"bright"}), ("bright", set())):
+        prepared = prepare(root, lambda bundle: evidence, name, AT_90)
+        set_local(prepared, prepared.value)
+        point = point_of(open_any(root))
+        kept = {one for one in ("dark", "bright") if point.threshold[one] == own.threshold[one]}
+        assert kept == expected and point.threshold[name] == prepared.judged.proposal.threshold
+    assert set(read_points(root).points[0].thresholds) == {"dark", "bright"}
+
+
+def test_a_value_that_was_the_cheapest_is_carried_over_as_what_it_was(
+    root: Path, told: Evidence, table: Path, tmp_path: Path
+) -> None:
+    put(root, told, Target("cost", costs=Costs(test=1, miss=8)))
+    activate(tmp_path, root, version="2", network=model(0.99))
+    prepared = prepare_carry_over(root, Given(data=table).evidence, None)
+    entry = prepared.judged.point.thresholds["bright"]
+    assert entry.rule == "cost" and entry.words.startswith("least cost") and entry.carried_from
 
 
 def test_no_bundle_may_call_its_own_point_local(tmp_path: Path) -> None:
@@ -274,8 +308,8 @@ def test_no_bundle_may_call_its_own_point_local(tmp_path: Path) -> None:
         site(tmp_path, operating_points=[OperatingPoint(name="local", threshold={"bright": 0.5})])
 
 
-def test_a_class_that_the_bundle_has_not_is_refused(root: Path, table: Path) -> None:
-    put(root, table)
+def test_a_class_that_the_bundle_has_not_is_refused(root: Path, told: Evidence) -> None:
+    put(root, told)
     text = (root / FILE).read_text().replace('"bright"', '"green"')
     (root / FILE).write_text(text)
     with pytest.raises(InputOutputError, match="'green' is no class"):

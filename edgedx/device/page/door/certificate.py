@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -138,3 +139,16 @@ def _make(names: Sequence[str], addresses: Sequence[str]) -> tuple[bytes, bytes]
     )
     until = made.not_valid_after_utc.strftime(_ENDS).encode()
     return until + b"\n" + made.public_bytes(serialization.Encoding.PEM), private
+
+
+def terminal_code(url: str, fingerprint: str) -> str:
+    """Address and fingerprint as a picture for a phone's camera (QR code), drawn in a terminal.
+
+    The fingerprint follows ``#``, which a browser shows and never sends.
+    """
+    import segno
+
+    drawn = io.StringIO()
+    code = segno.make(f"{url}#{fingerprint.replace(':', '')}", error="l", micro=False)
+    code.terminal(out=drawn, border=2, compact=True)
+    return drawn.getvalue()

@@ -109,7 +109,7 @@ class Door:
         assert self.people is not None and self.sessions is not None
         entry = self.people.find(name)
         who: str | int = name.casefold().strip()[:80] if entry is None else entry.number
-        wait = max(self.tries.wait(who, entry.wrong if entry else 0), self.addresses.wait(address))
+        wait = max(self.wait_of(entry, who), self.addresses.wait(address))
         if wait > 0:
             return Refused("door.wait", int(wait) + 1)
         if self.waiting >= _WAITING:
@@ -119,6 +119,12 @@ class Door:
             return Refused("door.wrong")
         self.addresses.forget(address)
         return self.sessions.begin(entry), entry
+
+    def wait_of(self, entry: Entry | None, who: str | int) -> float:
+        """Seconds until the next try; none after a new PIN, which the administrator or the console gave."""
+        if entry is not None and entry.wrong == 0:
+            self.tries.forget(who)
+        return self.tries.wait(who, entry.wrong if entry else 0)
 
     async def is_right(self, entry: Entry | None, pin: str, who: str | int | None = None) -> bool:
         """Whether this is the PIN of somebody; counted as wrong, durably, before it is known to be.

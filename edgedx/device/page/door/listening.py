@@ -52,6 +52,8 @@ class Listener(socket.socket):
             raise ConnectionAbortedError("too many connections")
         counted = _Counted(self.family, self.type, self.proto, fileno=connection.detach())
         counted.setblocking(False)
+        # asyncio sets it only where the socket's protocol is written in it: head and body would come 40 ms apart.
+        counted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         counted.count(self._open, client)
         return counted, address
 
@@ -90,7 +92,8 @@ def listen(host: str, port: int, limits: Limits) -> Listener:
         The port is taken.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = Listener(family, socket.SOCK_STREAM)
+    # The protocol by its number: asyncio turns Nagle off only where it is told that this is TCP.
+    listener = Listener(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
@@ -116,7 +119,7 @@ class PatientLoop(asyncio.SelectorEventLoop):
     async def create_server(self, *given: Any, **named: Any) -> Any:
         """See `asyncio.loop.create_server`."""
         if named.get("ssl") is not None:
-            asyncio.sslproto.SSLProtocol.max_size = _TLS_BUFFER
+            asyncio.sslproto.SSLProtocol.max_size = _TLS_BUFFER  # type: ignore[attr-defined]
             named |= {"ssl_handshake_timeout": self.limits.head_seconds, "ssl_shutdown_timeout": 5.0}
         return await super().create_server(*given, **named)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Mapping
@@ -9,6 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
+
+from edgedx.core.errors import InputOutputError
+from edgedx.core.files import read_regular
+from edgedx.core.messages import knows, say
+from edgedx.device.monitor.light import EXAMINATION, light
 
 from .heartbeat import heartbeat, is_alive
 
@@ -25,14 +31,30 @@ class Health:
     colour : str
         Of the light; said in words, too.
     code : str
-        ``health.CODE`` is the sentence, ``health_do.CODE`` what to do.
+        ``health.CODE`` is the sentence, ``health_do.CODE`` what to do; of what the monitor says, ``light.CODE`` and
+        ``light.CODE.do``.
     values : mapping
         For the sentences.
+    monitor : bool
+        Whether it is of the images and answers, not of the machine.
     """
 
     colour: Colour
     code: str
     values: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    monitor: bool = False
+
+    def sentence(self, language: str) -> str:
+        """What is, and since when where that is known."""
+        said = say(language, f"light.{self.code}" if self.monitor else f"health.{self.code}", **self.values)
+        return f"{said} {say(language, 'light.since', since=self.values['since'])}" if "since" in self.values else said
+
+    def do(self, language: str) -> str:
+        """What to do."""
+        return say(language, f"light.{self.code}.do" if self.monitor else f"health_do.{self.code}", **self.values)
+
+
+_WEIGHT = {"red": 0, "yellow": 1, "grey": 2, "green": 3}
 
 
 def health(state: Mapping[str, Any]) -> Health:
@@ -96,7 +118,57 @@ def facts(out: Path, state: Mapping[str, Any], waiting: int) -> dict[str, str]:
     return said
 
 
-def read_box(out: Path) -> tuple[Health, dict[str, Any]]:
-    """The light now, and the heartbeat that it is of."""
+def drift(out: Path) -> Health | None:
+    """What the monitor says of images and answers; None where it raises no alarm."""
+    seen = light(out)
+    if not seen.alarm or not knows(f"light.{seen.code}"):
+        return None
+    return Health(seen.colour, seen.code, seen.values, monitor=True)
+
+
+def read_box(out: Path) -> tuple[list[Health], dict[str, Any]]:
+    """All that is to be said now, the gravest first, and the heartbeat."""
     state = heartbeat(out)
-    return health(state), state
+    said = [one for one in (health(state), drift(out)) if one is not None]
+    return sorted(said, key=lambda one: _WEIGHT[one.colour]), state
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One thing that is watched, for the administrator.
+
+    Attributes
+    ----------
+    name, against : str
+        As `edgedx monitor` calls them.
+    effect : float
+    alarm : bool
+    """
+
+    name: str
+    against: str
+    effect: float
+    alarm: bool
+
+
+def streams(out: Path) -> list[Stream]:
+    """What the monitor compared at its last look."""
+    try:
+        found = json.loads(read_regular(out / EXAMINATION, 4 << 20))["streams"]
+        return [
+            Stream(str(one["stream"]), str(one["against"]), float(one["effect"]), bool(one["alarm"])) for one in found
+        ]
+    except (InputOutputError, ValueError, KeyError, TypeError):
+        return []
+
+
+def installed(root: Path | None) -> str:
+    """When the last model was installed, and which; empty where that is not known."""
+    if root is None:
+        return ""
+    try:
+        history = json.loads(read_regular(root / "state.json", 4 << 20))["history"]
+        last = [one for one in history if one["action"] == "install"][-1]
+        return f"{str(last['at'])[:10]}: {last['name']} {last['version']}"
+    except (InputOutputError, ValueError, KeyError, TypeError, IndexError):
+        return ""

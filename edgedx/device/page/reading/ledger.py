@@ -29,9 +29,9 @@ Show = Literal["all", "look", "unread", "unanswered"]
 SHOWS: tuple[str, ...] = get_args(Show)
 PAGE = 25
 """Rows of one page."""
-WINDOW = 2500
+WINDOW = 1000
 """Images that are looked through at a time for those without this person's answer: the list then goes on by a link."""
-_MOST_DRAWN = 500
+_MOST_DRAWN = 200
 """The same, of those that are read blind."""
 _BUSY_MS = 2000
 
@@ -149,7 +149,7 @@ class Ledger:
                 return self._unanswered(db, which, values, first)
             if show == "look":
                 return self._to_look_at(db, which, values)
-            only = f" AND look = {NOT_READ}" if show == "unread" else ""
+            only = f" AND look > 0 AND look = {NOT_READ}" if show == "unread" else ""
             found = _rows(db, f"SELECT {_ROW} WHERE {which}{only} ORDER BY place DESC LIMIT {PAGE + 1}", values)
             return _listing(found)
 
@@ -176,7 +176,7 @@ class Ledger:
         said = [
             row
             for kind in (LOOK, SAID)
-            for row in _rows(db, f"SELECT {_ROW} WHERE {which} AND look = {kind} AND {tail}", values)
+            for row in _rows(db, f"SELECT {_ROW} WHERE {which} AND look > 0 AND look = {kind} AND {tail}", values)
         ]
         found = {row.place: row for row in said}
         if len(found) > PAGE:
@@ -194,9 +194,11 @@ class Ledger:
         """The line of a result, by its key or the first 32 characters of that; of an earlier bundle's too."""
         with self._reading() as db:
             found = db.execute(
-                "SELECT place, key, sha256, bundle, name, status, code, "
+                "SELECT coalesce(place, 0), key, sha256, bundle, name, status, code, "
                 "CASE WHEN items.sequence = worklist.sequence THEN look WHEN status = 'done' THEN 2 ELSE 3 END, "
-                "label, coalesce(created, ''), coalesce(draw, 1.0) FROM items LEFT JOIN worklist USING (sequence) "
+                "label, coalesce(created, ''), coalesce(draw, 1.0) FROM items LEFT JOIN worklist ON worklist.place = "
+                "(SELECT min(sequence) FROM items AS same WHERE same.sha256 = items.sha256) "
+                "AND worklist.sequence = items.sequence "
                 "WHERE key >= ? AND key < ? AND status NOT IN ('received', 'claimed')",
                 (key, key + "g"),
             ).fetchone()

@@ -44,6 +44,10 @@ class Records:
                 self._answers = Answers(self.out / ANSWERS)
             return self._answers
 
+    def count_answers(self) -> int:
+        """Answers in force."""
+        return self.answers.count() if (self.out / ANSWERS).exists() else 0
+
     def answered(self, rows: list[Row], person: str) -> set[str]:
         """Keys of those that a person has answered."""
         if not rows or not (self.out / ANSWERS).exists():

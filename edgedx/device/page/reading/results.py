@@ -38,8 +38,13 @@ class Bar:
 
     @property
     def percent(self) -> str:
-        """For people, and as a length in SVG."""
-        return f"{100 * self.share:.0f}%"
+        """For people: no model is ever quite sure."""
+        return "<1%" if self.share < 0.005 else ">99%" if self.share > 0.995 else f"{100 * self.share:.0f}%"
+
+    @property
+    def length(self) -> str:
+        """In SVG."""
+        return f"{100 * self.share:.1f}%"
 
     @property
     def at(self) -> str:
@@ -114,6 +119,12 @@ class ResultFile:
         """Number of the frame that decided, of several."""
         frame = self.facts.get("frame")
         return frame if isinstance(frame, int) else None
+
+    @property
+    def unchecked(self) -> bool:
+        """Whether a rule of the model for the header could not be checked: a photo, or fields that are absent."""
+        found = self.facts.get("header")
+        return bool(found and (found.get("not_checked") or found.get("unreadable")))
 
     @property
     def sure_of(self) -> list[str] | None:

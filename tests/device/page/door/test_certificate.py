@@ -12,8 +12,7 @@ from cryptography import x509
 
 from edgedx.core.errors import InputOutputError, UsageError
 from edgedx.device.page.door import certificate as module
-from edgedx.device.page.door.certificate import fingerprint_of, given_certificate, own_certificate
-from edgedx.device.page.door.code import terminal_code
+from edgedx.device.page.door.certificate import fingerprint_of, given_certificate, own_certificate, terminal_code
 
 NAMES, ADDRESSES = ["clinic-box", "localhost"], ["10.0.0.7", "fe80::1%eth0"]
 

@@ -6,7 +6,7 @@ from io import BytesIO
 
 from pydicom.filereader import dcmread
 
-from .header import silence_pydicom
+from edgedx.dicom.reading.header import silence_pydicom
 
 _KEYWORDS = ("PatientID", "AccessionNumber")
 _LONGEST = 64  # characters of a value (PS3.5, LO)
