@@ -63,7 +63,7 @@ def main() -> None:
         "a_night_without_news": {
             "requests": round(given.devices * (1 - AWAY) * sizes["nothing_new"]["requests"]),
             "megabytes": round(day / 1e6, 1),
-            "requests_per_second_at_most": round(given.devices * sizes["nothing_new"]["requests"] / SPREAD_S, 2),
+            "requests_per_second": round(given.devices * sizes["nothing_new"]["requests"] / SPREAD_S, 2),
         },
         "a_release_to_all": {
             "gigabytes": round(given.devices * release / 1e9, 2),
