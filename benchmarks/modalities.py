@@ -150,7 +150,7 @@ def work(part: str, repeat: Repeat) -> None:
     if part in ("models", "more"):
         train(repeat)
     if part == "bench" and not (run.path / "bench.json").is_file():
-        paths = [run.teacher.path, *(one.path for name, one in figures.variants(run).items() if name != "int8-trt")]
+        paths = [run.teacher.path, *(figures.variants(run)[name].path for name in ("fp32", figures.SHIPPED))]
         rows = bench(contenders_of([*map(str, paths), FULL_MODEL]), seconds=recipe.bench.seconds)
         write_bench(rows, run.path, recipe.title)
     if part == "alone":

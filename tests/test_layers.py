@@ -20,7 +20,7 @@ ROOMS = [
     *("lab.launch", "lab.run", "lab.data.layouts", "lab.data.reading", "lab.data", "lab.data.start"),
     *("lab.network", "lab.feed", "lab.train", "lab.tune", "lab.quantize", "lab.judge", "lab.compress"),
     *("lab.ship", "lab.remote", "lab.evidence", "lab.evidence.compare", "lab.evidence.robustness"),
-    *("lab.evidence.explain", "lab.evidence.report", "lab.update", "lab.fleet", "lab.archive", "lab"),
+    *("lab.evidence.explain", "lab.evidence.report", "lab.update", "lab.fleet", "lab.archive", "lab.federated", "lab"),
     "api",
     *("cli", "cli.fleet", "cli.device", "cli.scan", "cli.clinic", "cli.evidence", "cli.flow", "cli.tools"),
 ]

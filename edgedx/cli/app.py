@@ -54,6 +54,7 @@ _FAMILIES = {
         "recipes": "List and show recipes.",
         "devices": "List, show and match device profiles.",
         "tune": "Search the hyper-parameters that a recipe declares.",
+        "federated": "Hospitals that share no images train one model together.",
         "wheelhouse": "Collect what a device needs to install offline.",
     },
 }

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from bundles import picture, png, png_bytes, write_tiny
 from page_process import Client
 
@@ -35,6 +36,7 @@ def _made(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_page_shows_the_demo_and_takes_an_image(tmp_path: Path) -> None:
     out = _made(tmp_path)
     command = [sys.executable, "-c", _SHOW, str(out)]

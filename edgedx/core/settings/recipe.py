@@ -18,6 +18,7 @@ from .accept import Accept
 from .columns import Columns, refuse_labels
 from .recipe_data import Foreign, Origin
 from .recipe_data import Section as _Section
+from .recipe_federated import Federated
 from .recipe_sections import Bench, Data, Gate, Quantize, Search, Student, Task
 from .recipe_training import Augment, NetworkSettings, Train
 from .recipe_tune import Tune, fit_space
@@ -56,6 +57,7 @@ class Recipe(_Section):
     foreign: Foreign = Foreign()
     tune: Tune = Tune()
     update: Update = Update()
+    federated: Federated = Federated()
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

@@ -113,6 +113,11 @@ class Train(_Section):
         5.0, gt=0, description="Longest time of work that kill -9 can cost; also saved after each epoch."
     )
     seed: int = Field(0, description="Of initialisation, order, augmentation and dropout.")
+    log_to: Literal["none", "tensorboard", "mlflow"] = Field(
+        "none",
+        description="Also show the learning curves there: TensorBoard's files in the run, or MLflow where "
+        "MLFLOW_TRACKING_URI says.",
+    )
 
     @model_validator(mode="before")
     @classmethod

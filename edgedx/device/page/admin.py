@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -45,7 +46,7 @@ def _local_thresholds(root: Path | None, bundle: str) -> list[tuple[str, str, st
         return []
     try:
         points = read_json(root / "operating_point.json")["points"]
-        chosen = next((one["thresholds"] for one in points if one["bundle"] == bundle), {})
+        chosen: dict[str, Any] = next((one["thresholds"] for one in points if one["bundle"] == bundle), {})
         return [(name, f"{one['value']:.3g}", str(one["at"])[:10]) for name, one in chosen.items()]
     except (InputOutputError, KeyError, TypeError, ValueError, AttributeError):
         return None

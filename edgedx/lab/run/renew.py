@@ -11,6 +11,9 @@ RECIPE = "recipe.yaml"
 UPDATE = "update.json"
 """Of a run that updates another one: what it was made from (`updated`)."""
 
+FEDERATED = "federated.json"
+"""Of a run whose teacher several hospitals trained: the report by site."""
+
 
 def renewal(path: Path) -> str | None:
     """The next step for a file that is not there: ``put it back from a copy of the run, or make it again: edgedx ...``.
@@ -29,6 +32,8 @@ def _command(run: Path, parts: tuple[str, ...]) -> str | None:
     match parts:
         case ("data" | "teacher", *_) if (run / UPDATE).is_file():
             return f"delete {run / parts[0]}, then repeat the `edgedx update` that made {run}"
+        case ("data" | "teacher", *_) if (run / FEDERATED).is_file():
+            return f"repeat the `edgedx federated` that made {run}, with --overwrite"
         case ("data", *_):
             return f"{command_line('finetune', run / RECIPE, '--out', run)}    (a finished teacher stays)"
         case ("teacher", *_):

@@ -196,7 +196,9 @@ def stage_settings(recipe: Recipe, *sections: str) -> dict[str, Any]:
     """
     # Left out where there are none: runs from before there were columns are current.
     columns = {"columns": True} if recipe.columns.use else {}
-    return recipe.model_dump(mode="json", include={**dict.fromkeys(sections, True), **columns, "gate": {"points"}})
+    settings = recipe.model_dump(mode="json", include={**dict.fromkeys(sections, True), **columns, "gate": {"points"}})
+    settings.get("train", {}).pop("log_to", None)  # where curves are shown changes no weight
+    return settings
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from edgedx.lab.network.column_head import head_of
 from edgedx.lab.network.torch_runner import TorchRunner
 
 from .compiling import Compiling
+from .curves import Curves, Nowhere, open_curves
 from .interrupt import held_interrupt
 from .losses import Losses
 from .phase import Outcome, Phase, Training
@@ -53,7 +54,12 @@ def fit(training: Training, *, state: Path | None = None, resume: bool = False, 
     """
     _keep_freed_memory()
     loop = _Loop(training, state)
-    outcome = loop.run(resume)
+    finished = False
+    try:
+        outcome = loop.run(resume)
+        finished = True
+    finally:
+        loop.curves.close(finished=finished)
     if state is not None and not keep_state and loop.main:
         state.unlink(missing_ok=True)
     return outcome
@@ -97,6 +103,7 @@ class _Loop:
         self.stale = 0
         self.waited = self.worked = 0.0
         self.steps_done = 0
+        self.curves: Curves = Nowhere()
         self.saved, self.saving = time.monotonic(), 0.0
 
     def run(self, resume: bool) -> Outcome:
@@ -110,6 +117,9 @@ class _Loop:
             if facts["best"] is not None:
                 best = {key: value.to(self.device) for key, value in _section(tensors, "best").items()}
                 self.best, self.stale = (facts["best"], best), facts["stale"]
+        if self.state is not None and self.main:
+            begun = sum(self._steps(phase) for phase in self.phases[: facts["phase"]]) + facts["step"] if facts else 0
+            self.curves = open_curves(self.recipe, self.state.parent, self.training.title, begun)
         for number, phase in enumerate(self.phases):
             if facts and number < facts["phase"]:
                 continue
@@ -172,6 +182,7 @@ class _Loop:
                     }
                     epoch_first, epoch_began = step + 1, time.perf_counter()
                     self.outcome.history.append(line)
+                    self.curves.write(line, first + step + 1)
                     of = steps / self.feed.steps_per_epoch
                     told = f"epoch {line['epoch']:g} of {of:.3g}  loss {line['loss']:.3f}  val AUC {score:.4f}"
                     bar.advance(1, told)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from inprocess import Done, edgedx
 
 from edgedx.core.files import write_text
 from edgedx.device.page.door.people import People
@@ -20,11 +22,9 @@ from edgedx.device.page.settings import PageSettings
 from edgedx.device.page.unit import page_unit
 
 
-def _edgedx(*words: object, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "edgedx", *map(str, words)], input=stdin, capture_output=True, text=True, timeout=60,
-        check=False,
-    )  # fmt: skip
+def _edgedx(*words: object, stdin: str = "", folder: Path | None = None) -> Done:
+    with mock.patch.object(sys, "stdin", io.StringIO(stdin)):
+        return edgedx(folder or Path.cwd(), *map(str, words))
 
 
 @pytest.fixture
@@ -98,12 +98,8 @@ def test_people_are_let_in_from_the_console(out: Path) -> None:
         ([], 2, "--out"),
     ],
 )
-def test_what_cannot_be_served_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], code: int, told: str
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [os.getcwd(), os.environ.get("PYTHONPATH", "")])))
-    monkeypatch.chdir(tmp_path)
-    done = _edgedx("page", *words)
+def test_what_cannot_be_served_is_said(tmp_path: Path, words: list[str], code: int, told: str) -> None:
+    done = _edgedx("page", *words, folder=tmp_path)
     assert done.returncode == code and told in done.stderr, done.stderr
     assert list(tmp_path.iterdir()) == [], "nothing half-made"
 

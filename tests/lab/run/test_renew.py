@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edgedx.lab.run.renew import RECIPE, renewal
+from edgedx.lab.run.renew import FEDERATED, RECIPE, renewal
 
 
 @pytest.fixture
@@ -36,3 +36,9 @@ def test_what_no_command_made_has_none(run: Path, tmp_path: Path, monkeypatch: p
     assert renewal(run / "notes.txt") is None and renewal(tmp_path / "teacher/model.json") is None
     monkeypatch.chdir(run)
     assert "edgedx compress" in str(renewal(Path("student/model.json")))
+
+
+def test_a_teacher_of_several_hospitals_is_not_made_by_one(run: Path) -> None:
+    (run / FEDERATED).write_text("{}")
+    for file in ("data/canvases.npy", "teacher/model.safetensors"):
+        assert str(renewal(run / file)).endswith(f"repeat the `edgedx federated` that made {run}, with --overwrite")

@@ -119,7 +119,7 @@ class PatientLoop(asyncio.SelectorEventLoop):
     async def create_server(self, *given: Any, **named: Any) -> Any:
         """See `asyncio.loop.create_server`."""
         if named.get("ssl") is not None:
-            asyncio.sslproto.SSLProtocol.max_size = _TLS_BUFFER
+            asyncio.sslproto.SSLProtocol.max_size = _TLS_BUFFER  # type: ignore[attr-defined]
             named |= {"ssl_handshake_timeout": self.limits.head_seconds, "ssl_shutdown_timeout": 5.0}
         return await super().create_server(*given, **named)
 

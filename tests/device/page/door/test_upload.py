@@ -97,7 +97,7 @@ def _send_endlessly(served: Page, head: bytes, total: int, chunked: bool) -> tup
     return came, sent
 
 
-@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("chunked", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_two_gigabytes_are_refused_in_a_sentence(served: Page, client: Client, chunked: bool) -> None:
     token, before = client.get("/upload").csrf, served.memory()
     length = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % (2 << 30)
