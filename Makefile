@@ -15,11 +15,11 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
 	touch $@ $(LAB)
 
-# What the demo needs, without linters, NVIDIA's builder and other encoders.
+# What the demo and its page need, without linters, NVIDIA's builder and other encoders.
 $(LAB): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[lab]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[lab,page]"
 	touch $@
 
 demo: $(LAB)

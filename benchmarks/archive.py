@@ -35,7 +35,7 @@ import os, sys, time
 os.sched_setaffinity(0, set(map(int, sys.argv[1].split(","))))
 from pathlib import Path
 from edgedx.lab.archive.archive import Archive, archive
-archive(Archive(Path(sys.argv[2]), Path(sys.argv[3]), Path(sys.argv[4]), size=int(sys.argv[5]), jobs=int(sys.argv[6]),
+archive(Archive(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]), size=int(sys.argv[5]), jobs=int(sys.argv[6]),
                 units=int(sys.argv[6])))
 """
 

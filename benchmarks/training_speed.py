@@ -38,7 +38,7 @@ _SMALLEST = {"inception_v3": 80}  # pixels
 def recipe_for(backbone: str, side: int, batch: int, epochs: int, compiled: str) -> Any:
     """A recipe of the usual kind; of the loop before, the same without what it did not know."""
     from edgedx.core.settings.recipe import parse_recipe
-    from edgedx.core.settings.recipe_sections import Train
+    from edgedx.core.settings.recipe_training import Train
 
     train: dict[str, Any] = {"frozen_epochs": 0, "epochs": epochs, "batch_size": batch, "checkpoint_minutes": 60}
     if "compile" in Train.model_fields:

@@ -58,9 +58,10 @@ def test_every_command_module_is_offered() -> None:
     families = [path.parent for path in (ROOT / "edgedx" / "cli").glob("*/__init__.py")]
     entries = {entry.module for section in SECTIONS.values() for entry in section.values()}
     modules = {f"{family.name}.{path.stem}" for family in families for path in family.glob("[!_]*.py")}
-    scan = {f"scan.{name.split()[2]}" for name in _commands() if name.startswith("edgedx scan ")} | {"scan.run"}
-    renderings = {name for name in modules if name.partition(".")[2].startswith("show")}
-    assert modules - renderings - {"flow.budget"} == entries | scan
+    groups = {f"{words[1]}.{words[2]}" for name in _commands() if (words := name.split())[1] in ("scan", "fleet")
+              and len(words) > 2} | {"scan.run"}  # fmt: skip
+    rendering = {name for name in modules if name.partition(".")[2].startswith("show")}
+    assert modules - rendering - {"flow.budget", "fleet.options"} == entries | groups
 
 
 def test_the_help_lists_every_command_by_family_with_a_short_line() -> None:
@@ -84,7 +85,10 @@ def test_an_option_that_several_commands_have_is_explained_in_the_same_words() -
     """One word, one meaning: what differs is listed here, and differs in detail only."""
     detail = {"--allow-older", "--allow-unsigned", "--data", "--device", "--dry-run", "--fields", "--folder", "--out"}
     detail |= {"--overwrite", "--point", "--python", "--run", "--seed", "--split", "--subgroup", "--threads"}
-    detail |= {"--variant", "--json", "--on"}  # --on: where it runs, a device of this machine or a cluster
+    detail |= {"--variant", "--json", "--to", "--class", "--images"}
+    detail |= {"--on"}  # where it runs: a device of this machine or a cluster
+    detail |= {"--inbox", "--port"}  # of the page
+    detail |= {"--keys", "--threshold"}  # of a fleet
     words: dict[str, set[str]] = {}
     for command in _commands().values():
         for one in command.params:

@@ -14,14 +14,15 @@ ZONES = ["core", "dicom", "device", "lab", "api", "cli"]
 ROOMS = [
     *("core", "core.messages", "core.stats", "core.settings", "core.bundle"),
     *("dicom.decoding", "dicom.reading", "dicom.writing", "dicom"),
-    *("device.machine", "device.decode", "device.runtime", "device.clinic", "device.install", "device.scanner"),
-    *("device.pacs", "device.operation"),
+    *("device.machine", "device.decode", "device.runtime", "device.clinic", "device.install"),
+    *("device.threshold", "device.monitor", "device.scanner", "device.pacs", "device.operation", "device.export"),
+    *("device.fleet", "device.page.door", "device.page.reading", "device.page"),
     *("lab.launch", "lab.run", "lab.data.layouts", "lab.data.reading", "lab.data", "lab.data.start"),
     *("lab.network", "lab.feed", "lab.train", "lab.tune", "lab.quantize", "lab.judge", "lab.compress"),
     *("lab.ship", "lab.remote", "lab.evidence", "lab.evidence.compare", "lab.evidence.robustness"),
-    *("lab.evidence.explain", "lab.evidence.report", "lab.archive", "lab.update", "lab.federated", "lab"),
+    *("lab.evidence.explain", "lab.evidence.report", "lab.update", "lab.fleet", "lab.archive", "lab.federated", "lab"),
     "api",
-    *("cli", "cli.device", "cli.scan", "cli.evidence", "cli.flow", "cli.tools"),
+    *("cli", "cli.fleet", "cli.device", "cli.scan", "cli.clinic", "cli.evidence", "cli.flow", "cli.tools"),
 ]
 """From the ground up: a room imports only rooms before it. A room is a folder, without the folders in it."""
 HEAVY = (

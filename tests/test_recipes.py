@@ -64,8 +64,9 @@ def test_a_public_set_says_where_to_get_it_and_what_it_costs(recipe: Recipe) -> 
 
 
 def _own(recipe: Recipe) -> set[str]:
-    """Classes that the set spells as the recipe does: folders of the brain set."""
-    return {"glioma", "meningioma", "pituitary"} if recipe.data.source == "brain-tumour-mri" else set()
+    """Classes that the set spells as the recipe does, as names of folders."""
+    spelt = {"brain-tumour-mri": {"glioma", "meningioma", "pituitary"}, "busi": {"benign", "malignant", "normal"}}
+    return spelt.get(recipe.data.source, set())
 
 
 def test_generated_data_is_labelled_as_such(recipe: Recipe) -> None:

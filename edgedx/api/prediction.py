@@ -16,7 +16,7 @@ from edgedx.core.heatmap import overlay
 from edgedx.core.preprocess import Canvas
 from edgedx.core.result import NOT_A_MEDICAL_DEVICE
 from edgedx.core.stats.frames import deciding_frames, rule_in_words, shown_class
-from edgedx.core.stats.points import label_at
+from edgedx.core.stats.points import LOCAL, label_at
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,11 @@ class ImagePrediction:
     canvas: Canvas | None = field(default=None, repr=False)
     cam: NDArray[np.float32] | None = field(default=None, repr=False)
 
+    @property
+    def origin(self) -> str:
+        """Who chose the threshold: ``bundle``, its makers; ``local``, the site that it is installed at."""
+        return "local" if self.operating_point == LOCAL else "bundle"
+
     def heat_map(self) -> NDArray[np.uint8]:
         """Where the model looked, laid over what it saw: (H, W, 3) uint8, RGB, with the disclaimer below.
 
@@ -106,6 +111,7 @@ class ImagePrediction:
             "label": self.label,
             "probabilities": self.probabilities,
             "operating_point": self.operating_point,
+            "origin": self.origin,
             "threshold": self.threshold,
             "prediction_set": self.prediction_set,
             "out_of_distribution": self.out_of_distribution,

@@ -37,8 +37,15 @@ _FAMILIES = {
         "predict": "Predict single images, without an inbox.",
         "status": "What is installed on a device, and whom it trusts.",
         "rollback": "Make the version before active again.",
+        "fleet": "Update many devices from one signed repository; who needs a call.",
         "keys": "Make, pin and use the keys that sign bundles.",
         "engine": "Build and list TensorRT engines of this machine.",
+    },
+    "clinic": {
+        "page": "The page of a clinic's box: see, answer, upload.",
+        "answers": "What people answered: counts, agreement, signed export.",
+        "monitor": "Have the images or the answers changed? One light, and the figures behind it.",
+        "threshold": "What every threshold would mean here; one of the site's own.",
     },
     "tools": {
         "data": "Check a data set before training.",
@@ -55,9 +62,10 @@ _TITLES = {
     "flow": "Flow, in its order",
     "evidence": "Evidence",
     "device": "Device",
+    "clinic": "Clinic",
     "tools": "Tools",
 }
-_ELSEWHERE = {"scan": "scan.app"}
+_ELSEWHERE = {"scan": "scan.app", "fleet": "fleet.app"}
 _MENTIONED = {_TITLES["device"]: {"scan ...": "A scanner's status, retry, outbox, audit, export, unit, pacs."}}
 SECTIONS = {
     _TITLES[family]: {name: Entry(_ELSEWHERE.get(name, f"{family}.{name}"), line) for name, line in commands.items()}

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 FORMAT = "Format"
 """Key of `Image.meta`: the format of a raster file, which carries no header; a DICOM image has no such entry."""
+MACHINE, EXPOSURE, WINDOW_WIDTH = "Machine", "ExposureMAs", "WindowWidthUsed"
+"""Keys of `Image.meta`: a hash of the machine's manufacturer and model, its exposure, and the width of its window."""
 WINDOW_UNREADABLE = "WindowUnreadable"
 """Key of `Image.meta`: why the window that is in the header is not used."""
 

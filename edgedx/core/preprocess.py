@@ -14,9 +14,10 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from typing_extensions import Self
 
+from .content import cropped
 from .files import canonical_json, sha256_bytes
 from .image import Image
 
@@ -32,6 +33,11 @@ class PreprocessSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     size: tuple[int, int] = Field((224, 224), description="Height and width of the network input, pixels.")
+    crop: Literal["none", "content"] = Field(
+        "none",
+        description="content: cut to what is lighter than the black around it, before resizing: collimation, black "
+        "borders, and letters that stand apart in them; on the device too. none: the whole image.",
+    )
     resize: Literal["stretch", "letterbox", "crop"] = Field(
         "stretch",
         description="stretch: ignore the aspect ratio; letterbox: keep it, pad with black; crop: keep it, cut the longer side.",
@@ -52,6 +58,12 @@ class PreprocessSpec(BaseModel):
     )
     mean: tuple[float, ...] = Field((0.5,), description="Subtracted per channel, on the [0, 1] scale.")
     std: tuple[float, ...] = Field((0.25,), description="Divided by per channel, on the [0, 1] scale.")
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Left out where nothing is cropped: digests, bundles and records from before there was a crop stay as they
+        are."""
+        return {key: value for key, value in plain(self).items() if key != "crop" or value != "none"}
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -93,17 +105,46 @@ def preprocess(image: Image, spec: PreprocessSpec) -> NDArray[np.float32]:
 
 
 def canvas(image: Image, spec: PreprocessSpec) -> Canvas:
-    """Window, polarity, colour, size and equalisation.
+    """Window, polarity, colour, crop, size and equalisation.
 
     Returns
     -------
     ndarray of shape (H, W) or (H, W, 3), uint8 or uint16 by ``spec.bits``
     """
     unit = _colour(_to_unit(image, spec), spec)
+    if spec.crop == "content":
+        unit = np.ascontiguousarray(cropped(unit))
     unit = _resize(unit, spec)
     peak = (1 << spec.bits) - 1
     out = np.rint(np.clip(unit, 0.0, 1.0) * peak).astype(np.uint8 if spec.bits == 8 else np.uint16)
     return _equalise(out, spec.clahe) if spec.clahe > 0 else out
+
+
+def place_box(
+    box: tuple[float, float, float, float], shape: tuple[int, int], spec: PreprocessSpec
+) -> tuple[float, float, float, float]:
+    """Where a part of an image is on its canvas; of a spec that crops nothing.
+
+    Parameters
+    ----------
+    box : (float, float, float, float)
+        Left, top, right and bottom, pixels of the image.
+    shape : (int, int)
+        Height and width of the image, pixels.
+
+    Returns
+    -------
+    (float, float, float, float)
+        The same as shares of the canvas, cut at its sides, 0 to 1.
+    """
+    sides = spec.size if spec.resize == "stretch" else _inner(shape, spec)
+    places = []
+    for position, axis in ((0, 1), (1, 0), (2, 1), (3, 0)):
+        before = (spec.size[axis] - sides[axis]) // 2 if sides[axis] <= spec.size[axis] else 0
+        cut = max(0, (sides[axis] - spec.size[axis]) // 2)
+        place = box[position] / shape[axis] * sides[axis] + before - cut
+        places.append(min(max(place / spec.size[axis], 0.0), 1.0))
+    return places[0], places[1], places[2], places[3]
 
 
 def normalise(canvas: Canvas, spec: PreprocessSpec) -> NDArray[np.float32]:
@@ -202,15 +243,20 @@ def _resize(unit: NDArray[np.float32], spec: PreprocessSpec) -> NDArray[np.float
     height, width = spec.size
     if spec.resize == "stretch":
         return _scale(unit, height, width)
-    ratios = (height / unit.shape[0], width / unit.shape[1])
-    ratio = max(ratios) if spec.resize == "crop" else min(ratios)
-    inner = _scale(unit, max(1, round(unit.shape[0] * ratio)), max(1, round(unit.shape[1] * ratio)))
+    inner = _scale(unit, *_inner((unit.shape[0], unit.shape[1]), spec))
     if spec.resize == "crop":
         top, left = (inner.shape[0] - height) // 2, (inner.shape[1] - width) // 2
         return inner[max(top, 0) : max(top, 0) + height, max(left, 0) : max(left, 0) + width]
     top, left = (height - inner.shape[0]) // 2, (width - inner.shape[1]) // 2
     bottom, right = height - inner.shape[0] - top, width - inner.shape[1] - left
     return np.asarray(cv2.copyMakeBorder(inner, top, bottom, left, right, cv2.BORDER_CONSTANT, value=0), np.float32)
+
+
+def _inner(shape: tuple[int, int], spec: PreprocessSpec) -> tuple[int, int]:
+    """Height and width of an image that keeps its aspect ratio, before it is padded or cut."""
+    ratios = (spec.size[0] / shape[0], spec.size[1] / shape[1])
+    ratio = max(ratios) if spec.resize == "crop" else min(ratios)
+    return max(1, round(shape[0] * ratio)), max(1, round(shape[1] * ratio))
 
 
 def _scale(unit: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:

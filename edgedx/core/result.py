@@ -44,7 +44,10 @@ class Prediction(BaseModel):
 
     label: str = Field(description="Class decided for; for several findings, those over their threshold joined by '|'.")
     probabilities: dict[str, float] = Field(description="Calibrated probability of each class, 0 to 1.")
-    operating_point: str = Field(description="Name of the operating point, e.g. youden.")
+    operating_point: str = Field(description="Name of the operating point, e.g. youden; local: the site's own.")
+    origin: Literal["bundle", "local"] = Field(
+        "bundle", description="Who chose the threshold: the makers of the bundle, or the site (`edgedx threshold`)."
+    )
     threshold: dict[str, float] = Field(
         description="Decision threshold on the probability, by class; empty for argmax."
     )

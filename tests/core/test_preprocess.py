@@ -220,6 +220,7 @@ def test_clahe_keeps_grey_pixels_of_a_colour_image_grey() -> None:
         ({"bits": 12}, "bits"),
         ({"clahe": -1}, "clahe"),
         ({"sise": (8, 8)}, "sise"),
+        ({"crop": "middle"}, "crop"),
     ],
 )
 def test_a_spec_that_contradicts_itself_is_refused(changes: dict[str, Any], named: str) -> None:
@@ -236,7 +237,8 @@ def test_the_digest_is_of_what_decides_the_canvas() -> None:
     spec = _spec()
     assert spec.digest() == _spec(mean=(0.1,), std=(0.9,)).digest()
     changes: list[dict[str, Any]] = [{"size": (32, 33)}, {"bits": 16}, {"window": "voi"}, {"clahe": 1.0}, RGB]
-    assert len({spec.digest(), *(_spec(**change).digest() for change in changes)}) == 6
+    changes.append({"crop": "content"})
+    assert len({spec.digest(), *(_spec(**change).digest() for change in changes)}) == 7
 
 
 @pytest.mark.parametrize("window", ["voi", "minmax", "percentile", "none", "fixed"])

@@ -93,11 +93,14 @@ def _golden_images() -> list[NDArray[np.uint8]]:
     return [picture(seed, size=16) for seed in (100, 101)]
 
 
-def golden(network: bytes, shift: float = 0.0, *, fused: bool = True) -> bytes:
-    """Two samples with the logits that `network` really gives, moved by `shift`; not fused: as if in float."""
-    images = _golden_images()
+def golden(network: bytes, shift: float = 0.0, *, fused: bool = True, spec: PreprocessSpec = SPEC) -> bytes:
+    """Two samples with the logits that `network` really gives, moved by `shift`; not fused: as if in float.
+
+    Where `spec` crops, they have black borders.
+    """
+    images = [np.pad(image, 12) if spec.crop == "content" else image for image in _golden_images()]
     with OnnxRunner(network, threads=1, fused=fused) as runner:
-        logits = runner.infer(np.stack([preprocess(Image.of_array(image), SPEC) for image in images])).logits
+        logits = runner.infer(np.stack([preprocess(Image.of_array(image), spec) for image in images])).logits
     stream = io.BytesIO()
     np.savez(stream, image_0=images[0], image_1=images[1], logits_fp32=logits + np.float32(shift))
     return stream.getvalue()

@@ -216,6 +216,54 @@ def rsna_pneumonia(root: Path, patients: int = 20) -> None:
     (root / "pneumonia-challenge-dataset-mappings_2018.json").write_text(json.dumps(mapping))
 
 
+def kermany(root: Path) -> None:
+    """Names of the second version, two images a child; the children of test are counted anew; a val of two images."""
+    for part, count, start in (("train", 16, 1), ("val", 1, 90), ("test", 6, 1)):
+        for number in range(start, start + count):
+            for shot in (1, 2):
+                seed = 1000 * len(part) + 10 * number + shot
+                cause = ("bacteria", "virus")[number % 2]
+                sick, well = tiny.picture(seed, bright=True), tiny.picture(5000 + seed)
+                name = f"{'NORMAL2-' if number % 3 == 0 else ''}IM-{number:04d}-{shot:04d}"
+                home = root / "chest_xray" / part
+                tiny.write_picture(home / f"PNEUMONIA/person{number}_{cause}_{seed}.jpeg", sick)
+                tiny.write_picture(home / f"NORMAL/{name}.jpeg", well)
+
+
+def idrid(root: Path) -> None:
+    """Both sets count from 001; tables end as published: a blank behind a column, empty columns, an empty row."""
+    home = root / "B. Disease Grading"
+    for letter, folder, title, count in (("a", "Training", "Training", 50), ("b", "Testing", "Testing", 15)):
+        rows: list[list[object]] = []
+        for index in range(1, count + 1):
+            picture = np.repeat(tiny.picture(len(folder) * 100 + index)[:, :, None], 3, axis=2)
+            tiny.write_picture(home / f"1. Original Images/{letter}. {folder} Set/IDRiD_{index:03d}.jpg", picture)
+            rows.append([f"IDRiD_{index:03d}", index % 5, index % 3, "", ""])
+        header = "Image name,Retinopathy grade,Risk of macular edema ,,"
+        name = f"{letter}. IDRiD_Disease Grading_{title} Labels.csv"
+        write_csv(home / "2. Groundtruths" / name, header, [*rows, ["", "", "", "", ""]])
+
+
+def busi(root: Path) -> None:
+    """Scans with a mask each, and every fifth lesion with a second one."""
+    for place, label in enumerate(("benign", "malignant", "normal")):
+        for index in range(1, 21):
+            scan = root / f"Dataset_BUSI_with_GT/{label}/{label} ({index}).png"
+            tiny.write_picture(scan, tiny.picture(100 * place + index))
+            for extra in ["", "_1"] if label != "normal" and index % 5 == 0 else [""]:
+                mask = np.full((24, 24), 255 * (label != "normal"), np.uint8)
+                tiny.write_picture(scan.with_name(f"{scan.stem}_mask{extra}.png"), mask)
+
+
+def iq_othnccd(root: Path) -> None:
+    """The authors' folders, spelt as they spell them."""
+    home = root / "The IQ-OTHNCCD lung cancer dataset"
+    for place, (folder, name) in enumerate((("Bengin cases", "Bengin"), ("Malignant cases", "Malignant"),
+                                            ("Normal cases", "Normal"))):  # fmt: skip
+        for index in range(1, 21):
+            tiny.write_picture(home / folder / f"{name} case ({index}).jpg", tiny.picture(3000 + 100 * place + index))
+
+
 LUNA_SHAPE, LUNA_SPACING, LUNA_OFFSET = (12, 40, 44), (0.8, 0.7, 2.0), (-15.0, -12.0, -300.0)
 """Slices, rows, columns; and mm in the order x, y, z, as the header has them."""
 
@@ -287,5 +335,9 @@ MAKERS = {
     "brain-tumour-figshare": brain_figshare,
     "tuberculosis-cxr": tuberculosis,
     "rsna-pneumonia": rsna_pneumonia,
+    "kermany-pneumonia": kermany,
+    "idrid-dr": idrid,
+    "busi": busi,
+    "iq-othnccd": iq_othnccd,
 }
 """By recipe."""

@@ -79,7 +79,7 @@ class Orthanc:
 
 
 @contextmanager
-def orthanc(folder: Path, port: int, *, calling: str = "EDGEDX") -> Iterator[Orthanc]:
+def orthanc(folder: Path, port: int, *, calling: str = "EDGEDX", plugins: Sequence[Path] = ()) -> Iterator[Orthanc]:
     """An archive that takes objects from one application entity alone; what it holds survives in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     http = free_port()
@@ -87,7 +87,7 @@ def orthanc(folder: Path, port: int, *, calling: str = "EDGEDX") -> Iterator[Ort
         "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"), "DicomPort": port,
         "HttpPort": http, "DicomAet": "ORTHANC", "DicomCheckCalledAet": True, "DicomAlwaysAllowStore": False,
         "DicomModalities": {"edgedx": [calling, "127.0.0.1", 1]}, "RemoteAccessAllowed": False,
-        "AuthenticationEnabled": False, "Plugins": [], "ConcurrentJobs": 1, "HttpThreadsCount": 2,
+        "AuthenticationEnabled": False, "Plugins": list(map(str, plugins)), "ConcurrentJobs": 1, "HttpThreadsCount": 2,
     }  # fmt: skip
     (folder / "orthanc.json").write_text(json.dumps(settings))
     with _running(["Orthanc", folder / "orthanc.json"], port, folder):

@@ -84,6 +84,11 @@ def _slot(title: str, slot: SlotStatus) -> None:
     digest = (slot.digest or "")[:16]
     line(title, f"{slot.name} {slot.version}, {slot.variant}, slot {slot.slot}, digest {digest}")
     line("", f"made for {slot.profile}, signed by {slot.signed_by or 'NOBODY that is trusted'}{age}")
+    if slot.threshold:
+        limits = ", ".join(f"{name} {value:.4g}" for name, value in slot.threshold.items())
+        local = slot.threshold_origin == "local"
+        whose = "THIS SITE'S OWN, see `edgedx threshold show`" if local else "the bundle's own"
+        line("", f"threshold {limits}: {whose}")
     if slot.problem:
         line("", f"CANNOT BE USED: {slot.problem}")
 
@@ -227,5 +232,9 @@ def predictions(found: Sequence[ImagePrediction], model: str, *, json: bool) -> 
         probabilities = ", ".join(f"{name} {value:.2f}" for name, value in one.probabilities.items())
         rows.append((one.source, one.label or one.status, probabilities or "-", "; ".join(remarks)))
     line("model", model)
+    if (answered := next((one for one in found if one.threshold), None)) is not None:
+        limits = ", ".join(f"{name} {value:.4g}" for name, value in answered.threshold.items())
+        whose = "this site's own" if answered.origin == "local" else f"the bundle's, {answered.operating_point}"
+        line("threshold", f"{limits}; {whose}")
     print_table(("image", "decision", "probabilities", "remarks"), rows, width=140)
     typer.echo(NOT_A_MEDICAL_DEVICE)

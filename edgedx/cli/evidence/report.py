@@ -24,7 +24,11 @@ def report(
     ] = None,
     with_: Annotated[
         list[Path] | None,
-        typer.Option("--with", help="Folder of crossval, compare, robustness, explain, bench or tune; repeatable."),
+        typer.Option(
+            "--with",
+            help="Folder of crossval, compare, robustness, explain, bench or tune; a scanner's --out, or what "
+            "`edgedx monitor --json` printed; repeatable.",
+        ),
     ] = None,
     patient_images: Annotated[
         bool, typer.Option("--patient-images", help="Put misclassified images, which are of patients, into the page.")

@@ -29,6 +29,7 @@ _OVERALL = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
     "exact_match": "all findings right",
+    "quadratic_kappa": "quadratic kappa",
     "ece": "ECE",
     "brier": "Brier score",
 }

@@ -14,7 +14,10 @@ from . import show
 
 
 def archive(
-    source: Annotated[Path, typer.Argument(help="Folder of images, DICOM or raster; or a CSV with a column path.")],
+    source: Annotated[
+        str,
+        typer.Argument(help="Folder of images, DICOM or raster; CSV with a column path; or https://PACS/dicom-web."),
+    ],
     bundle: Annotated[
         Path, typer.Option(help="The model: a .edgedx file, or the --root that `edgedx install` was given.")
     ],
@@ -36,6 +39,8 @@ def archive(
     """Read a whole archive of studies into one Parquet table: one row for each content, answers and refusals.
 
     Example: edgedx archive /mnt/pacs-export --bundle pneumonia.edgedx --out archive
+
+    Example: edgedx archive "https://pacs/dicom-web?ModalitiesInStudy=CR" --bundle pneumonia.edgedx --out archive
 
     Example: edgedx archive studies.csv --bundle pneumonia.edgedx --out /shared/archive --on ray --units 256
 

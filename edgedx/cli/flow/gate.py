@@ -143,6 +143,7 @@ def _on_run(asked: _Asked) -> dict[str, Any]:
 def _on_samples(asked: _Asked, data: Path) -> dict[str, Any]:
     from typing import cast
 
+    from edgedx.core.bundle.local_point import point_of
     from edgedx.core.stats.gate import write_verdict
     from edgedx.device.clinic.gate import against_promise, against_table, examine_samples
     from edgedx.device.clinic.samples import read_samples
@@ -153,11 +154,12 @@ def _on_samples(asked: _Asked, data: Path) -> dict[str, Any]:
     samples = read_samples(data, bundle.manifest, asked.subgroups)
     variant = asked.variant or serving_variant(bundle)
     examined = examine_samples(bundle, samples, variant=variant, threads=asked.threads)
-    promise = against_promise(bundle.manifest, samples, examined)
+    point = point_of(bundle)
+    promise = against_promise(bundle.manifest, samples, examined, point)
     rule = cast("Rule | None", asked.rule)
     verdict: Verdict | None = None
     if asked.reference is not None:
-        verdict = against_table(bundle.manifest, examined, asked.reference, rule)
+        verdict = against_table(bundle.manifest, examined, asked.reference, rule, point)
     elif asked.run is not None:
         from edgedx.lab.judge.gate import against_teacher
 

@@ -210,7 +210,9 @@ def gated_samples(
 ) -> None:
     """The verdict on labelled images: against what the bundle promises, and against a reference."""
     line("gate", f"{'passed' if promise.passed else 'NO'}: {promise.sentence}")
-    line("judged", f"{promise.answered} of {promise.samples} samples answered")
+    point = promise.operating_point
+    own = ", the site's own threshold" * (point == "local")
+    line("judged", f"{promise.answered} of {promise.samples} samples answered, at operating point {point}{own}")
     print_table(("", "here (95 %)", "promised"), promise.rows(), right=True)
     if verdict is not None:
         _verdict(verdict)

@@ -41,9 +41,11 @@ def update(
     check: Annotated[
         bool, typer.Option("--check", help="Read the answers, list likely wrong labels and contradictions, and stop.")
     ] = False,
-    force: Annotated[
+    anyway: Annotated[
         str | None,
-        typer.Option(metavar="REASON", help="Let it ship although a check says no; the reason is recorded."),
+        typer.Option(
+            "--anyway", metavar="REASON", help="Let it ship although a check says no; the reason is recorded."
+        ),
     ] = None,
     json: AsJson = False,
 ) -> None:
@@ -65,17 +67,17 @@ def update(
     check_choice("--method", method, ("rehearsal", "distil", "naive", "ewc"))
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise UsageError("an update runs in one process", next_step="start it without torchrun")
-    if force is not None and not force.strip():
-        raise UsageError("--force needs a reason, which is recorded", next_step='--force "why it may ship"')
+    if anyway is not None and not anyway.strip():
+        raise UsageError("--anyway needs a reason, which is recorded", next_step='--anyway "why it may ship"')
     overrides = [*(set_ or []), *([f"update.method={method}"] if method else [])]
     plan = plan_update(
         run_of(run), feedback, trust=trust or [], device=device, out=out, overrides=overrides, version=new_version
     )
     with run_at_work(plan.after.path):
-        report = work(plan, check_only=check, force=force)
+        report = work(plan, check_only=check, force=anyway)
         show_update.updated(report, plan.after.path, plan.recipe, json=json)
     if not check and not (report["verdict"]["passed"] or report["verdict"]["forced"]):
         raise GateRefused(
             f"the update may not replace {report['verdict']['against']}: {report['verdict']['sentence']}",
-            next_step="more answers, or another method (--method); or --force REASON, which is recorded",
+            next_step="more answers, or another method (--method); or --anyway REASON, which is recorded",
         )

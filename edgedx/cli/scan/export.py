@@ -44,8 +44,8 @@ def export(
     """
     from edgedx.core.errors import UsageError
     from edgedx.core.progress import progress
-    from edgedx.device.operation.deidentified_copies import export as write
-    from edgedx.device.operation.deidentified_copies import select
+    from edgedx.device.export.deidentified_copies import export as write
+    from edgedx.device.export.deidentified_copies import select
     from edgedx.device.operation.heartbeat import scanned_inbox
 
     if not deid:

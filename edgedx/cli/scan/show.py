@@ -105,7 +105,7 @@ def quarantine(left: Sequence[Any], moved: Sequence[Path], *, json: bool) -> Non
 
 def exported(summary: Any, selected: int, out: Path, to: Path, *, json: bool) -> None:
     """How many copies were written, and why others were not."""
-    from edgedx.device.operation.deidentified_copies import KEY
+    from edgedx.device.export.deidentified_copies import KEY
 
     if json:
         print_json({"schema_version": 1, "written": summary.written, "left_out": dict(summary.left_out), "to": str(to)})
@@ -159,6 +159,8 @@ def _tls(file: Path | None) -> str:
 
 def status(state: dict[str, Any], problems: list[str], out: Path, *, json: bool) -> None:
     """State, model, results by code, what waits, and the disk."""
+    from edgedx.device.operation.heartbeat import light_of
+
     if json:
         print_json({**state, "complaints": problems})
         return
@@ -166,6 +168,10 @@ def status(state: dict[str, Any], problems: list[str], out: Path, *, json: bool)
     known = state["running"] or state["state"] == "finished"
     line("scanner", f"{state['state'] if known else 'not running'}{age}")
     line("model", f"{state['model']}, {state['variant']} on {state['provider']}; bundle {state['bundle'][:12]}")
+    if state.get("threshold"):
+        limits = ", ".join(f"{name} {value:.4g}" for name, value in state["threshold"].items())
+        whose = "this site's own" if state["origin"] == "local" else f"the bundle's, {state['operating_point']}"
+        line("threshold", f"{limits}; {whose}")
     by_status: dict[str, int] = {}
     for key, count in state["results"].items():
         by_status[key.partition(" ")[0]] = by_status.get(key.partition(" ")[0], 0) + count
@@ -185,6 +191,8 @@ def status(state: dict[str, Any], problems: list[str], out: Path, *, json: bool)
         line("last", f"number {last['sequence']}, {last['status']} {last['code'] or ''}".rstrip() + when)
     if counts := state["outbox"]:
         line("PACS", _counts(counts))
+    if (light := light_of(state)) is not None:
+        line("monitor", f"{light.colour}: {' '.join(light.sentences())}")
     kept = state["retention"]
     if kept["swept"] is not None:
         stays = ", ".join(f"{count} {why}" for why, count in kept["kept_over_limit"].items())

@@ -22,9 +22,13 @@ def demo(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start over instead of reusing finished stages.")
     ] = False,
+    page: Annotated[
+        bool | None,
+        typer.Option("--page/--no-page", help="At the end, the page on its results; in a terminal unless given."),
+    ] = None,
     json: AsJson = False,
 ) -> None:
-    """Run the whole flow in a few minutes: fine-tune, compress, deploy, bench, scan.
+    """Run the whole flow in a few minutes: fine-tune, compress, deploy, bench, scan; then the page of a clinic's box.
 
     Example: edgedx demo
 
@@ -51,6 +55,24 @@ def demo(
         summary, example = _scan(out, Path(report["installed"]), Path(report["inbox"]))
         report |= {"scan": summary, "example": example, "seconds": round(time.monotonic() - begun)}
         show.demonstrated(report, out, chosen, json=json)
+    if page or (page is None and not json and _sits_there()):
+        _show_page(out)
+
+
+def _sits_there() -> bool:
+    """Whether somebody is at a terminal, and the page can be served: nobody else would end it."""
+    import sys
+    from importlib.util import find_spec
+
+    return sys.stdin.isatty() and sys.stdout.isatty() and find_spec("starlette") is not None
+
+
+def _show_page(out: Path) -> None:
+    from edgedx.cli.clinic.show import opened
+    from edgedx.lab.demo_page import show_page
+
+    remark("the page of a clinic's box, on these results; a scanner reads what you send to it")
+    show_page(out, lambda where: opened(where, json=False))
 
 
 def _step(begun: float, text: str) -> None:

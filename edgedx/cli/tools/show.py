@@ -242,6 +242,7 @@ def demonstrated(report: dict[str, Any], out: Path, recipe: Recipe, *, json: boo
     """What the flow gave: models beside one another, the gate, and one result."""
     from edgedx.cli.evidence.show import bench_rows
     from edgedx.core.result import NOT_A_MEDICAL_DEVICE
+    from edgedx.lab.demo_page import page_command
 
     if json:
         print_json(report)
@@ -262,6 +263,7 @@ def demonstrated(report: dict[str, Any], out: Path, recipe: Recipe, *, json: boo
     tell(NOT_A_MEDICAL_DEVICE)
     again = command_line("scan", report["inbox"], "--bundle", report["installed"], "--out", "results", "--once")
     tell(f"done in {report['seconds']} s; next: {again}")
+    line("page", page_command(out))
 
 
 def data_check(report: DataCheck, recipe: str, *, json: bool) -> None:

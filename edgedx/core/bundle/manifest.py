@@ -19,7 +19,7 @@ from edgedx.core.files import canonical_json, read_regular, sha256_bytes, write_
 from edgedx.core.preprocess import PreprocessSpec
 from edgedx.core.settings.accept import Accept
 from edgedx.core.settings.columns import FittedColumn
-from edgedx.core.stats.points import OperatingPoint
+from edgedx.core.stats.points import LOCAL, OperatingPoint
 from edgedx.core.strict import Strict
 from edgedx.core.version import VERSION_PATTERN
 
@@ -114,7 +114,10 @@ class Manifest(Strict):
     engines: list[Engine] = Field([], description="Compiled forms of variants, for runtimes without a compiler.")
     features: int | None = Field(None, description="Length of the second output, the pooled feature vector.")
     doubt: Doubt = Doubt()
-    baseline: dict[str, list[float]] = Field({}, description="Input and score statistics of the val split, for drift.")
+    reference: dict[str, str] = Field(
+        {}, description="By variant: the part with what its images and answers were like."
+    )
+    baseline: dict[str, list[float]] = Field({}, description="Of bundles from before `reference`; nothing reads it.")
     golden: Golden
     metrics: dict[str, float] = Field({}, description="Of the default variant on the test split.")
     gate: dict[str, float | bool | str] = Field({}, description="What the gate decided and on which figures.")
@@ -134,7 +137,11 @@ class Bundle:
         As they came; verified only where keys were given to verify them with.
     signed_by : PublicKey or None
         The trusted key that has signed, where keys were given.
+    root : Path or None
+        Of the device that it is installed on, where a site's own operating point may be (`local_point`).
     """
+
+    root: Path | None = None
 
     def __init__(
         self,
@@ -262,6 +269,7 @@ def _check_manifest(manifest: Manifest, path: Path) -> None:
     named = {variant.file for variant in manifest.variants.values()} | {manifest.golden.file}
     named |= {engine.file for engine in manifest.engines}
     named |= {limits.file for limits in manifest.doubt.ood.values() if limits.file is not None}
+    named |= set(manifest.reference.values())
     if missing := named - set(manifest.parts):
         raise BundleError(f"{path}: manifest names parts that are not there: {sorted(missing)}")
     if manifest.default_variant not in manifest.variants:
@@ -270,11 +278,15 @@ def _check_manifest(manifest: Manifest, path: Path) -> None:
         raise BundleError(f"{path}: positive class {manifest.positive!r} is not among the classes")
     if manifest.accept.multi_frame == "each" and manifest.task != "multilabel" and manifest.positive is None:
         raise BundleError(f"{path}: accept.multi_frame: each, and no class that the frames are searched for")
+    if any(point.name == LOCAL for point in manifest.operating_points):
+        raise BundleError(f"{path}: an operating point is called {LOCAL!r}, as only a site's own may be")
     if len({column.name for column in manifest.columns}) != len(manifest.columns):
         raise BundleError(f"{path}: a column stands twice")
     for name, sets in manifest.doubt.sets.items():
         if set(sets.least) != set(manifest.classes):
             raise BundleError(f"{path}: doubt.sets of {name} are not of this bundle's classes")
+    if strangers := set(manifest.reference) - set(manifest.variants):
+        raise BundleError(f"{path}: reference names variants that are not there: {sorted(strangers)}")
     for engine in manifest.engines:
         variant = manifest.variants.get(engine.variant)
         if variant is None or manifest.parts[variant.file].sha256 != engine.model_sha256:

@@ -19,7 +19,8 @@ from .columns import Columns, refuse_labels
 from .recipe_data import Foreign, Origin
 from .recipe_data import Section as _Section
 from .recipe_federated import Federated
-from .recipe_sections import Augment, Bench, Data, Gate, NetworkSettings, Quantize, Search, Student, Task, Train
+from .recipe_sections import Bench, Data, Gate, Quantize, Search, Student, Task
+from .recipe_training import Augment, NetworkSettings, Train
 from .recipe_tune import Tune, fit_space
 from .recipe_update import Update
 from .shipped import shipped_folder
@@ -63,6 +64,14 @@ class Recipe(_Section):
         if self.student.backbone != "same" and self.student.weights == "teacher":
             raise ValueError("student.weights: teacher is possible only with student.backbone: same")
         refuse_labels(self.columns, [self.data.label_column, *self.data.label_columns])
+        if self.data.roi_columns and (self.data.source != "csv" or self.preprocess.crop != "none"):
+            raise ValueError("data.roi_columns: only of a table (source: csv), and with preprocess.crop: none")
+        if self.student.teacher_flips and not (self.augment.flip_horizontal or self.augment.flip_vertical):
+            raise ValueError(
+                "student.teacher_flips: augment mirrors nothing; set augment.flip_horizontal, if that is true"
+            )
+        if self.train.imbalance == "balanced-softmax" and self.task.kind == "multilabel":
+            raise ValueError("train.imbalance: balanced-softmax is for classes that exclude each other; choose loss")
         columns = self.data.label_columns
         if columns and (self.task.kind != "multilabel" or len(columns) != len(self.task.classes)):
             raise ValueError("data.label_columns: one for each class, and only for multilabel tasks")

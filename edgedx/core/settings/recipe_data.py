@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from typing_extensions import Self
 
 Layout = Literal[
@@ -19,6 +19,10 @@ Layout = Literal[
     "brain-tumour-figshare",
     "tuberculosis-cxr",
     "rsna-pneumonia",
+    "kermany-pneumonia",
+    "idrid",
+    "busi",
+    "iq-othnccd",
 ]
 """Public data sets read as they are published; `edgedx.lab.data.layouts` has a reader for each."""
 
@@ -29,6 +33,17 @@ class Section(BaseModel):
     """A section of the recipe: unknown keys are refused, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    LATER: ClassVar[frozenset[str]] = frozenset()
+    """Fields that came later: left out of records where they ask for nothing, so that older runs stay current."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        defaults = {name: type(self).model_fields[name].default for name in self.LATER}
+        return {
+            key: value
+            for key, value in plain(self).items()
+            if key not in defaults or getattr(self, key) != defaults[key]
+        }
 
 
 Uncertain = Literal["unknown", "positive", "negative"]
@@ -64,6 +79,12 @@ class Reading(Section):
         description="Patients whose names differ only in zeros, case, blanks or a trailing .0: merge them into "
         "one and say so, refuse the data set, or take them as distinct.",
     )
+    roi_columns: list[str] = Field(
+        [],
+        description="Columns with a box around what the label is about: left, top, width and height, pixels of the "
+        "image. Training then looks at it more often (augment.roi); val, test and the device see whole images. Empty "
+        "cells: no box.",
+    )
     near_duplicates: Literal["together", "list", "ignore"] = Field(
         "together",
         description="Images that look alike (encoded or resized anew, adjacent slices). together: in one split; where "
@@ -81,6 +102,8 @@ class Reading(Section):
                 raise ValueError(f"patient_from: no regular expression: {error}") from error
             if groups != 1:
                 raise ValueError("patient_from: a regular expression with one group in brackets, or header")
+        if len(self.roi_columns) not in (0, 4) or len(set(self.roi_columns)) != len(self.roi_columns):
+            raise ValueError("roi_columns: four columns, for left, top, width and height")
         if len(set(self.column_names)) != len(self.column_names):
             raise ValueError("column_names: a name stands twice")
         return self

@@ -30,6 +30,8 @@ class Cases:
         (N,) class indices, or (N, K) of 0/1/NaN for multilabel tasks.
     subgroups : sequence of mapping
         For each image column to value, such as sex to F.
+    ordered : bool
+        Whether the classes are grades in rising order.
     """
 
     names: Sequence[str]
@@ -39,6 +41,7 @@ class Cases:
     task: str
     classes: Sequence[str]
     positive: str | None = None
+    ordered: bool = False
 
     def __len__(self) -> int:
         return len(self.names)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 _UNKNOWN = "\x00"  # before the key: tables hold no NUL, see `core.table.DAMAGED`
 
@@ -38,3 +38,23 @@ def images_of_patients(images: int, patients: int) -> str:
 def patient_text(key: str) -> str:
     """The patient as a file holds it: empty where none is known."""
     return "" if key.startswith(_UNKNOWN) else key
+
+
+def independent_cases(patients: ArrayLike) -> float:
+    """How many independent images some images of patients are worth at least: (sum m)^2 / sum m^2 (Kish 1965).
+
+    `m` are the images of each patient. It is what is left where all images of a patient go the same way; as many as
+    there are images where each is of another patient.
+
+    Parameters
+    ----------
+    patients : array of shape (N,) of int
+        Number of each image's patient.
+
+    Examples
+    --------
+    >>> independent_cases([0, 1, 2, 3]), independent_cases([0, 0, 1, 1])
+    (4.0, 2.0)
+    """
+    sizes = np.bincount(np.asarray(patients, np.int64)) if np.size(patients) else np.zeros(1)
+    return float(sizes.sum() ** 2 / max(1, (sizes**2).sum()))

@@ -13,6 +13,10 @@ from edgedx.core.strict import Strict
 
 from .metrics import threshold_at_sensitivity, threshold_at_specificity, youden_threshold
 
+LOCAL = "local"
+"""Name of the point that a site has chosen (`core.bundle.local_point`); no bundle has one of this name."""
+Origin = Literal["bundle", "local"]
+
 
 class OperatingPoint(Strict):
     """Decision thresholds chosen on the validation split, on calibrated probabilities."""
@@ -23,6 +27,11 @@ class OperatingPoint(Strict):
     )
     sensitivity: float | None = Field(None, description="On the validation split, where the point is of one class.")
     specificity: float | None = Field(None, description="On the validation split, where the point is of one class.")
+
+
+def origin_of(point: OperatingPoint) -> Origin:
+    """Who has chosen it: the makers of the bundle, or the site."""
+    return "local" if point.name == LOCAL else "bundle"
 
 
 Kind = Literal["youden", "argmax", "sensitivity", "specificity"]

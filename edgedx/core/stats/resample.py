@@ -63,13 +63,14 @@ def draw(
     count = len(groups)
     whole = {name: of_all(statistic, count) for name, statistic in statistics.items()}
     blocks: dict[Key, list[Floats]] = {name: [] for name in statistics}
-    for weights in _weights(groups, resamples, seed):
+    for weights in resampled_weights(groups, resamples, seed):
         for name, statistic in statistics.items():
             blocks[name].append(statistic(weights))
     return {name: Draws(whole[name], np.concatenate(blocks[name])) for name in statistics}
 
 
-def _weights(groups: Sequence[str], resamples: int, seed: int) -> Iterator[Floats]:
+def resampled_weights(groups: Sequence[str], resamples: int = RESAMPLES, seed: int = 0) -> Iterator[Floats]:
+    """How often each image was drawn, in blocks of shape (r, N), `resamples` rows in all; see `draw`."""
     _, group = np.unique(np.asarray(groups), return_inverse=True)
     number = int(group.max()) + 1
     rng = np.random.default_rng(seed)

@@ -91,6 +91,28 @@ def mean_of(parts: Sequence[Statistic]) -> Statistic:
     return mean
 
 
+def quadratic_kappa(truth: ArrayLike, called: ArrayLike, sums: Sums | None = None) -> Statistic:
+    """Agreement of grades beyond chance, distances squared (Cohen 1968): 1 is perfect, 0 is chance.
+
+    Parameters
+    ----------
+    truth, called : array of shape (N,)
+        Grades as numbers. Squares make the table of grades needless: what is expected by chance follows from means.
+    """
+    one, two, sums = np.asarray(truth, np.float64), np.asarray(called, np.float64), sums or Sums()
+    every, apart = sums.add(np.ones(one.shape)), sums.add((one - two) ** 2)
+    first, second, squares = sums.add(one), sums.add(two), sums.add(one**2 + two**2)
+
+    def kappa(weights: Floats) -> Floats:
+        by_chance = squares(weights) - 2 * first(weights) * second(weights) / every(weights)
+        share = np.full(by_chance.shape, np.nan)
+        # All of one grade: no agreement beyond chance can be told. Sums of floats leave a grain.
+        np.divide(apart(weights), by_chance, out=share, where=by_chance > 1e-9 * every(weights))
+        return np.asarray(1.0 - share)
+
+    return kappa
+
+
 def calibration_error(
     correct: ArrayLike,
     confidence: ArrayLike,

@@ -167,6 +167,13 @@ class Answers(Database):
             "WHERE sequence IN (SELECT max(sequence) FROM answers GROUP BY key, person) ORDER BY sequence"
         )
 
+    def blind(self) -> Iterator[Answer]:
+        """The first blind answer of each person to each result: what they changed later, they changed after a look."""
+        yield from self._answers(
+            "WHERE sequence IN (SELECT min(sequence) FROM answers WHERE blind = 1 GROUP BY key, person) "
+            "ORDER BY sequence"
+        )
+
     def answered(self, keys: Iterable[str], person: str | None = None) -> set[str]:
         """Those of `keys` that have an answer: anybody's, or one person's."""
         asked, found = list(keys), set[str]()
@@ -199,7 +206,18 @@ def verdict_of(label: str | None, shown: str | None) -> Verdict:
     """
     if label is None:
         return "cannot_tell"
-    return "agree" if shown is not None and set(label.split("|")) == set(shown.split("|")) else "disagree"
+    return "agree" if shown is not None and findings_of(label) == findings_of(shown) else "disagree"
+
+
+def findings_of(text: str) -> frozenset[str]:
+    """What a label says is there: of several findings none is ``""``, as people say it, or ``none``, as the model does.
+
+    Examples
+    --------
+    >>> findings_of("") == findings_of("none"), sorted(findings_of("nodule|effusion"))
+    (True, ['effusion', 'nodule'])
+    """
+    return frozenset(part for part in text.split("|") if part not in ("", "none"))
 
 
 def is_blind(sha256: str, bundle: str, share: float = BLIND_SHARE) -> bool:
@@ -214,5 +232,10 @@ def is_blind(sha256: str, bundle: str, share: float = BLIND_SHARE) -> bool:
     share : float
         0 to 1: how many of all images.
     """
-    drawn = hashlib.sha256(b"blind" + bundle.encode() + sha256.encode()).digest()[:8]
-    return int.from_bytes(drawn, "big") / 2**64 < share
+    return drawn(sha256, bundle) < share
+
+
+def drawn(sha256: str, bundle: str) -> float:
+    """The number from 0 to 1 that an image draws: below the share, it is read blind."""
+    digest = hashlib.sha256(b"blind" + bundle.encode() + sha256.encode()).digest()[:8]
+    return int.from_bytes(digest, "big") / 2**64

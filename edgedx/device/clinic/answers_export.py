@@ -60,13 +60,16 @@ class ExportedAnswer:
     shown : str
         The model's label that was in force.
     blind : bool
-        Given before the model's answer was shown.
+        This person has answered before the model's answer was shown.
     reason : str
         A code of the page's list, or empty.
     person : str
         p1, p2 ... : the same person within this file, another one in the next.
     patient : str
         A pseudonym, the same in every export of this clinic; empty where the header names none.
+    blind_label : str
+        What the person said blind; another than `label` where they changed it after a look. Figures of the model are
+        computed from this one. Empty where `blind` is false, or they could not tell.
     """
 
     image: str
@@ -80,6 +83,7 @@ class ExportedAnswer:
     reason: str
     person: str
     patient: str = ""
+    blind_label: str = ""
 
 
 class AnswersManifest(Strict):
@@ -330,16 +334,18 @@ def _wrong(cells: Mapping[str, str], manifest: AnswersManifest) -> str:
     if cells["verdict"] not in _VERDICTS:
         return "verdict"
     known = set(manifest.classes)
-    for column in ("label", "shown"):
+    for column in ("label", "shown", "blind_label"):
         told = [part for part in cells[column].split("|") if part]
-        single = manifest.task != "multilabel"
-        unsaid = cells["verdict"] == "cannot_tell" and column == "label"
-        if not set(told) <= known or (single and len(told) != 1 and not (unsaid or column == "shown")):
+        least = int(manifest.task != "multilabel" and column == "label" and cells["verdict"] != "cannot_tell")
+        most = len(known) if manifest.task == "multilabel" else 1
+        if not set(told) <= known or not least <= len(told) <= most:
             return column
     if cells["verdict"] == "cannot_tell" and cells["label"]:
         return "label"
     if cells["blind"] not in ("0", "1"):
         return "blind"
+    if cells["blind"] == "0" and cells["blind_label"]:
+        return "blind_label"
     if cells["bundle"] != manifest.bundle:
         return "bundle"
     return next((column for column in ("image", "key") if not _is_hex(cells[column])), "")

@@ -17,6 +17,7 @@ from edgedx.core.preprocess import Canvas, normalise
 from edgedx.core.progress import track
 from edgedx.core.stats.cases import calibrated_probabilities, predictions_of_logits
 from edgedx.core.stats.gate import Limits, Rule, Verdict, judge
+from edgedx.core.stats.points import OperatingPoint
 from edgedx.device.decode.accept import acceptable
 from edgedx.device.decode.decoder import DecodedCanvas, Decoder, FileChanged
 from edgedx.device.runtime.open_runner import open_runner
@@ -152,15 +153,26 @@ def limits_of(manifest: Manifest, rule: Rule | None = None) -> Limits:
     )
 
 
-def against_promise(manifest: Manifest, samples: Sequence[Sample], examined: Examined) -> ClinicEvaluation:
+def against_promise(
+    manifest: Manifest, samples: Sequence[Sample], examined: Examined, point: OperatingPoint | None = None
+) -> ClinicEvaluation:
     """What was answered here, against what the bundle promises (see `judge_answers`)."""
-    return judge_answers(manifest, samples, examined.answers)
+    return judge_answers(manifest, samples, examined.answers, point)
 
 
-def against_table(manifest: Manifest, examined: Examined, table: Path, rule: Rule | None = None) -> Verdict:
-    """What was answered here, against another model's answers in a CSV file (see `read_predictions`)."""
+def against_table(
+    manifest: Manifest,
+    examined: Examined,
+    table: Path,
+    rule: Rule | None = None,
+    point: OperatingPoint | None = None,
+) -> Verdict:
+    """What was answered here, against another model's answers in a CSV file (see `read_predictions`).
+
+    Both are decided at `point`, the manifest's first unless given, where the file says not how the other one decided.
+    """
     cases = cases_of_samples(examined.done, manifest)
-    point = manifest.operating_points[0]
+    point = point or manifest.operating_points[0]
     return judge(
         cases,
         read_predictions(table, cases, point.threshold),

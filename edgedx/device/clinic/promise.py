@@ -36,6 +36,8 @@ class ClinicEvaluation:
         Of the bundle's manifest, on its test split.
     infer_ms, image_ms : float
         Median of inference alone, and of decoding, preprocessing and inference together, on the device.
+    operating_point : str
+        Name of the one that was judged; local is the site's own.
     """
 
     samples: int
@@ -57,6 +59,7 @@ class ClinicEvaluation:
     brier: float | None = None
     promised_ece: float | None = None
     promised_brier: float | None = None
+    operating_point: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON: NaN becomes null."""
@@ -94,7 +97,10 @@ def answers_of_device(
 
 
 def judge_answers(
-    manifest: Manifest, samples: Sequence[Sample], answers: Mapping[str, dict[str, Any]]
+    manifest: Manifest,
+    samples: Sequence[Sample],
+    answers: Mapping[str, dict[str, Any]],
+    point: OperatingPoint | None = None,
 ) -> ClinicEvaluation:
     """Compare a device's answers with the labels, and with what the bundle promises.
 
@@ -106,6 +112,8 @@ def judge_answers(
     ----------
     answers : mapping of str to dict
         By SHA-256 of the image: ``status``, ``probabilities``, ``reason``, and times in milliseconds.
+    point : OperatingPoint, optional
+        The one in force; the manifest's first unless given.
 
     Raises
     ------
@@ -123,7 +131,7 @@ def judge_answers(
             next_step="give samples that the bundle accepts",
         )
     cases = cases_of_samples(done, manifest)
-    said = answers_of_device(manifest, cases, done, answers)
+    said = answers_of_device(manifest, cases, done, answers, point)
     figures, calibration = figures_of(cases, said)
     area = figures["auc"]
     accuracy = None
@@ -159,6 +167,7 @@ def judge_answers(
         brier=calibration["brier"],
         promised_ece=promises.get("test_ece"),
         promised_brier=promises.get("test_brier"),
+        operating_point=said.point,
     )
 
 

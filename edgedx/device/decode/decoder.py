@@ -59,6 +59,8 @@ class DecodedCanvas:
         Of the source.
     decode_ms, preprocess_ms : float
         Milliseconds.
+    found_by : tuple of bytes
+        Digests of patient ID and accession number (`search`), where there is a key.
     rest : tuple of DecodedCanvas
         The frames behind this one, where each was asked for.
     """
@@ -74,6 +76,7 @@ class DecodedCanvas:
     sop_instance_uid: str | None
     decode_ms: float
     preprocess_ms: float
+    found_by: tuple[bytes, ...] = ()
     rest: tuple[DecodedCanvas, ...] = ()
 
     @property
@@ -94,6 +97,8 @@ class Decoder:
         Address space of the child, MiB.
     frames : str
         What to do with a DICOM file of several frames.
+    search_key : Path, optional
+        Of the file with the key for digests of patient ID and accession number, where that is wanted (`search`).
     lifetime : int
         Files after which a fresh child takes over, against slow leaks.
     command : sequence of str, optional
@@ -107,11 +112,13 @@ class Decoder:
         seconds: float = 30.0,
         memory_mb: int = 2048,
         frames: FramePolicy = "refuse",
+        search_key: Path | None = None,
         lifetime: int = 2000,
         command: Sequence[str] | None = None,
     ) -> None:
         self._spec, self._seconds, self._memory_mb, self._lifetime = spec, seconds, memory_mb, lifetime
         self._frames = frames
+        self._search_key = None if search_key is None else str(search_key.absolute())
         self._command = list(command or module_command("edgedx.device.decode.worker"))
         self._child: Child | None = None
         self._served = 0
@@ -145,6 +152,7 @@ class Decoder:
                 "spec": self._spec.model_dump(mode="json"),
                 "memory_mb": self._memory_mb,
                 "frames": self._frames,
+                "search_key": self._search_key,
             }
             self._child = Child([*self._command, json.dumps(settings)])
             header, _ = self._message(time.monotonic() + _START_SECONDS)
@@ -268,4 +276,5 @@ def _parse(header: dict[str, Any], pixels: bytes, spec: PreprocessSpec) -> Decod
         sop_instance_uid=None if header["sop_instance_uid"] is None else str(header["sop_instance_uid"]),
         decode_ms=float(header["decode_ms"]),
         preprocess_ms=float(header["preprocess_ms"]),
+        found_by=tuple(bytes.fromhex(str(one)[:32]) for one in list(header.get("found_by", ()))[:2]),
     )

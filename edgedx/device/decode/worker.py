@@ -25,14 +25,16 @@ from edgedx.core.preprocess import PreprocessSpec, canvas
 from edgedx.core.settings.accept import FramePolicy
 from edgedx.core.stats.frames import most_frames
 
+from .search import digests, read_search_key
+
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _IDLE_SECONDS = 1.0
 
 
 def serve(settings: dict[str, Any]) -> None:
     """The child's loop: requests from stdin, answers to what was stdout, until the parent goes away."""
-    _confine(int(settings["memory_mb"]) << 20)
-    trim = _keep_freed_memory()
+    confine(int(settings["memory_mb"]) << 20)
+    trim = keep_freed_memory()
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a native library prints must not reach the protocol
     import cv2
@@ -42,14 +44,14 @@ def serve(settings: dict[str, Any]) -> None:
     cv2.setNumThreads(1)
     spec = PreprocessSpec.model_validate(settings["spec"])
     requests = os.fdopen(0, "rb", buffering=0)
-    _answer(out, {"ready": True})
-    while len(size := _next(requests, 4, trim)) == 4:
-        request = json.loads(_next(requests, struct.unpack(">I", size)[0], trim))
-        for header, pixels in _decode(Path(request["path"]), request["sha256"], spec, settings["frames"]):
-            _answer(out, header, pixels)
+    send(out, {"ready": True})
+    while len(size := receive(requests, 4, trim)) == 4:
+        request = json.loads(receive(requests, struct.unpack(">I", size)[0], trim))
+        for header, pixels in _decode(Path(request["path"]), request["sha256"], spec, settings):
+            send(out, header, pixels)
 
 
-def _confine(memory: int) -> None:
+def confine(memory: int) -> None:
     """Little memory, no core dump, first in line for the kernel, and no life after the parent."""
     import ctypes
     import resource
@@ -66,7 +68,7 @@ def _confine(memory: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _keep_freed_memory() -> Callable[[], object]:
+def keep_freed_memory() -> Callable[[], object]:
     """Have glibc keep what is freed, for the next file; returns what gives it back.
 
     Getting the same pages again and again took two fifths of a decoder's time (2048 x 2048 pixels of 12 bits).
@@ -83,7 +85,7 @@ def _keep_freed_memory() -> Callable[[], object]:
     return lambda: libc.malloc_trim(0)
 
 
-def _next(requests: IO[bytes], count: int, trim: Callable[[], object]) -> bytes:
+def receive(requests: IO[bytes], count: int, trim: Callable[[], object]) -> bytes:
     """Exactly `count` bytes, or what there was when the parent went away. Who waits long has no use for memory."""
     if not select.select([requests], [], [], _IDLE_SECONDS)[0]:
         trim()
@@ -93,18 +95,19 @@ def _next(requests: IO[bytes], count: int, trim: Callable[[], object]) -> bytes:
     return data
 
 
-def _answer(out: IO[bytes], header: dict[str, Any], pixels: bytes = b"") -> None:
+def send(out: IO[bytes], header: dict[str, Any], pixels: bytes = b"") -> None:
     data = json.dumps({**header, "bytes": len(pixels)}).encode()
     out.write(struct.pack(">I", len(data)) + data + pixels)
     out.flush()
 
 
 def _decode(
-    path: Path, sha256: str | None, spec: PreprocessSpec, frames: FramePolicy
+    path: Path, sha256: str | None, spec: PreprocessSpec, settings: dict[str, Any]
 ) -> Iterator[tuple[dict[str, Any], bytes]]:
     """One answer; of an object each of whose frames is asked for, one each, which says how many there are."""
     try:
-        yield from _canvases(path, sha256, spec, frames)
+        key = read_search_key(Path(settings["search_key"])) if settings.get("search_key") else None
+        yield from _canvases(path, sha256, spec, settings["frames"], key)
     except ImageError as error:
         yield {"code": error.code, "message": error.message}, b""
     except InputOutputError:
@@ -116,9 +119,10 @@ def _decode(
 
 
 def _canvases(
-    path: Path, sha256: str | None, spec: PreprocessSpec, frames: FramePolicy
+    path: Path, sha256: str | None, spec: PreprocessSpec, frames: FramePolicy, key: bytes | None
 ) -> Iterator[tuple[dict[str, Any], bytes]]:
     from edgedx.dicom.decoding.refusals import MAX_DECODED_BYTES
+    from edgedx.dicom.identifiers import identifiers
     from edgedx.dicom.reading.open import open_frames, open_image
     from edgedx.dicom.reading.source import read_bytes
 
@@ -136,6 +140,7 @@ def _canvases(
         if each
         else iter([open_image(content, frames=frames)])
     )
+    found_by = [one.hex() for one in digests(key, identifiers(content))] if key else []
     del content  # preprocessing needs the room
     for opened in images:
         decoded = time.perf_counter()
@@ -152,6 +157,7 @@ def _canvases(
             "sop_instance_uid": opened.sop_instance_uid,
             "frames": opened.frames if each else 1,
             "decode_ms": 1e3 * (decoded - begun),
+            "found_by": found_by,
             "preprocess_ms": 1e3 * (time.perf_counter() - decoded),
         }
         yield header, small.tobytes()

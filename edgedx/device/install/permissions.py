@@ -16,8 +16,17 @@ from pathlib import Path
 from edgedx.core.errors import GateRefused, InputOutputError
 from edgedx.core.files import storage_error
 
+_FLEET = ("fleet", "fleet/metadata", "fleet/metadata/root_history", "fleet/downloads")
+_FLEET_FILES = ("fleet/.lock", "fleet/root.json", "fleet/box.json", "fleet/record.json")
 _FOLDERS = ("trust", "slots", "slots/a", "slots/b", "engines")
-_FILES = (".lock", "state.json", "slots/a/installed.json", "slots/b/installed.json")
+_FILES = (
+    ".lock",
+    "state.json",
+    "operating_point.json",
+    "audit.jsonl",
+    "slots/a/installed.json",
+    "slots/b/installed.json",
+)
 
 
 def check_root(root: Path) -> None:
@@ -49,8 +58,8 @@ def check_root(root: Path) -> None:
 
 
 def _inside(root: Path) -> Iterator[tuple[Path, int]]:
-    yield from ((root / name, stat.S_IFDIR) for name in _FOLDERS)
-    yield from ((root / name, stat.S_IFREG) for name in _FILES)
+    yield from ((root / name, stat.S_IFDIR) for name in (*_FOLDERS, *_FLEET))
+    yield from ((root / name, stat.S_IFREG) for name in (*_FILES, *_FLEET_FILES))
     trust = root / "trust"
     if not trust.is_symlink() and trust.is_dir():
         try:

@@ -111,7 +111,9 @@ def open_slot(root: Path, slot: Slot, trusted: Sequence[PublicKey]) -> Bundle:
         raise BundleError(f"{folder} is a symbolic link, and is not followed", next_step="install the bundle again")
     if not folder.is_dir():
         raise BundleError(f"slot {slot} of {root} is empty", next_step="edgedx install BUNDLE --root DIR")
-    return open_folder(folder, trusted=trusted)
+    bundle = open_folder(folder, trusted=trusted)
+    bundle.root = root
+    return bundle
 
 
 def read_record(folder: Path) -> Record | None:

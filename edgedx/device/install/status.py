@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import calendar
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgedx.core.bundle.local_point import point_of, read_points
 from edgedx.core.bundle.signing import PublicKey
 from edgedx.core.errors import EdgedxError
+from edgedx.core.stats.points import origin_of
 from edgedx.device.runtime.engine_cache import EngineCache
 
 from .health import serving_variant
@@ -24,6 +27,8 @@ class SlotStatus:
 
     Attributes
     ----------
+    threshold, threshold_origin
+        In force where this slot is active: by class, and ``bundle`` or ``local``, who chose it.
     problem : str
         Why it cannot serve, in a sentence; empty where it can as far as signature and hashes tell.
     signed_by : str or None
@@ -46,6 +51,8 @@ class SlotStatus:
     age_days: float | None = None
     golden_difference: float | None = None
     bytes: int | None = None
+    threshold: dict[str, float] | None = None
+    threshold_origin: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,8 @@ def device_status(root: Path) -> DeviceStatus:
         problems.append(f"only one key is trusted, {keys[0]}: if it is lost, this device must be visited")
     trial = state.trial
     on_trial = serving is not None and trial is not None and (trial.slot, trial.digest) == (active, serving.digest)
+    if serving is not None and serving.digest is not None:
+        problems += _stale(root, serving.digest)
     return DeviceStatus(
         active=serving,
         other=next((one for slot, one in found.items() if slot != active), None),
@@ -128,6 +137,9 @@ def _slot(root: Path, slot: Slot, active: bool, keys: list[PublicKey] | None) ->
         except EdgedxError:
             return SlotStatus(slot, active, problem)
     record, manifest = read_record(bundle.path), bundle.manifest
+    point = None
+    with suppress(EdgedxError):  # damaged: see `_stale`
+        point = point_of(bundle)
     return SlotStatus(
         slot, active, problem,
         name=manifest.name,
@@ -141,7 +153,23 @@ def _slot(root: Path, slot: Slot, active: bool, keys: list[PublicKey] | None) ->
         age_days=None if record is None else _age(record.at),
         golden_difference=None if record is None else record.golden_difference,
         bytes=sum(part.bytes for part in manifest.parts.values()),
+        threshold=None if point is None else point.threshold,
+        threshold_origin=None if point is None else origin_of(point),
     )  # fmt: skip
+
+
+def _stale(root: Path, digest: str) -> list[str]:
+    """What is to be said of the site's own threshold."""
+    try:
+        points = read_points(root)
+    except EdgedxError as error:
+        return [f"{error.message}; no scanner starts on it"]
+    if not points.points or points.of(digest) is not None:
+        return []
+    return [
+        f"this site's threshold was chosen for {points.points[0].model}: the active bundle decides at its own until "
+        "one is chosen for it, or carried over (`edgedx threshold set`)"
+    ]
 
 
 def _age(at: str) -> float | None:

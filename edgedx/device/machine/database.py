@@ -81,7 +81,7 @@ class Database:
         self.path, self._copy = path, None
         with self._translate():
             if read_only:
-                self._db, self._copy = _open_to_look(path)
+                self._db, self._copy = _open_to_look(path, any_thread)
             else:
                 self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=not any_thread)
             try:
@@ -155,12 +155,12 @@ class Database:
             raise DamagedDatabase(f"{self.kind} {self.path} is damaged: {error}", next_step=self.remedy) from error
 
 
-def _open_to_look(path: Path) -> tuple[sqlite3.Connection, tempfile.TemporaryDirectory[str] | None]:
+def _open_to_look(path: Path, any_thread: bool) -> tuple[sqlite3.Connection, tempfile.TemporaryDirectory[str] | None]:
     """A connection that cannot write.
 
     A journal that a kill left must be rolled back before anything can be read, which writes: a copy is read then.
     """
-    connection = _read_only(path)
+    connection = _read_only(path, any_thread)
     try:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         return connection, None
@@ -173,11 +173,13 @@ def _open_to_look(path: Path) -> tuple[sqlite3.Connection, tempfile.TemporaryDir
         for ending in ("", *BESIDE):
             if (beside := path.with_name(path.name + ending)).is_file():
                 shutil.copy(beside, Path(copies.name, path.name + ending))
-        return sqlite3.connect(Path(copies.name, path.name), isolation_level=None), copies
+        copy = Path(copies.name, path.name)
+        return sqlite3.connect(copy, uri=True, isolation_level=None, check_same_thread=not any_thread), copies
     except OSError as error:
         copies.cleanup()
         raise sqlite3.OperationalError(error.strerror) from error
 
 
-def _read_only(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, isolation_level=None)
+def _read_only(path: Path, any_thread: bool) -> sqlite3.Connection:
+    name = f"file:{quote(str(path.absolute()))}?mode=ro"
+    return sqlite3.connect(name, uri=True, isolation_level=None, check_same_thread=not any_thread)

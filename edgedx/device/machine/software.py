@@ -67,7 +67,17 @@ EXTRAS = {
         ),
     ),
     "sr": OptionalPackage("results as DICOM Structured Reports and Secondary Captures", (("highdicom", "highdicom"),)),
+    "page": OptionalPackage(
+        "the page of a clinic's box in a browser",
+        (
+            ("starlette", "starlette"),
+            ("uvicorn", "uvicorn"),
+            ("python-multipart", "python_multipart"),
+            ("segno", "segno"),
+        ),
+    ),
     "net": OptionalPackage("receiving images over the network (C-STORE)", (("pynetdicom", "pynetdicom"),)),
+    "fleet": OptionalPackage("updates of many devices from one repository", (("tuf", "tuf"),)),
 }
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from edgedx.core.errors import InputOutputError
 from edgedx.core.files import sha256_file, storage_error
 from edgedx.core.result import Result
+from edgedx.core.stats.points import OperatingPoint
 from edgedx.device.scanner.sinks import ScannedImage, Sink
 
 from .audit_file import ASIDE, FIRST, LONGEST, AuditFile, problem_of
@@ -31,6 +32,11 @@ class AuditLog(Sink):
 
     After a crash the last image may stand twice: it was read twice.
 
+    Parameters
+    ----------
+    point : OperatingPoint, optional
+        At which the scanner decides; it stands in the event of its start.
+
     Raises
     ------
     InputOutputError
@@ -39,9 +45,10 @@ class AuditLog(Sink):
 
     name = "audit"
 
-    def __init__(self, out: Path, bundle: str) -> None:
+    def __init__(self, out: Path, bundle: str, point: OperatingPoint | None = None) -> None:
         self._file = AuditFile(out, bundle)
-        self._file.append(STARTED)
+        decided = {} if point is None else {"operating_point": point.name, "threshold": point.threshold}
+        self._file.append(STARTED, **decided)
         self._file.flush()
 
     def publish(self, reading: ScannedImage, path: Path, source: Path | None) -> None:

@@ -15,8 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgedx.core.bundle.local_point import read_points
 from edgedx.core.errors import InputOutputError
 from edgedx.core.files import read_json, storage_error
+from edgedx.core.stats.points import origin_of
+from edgedx.device.monitor.light import Light
 from edgedx.device.pacs.outbox import counts_of
 from edgedx.device.scanner.scanner import STUCK_SECONDS
 from edgedx.device.scanner.sinks import ScannedImage, Sink
@@ -24,7 +27,8 @@ from edgedx.device.scanner.sinks import ScannedImage, Sink
 from .audit_file import ASIDE
 from .notify import notify
 from .prometheus import metrics_text
-from .retention import read_retention
+from .retention_record import read_retention
+from .watch import read_examination
 
 if TYPE_CHECKING:
     from edgedx.device.scanner.scanner import Scanner
@@ -102,6 +106,7 @@ class Heartbeat(Sink):
 
     def _look(self, scanner: Scanner, now: float) -> dict[str, Any]:
         journal, manifest = scanner.journal, scanner.bundle.manifest
+        point = scanner.predictor.point
         first = scanner.oldest_pending()
         if first is None:
             self._oldest = None
@@ -124,11 +129,16 @@ class Heartbeat(Sink):
             "seconds": {stage: round(value, 3) for stage, value in self._seconds.items()},
             "sink_failures": scanner.sink_failures(),
             "troubles": scanner.troubles(),
+            "monitor": read_examination(self._out),
             "disk_free": shutil.disk_usage(self._out).free,
             "disk_floor": scanner.options.disk_floor,
             "inbox": str(scanner.inbox.absolute()),
             "model": f"{manifest.name} {manifest.version}",
             "bundle": scanner.bundle.digest,
+            "root": None if scanner.bundle.root is None else str(scanner.bundle.root.absolute()),
+            "operating_point": point.name,
+            "origin": origin_of(point),
+            "threshold": point.threshold,
             "variant": scanner.variant,
             "provider": scanner.predictor.runner.provider,
         }
@@ -161,7 +171,7 @@ def boot_id() -> str:
 
 def read_heartbeat(out: Path) -> dict[str, Any]:
     """The last beat of the scanner that writes to `out`, with ``running``, ``age_seconds``, ``outbox``,
-    ``audit_put_aside`` and ``retention`` added.
+    ``audit_put_aside``, ``retention`` and ``monitor`` added.
 
     Raises
     ------
@@ -186,7 +196,24 @@ def read_heartbeat(out: Path) -> dict[str, Any]:
         "outbox": counts_of(out),
         "audit_put_aside": len(list(out.glob(ASIDE))),
         "retention": read_retention(out),
+        "threshold_changed": _threshold_changed(state),
+        "monitor": read_examination(out),
     }
+
+
+def _threshold_changed(state: dict[str, Any]) -> bool:
+    """Whether the site has chosen, cleared or damaged its threshold since the scanner began, which keeps its own."""
+    root = state.get("root")
+    if root is None or not Path(root).is_dir():
+        return False
+    try:
+        local = read_points(Path(root)).of(state["bundle"])
+    except InputOutputError:
+        return True
+    chosen = {} if local is None else {name: one.value for name, one in local.thresholds.items()}
+    if state["origin"] == "bundle":
+        return local is not None
+    return local is None or any(state["threshold"].get(name) != value for name, value in chosen.items())
 
 
 def scanned_inbox(out: Path) -> Path:
@@ -201,6 +228,12 @@ def scanned_inbox(out: Path) -> Path:
     if not isinstance(inbox, str):
         raise InputOutputError(f"{out / STATUS} names no inbox", next_step="give it: --inbox FOLDER")
     return Path(inbox)
+
+
+def light_of(state: dict[str, Any]) -> Light | None:
+    """The monitor's light in a status; None where no scanner has looked yet."""
+    found = (state.get("monitor") or {}).get("light")
+    return None if found is None else Light(found["colour"], found["code"], found["values"])
 
 
 def _exists(pid: int) -> bool:
@@ -222,10 +255,14 @@ def complaints(state: dict[str, Any]) -> list[str]:
         said.append("the scanner does not run: it died, hangs, or the machine was started again without it")
     if state["disk_free"] < state["disk_floor"]:
         said.append("the disk is below its floor: no work is taken until there is space")
+    if state.get("threshold_changed") and state.get("running"):
+        said.append("this site's threshold was changed after the scanner began: restart it, or see `edgedx threshold`")
     said += state.get("troubles", [])
     if (state["oldest_pending_seconds"] or 0.0) > STUCK_SECONDS:
         said.append(f"the first file has waited for {state['oldest_pending_seconds'] / 60:.0f} minutes for its result")
     said += [f"{count} results without their {sink}" for sink, count in state["sink_failures"].items()]
+    if (light := light_of(state)) is not None and light.alarm:
+        said.append(f"monitor, {light.colour}: {' '.join(light.sentences())} See `edgedx monitor`")
     if count := state.get("audit_put_aside"):
         said.append(f"{count} audit logs were put aside, as their end was not ours: see `edgedx scan audit`")
     if (state.get("outbox") or {}).get("failed"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 _ESCAPED = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
@@ -38,4 +38,24 @@ def metrics_text(state: Mapping[str, Any]) -> str:
     add("beat_seconds", "gauge", "When this was written, seconds since the machine started.", ({}, state["at"]))
     labels = {key: str(state[key]) for key in ("model", "bundle", "variant", "provider")}
     add("scanner_info", "gauge", "What is scanning.", (labels, 1.0))
+    if (monitor := state.get("monitor")) is not None:
+        _add_monitor(add, monitor)
     return "\n".join(lines) + "\n"
+
+
+def _add_monitor(add: Callable[..., None], monitor: Mapping[str, Any]) -> None:
+    """The last look of `edgedx monitor`."""
+    light = monitor["light"]
+    labels = {"colour": str(light["colour"]), "code": str(light["code"])}
+    add("monitor_light", "gauge", "The light that people see: its colour, and why.", (labels, 1.0))
+    alarm = float(light["colour"] in ("yellow", "red"))
+    add("monitor_alarm", "gauge", "1 while the images or answers have changed.", ({}, alarm))
+    add("monitor_window_images", "gauge", "Images of the window that was compared.", ({}, monitor["window"]))
+    streams = [({name: str(one[name]) for name in ("stream", "against")}, one) for one in monitor["streams"]]
+    for name, about in (("effect", "Change of a stream, 0 to 1."), ("floor", "What sampling alone reaches."),
+                        ("p_holm", "Its p-value after Holm.")):  # fmt: skip
+        add(f"monitor_stream_{name}", "gauge", about, *[(who, float(one[name])) for who, one in streams])
+    for name, about in (("value", "Estimated share of patients by class."), ("low", "Lower end of its interval."),
+                        ("high", "Upper end of its interval.")):  # fmt: skip
+        shares = [({"class": key}, float(one[name])) for key, one in monitor["prevalence"].items()]
+        add(f"monitor_prevalence{'' if name == 'value' else '_' + name}", "gauge", about, *shares)

@@ -13,16 +13,14 @@ at any step leaves a result that is removed by the next sweep. A content that co
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgedx.core.errors import InputOutputError, StorageError, UsageError
 from edgedx.core.files import atomic_write, storage_error, sync_folder, write_json
@@ -30,6 +28,7 @@ from edgedx.device.pacs.outbox import Outbox, folder_of
 
 from .audit import RetentionAudit
 from .retention_files import Content, gather
+from .retention_record import RETENTION, read_retention
 
 if TYPE_CHECKING:
     from edgedx.device.scanner.journal import Journal
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edgedx.scan")
 
-RETENTION = "retention.json"
-SCHEMA_VERSION = 1
 LEAST_AGE_SECONDS = 3600.0
 """Nothing younger is removed, however little may be kept: somebody must have had the time to fetch it."""
 SWEEP_SECONDS, OVERDUE_SECONDS = 3600.0, 6 * 3600.0
@@ -270,17 +267,3 @@ def _unlink(paths: list[Path]) -> None:
             sync_folder(folder)
         except OSError as error:
             raise storage_error(folder, error) from error
-
-
-def read_retention(out: Path) -> dict[str, Any]:
-    """What was removed from an output folder so far, and how the last sweep ended; zeros where none was."""
-    empty: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION, "removed": {}, "removed_bytes": 0, "limits": None, "bytes": None,
-        "kept_over_limit": {}, "swept": None,
-    }  # fmt: skip
-    try:
-        found = json.loads((out / RETENTION).read_bytes())
-    except (OSError, ValueError):
-        return empty
-    known = isinstance(found, dict) and found.get("schema_version") == SCHEMA_VERSION
-    return {**empty, **{key: found[key] for key in islice(empty, 1, None) if key in found}} if known else empty

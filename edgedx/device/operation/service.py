@@ -12,6 +12,8 @@ from json import dumps
 from pathlib import Path
 from typing import Literal
 
+from edgedx.core.bundle.local_point import point_of
+from edgedx.core.bundle.manifest import Bundle
 from edgedx.core.errors import DependencyMissing, UsageError
 from edgedx.core.progress import progress
 from edgedx.core.settings.pacs import PacsSettings
@@ -29,6 +31,7 @@ from .notify import notify
 from .prometheus_http import serve_metrics
 from .retention import Retention, RetentionLimits
 from .serving import Tell, serve
+from .watch import Watch
 
 _PATIENCE_S = 10.0  # a stopped service goes on at its next start
 _PATIENCE_ONCE_S = 600.0
@@ -136,10 +139,14 @@ def scan(job: ScanJob, tell: Tell) -> Scanned:
         heartbeat = Heartbeat(job.out, show)
         drawn: list[Sink] = [Heatmaps()] if job.heatmap else []
         objects_out, objects_in = dicom_outputs(job), reception(job)
+
+        def audited(bundle: Bundle, out: Path) -> AuditLog:
+            return AuditLog(out, bundle.digest, point_of(bundle, job.point))
+
         options = Options(
             interval=job.interval, settle=settle, disk_floor=job.floor_bytes, workers=job.workers,
             show=job.heatmap or job.sc, incomplete=job.patience, rescan=job.rescan,
-            sinks=lambda bundle, out: [heartbeat, AuditLog(out, bundle.digest), *drawn, *objects_out()],
+            sinks=lambda bundle, out: [heartbeat, audited(bundle, out), Watch(out, bundle), *drawn, *objects_out()],
         )  # fmt: skip
         scanner = stack.enter_context(
             serve(job.inbox, job.bundle, job.out, variant=job.variant, threads=job.threads,

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgedx.core.bundle.local_point import local_of
 from edgedx.core.bundle.manifest import Bundle
 from edgedx.core.errors import BundleError, EdgedxError, GateRefused, InputOutputError, MissingError
 from edgedx.core.files import private_files, storage_error
@@ -117,6 +118,8 @@ def serve(
                 start = instead
                 scanner = enter(stack, start.bundle)
             scanner.on_answer = start.confirm
+            if operating_point is not None and local_of(scanner.bundle) is not None:
+                tell(f"decides at --point {operating_point}, not at the threshold that this site has chosen")
             yield scanner
         except (EdgedxError, KeyboardInterrupt):  # anything else counts against the slot
             start.ended()

@@ -56,17 +56,20 @@ _GPU_GROUPS = ("video", "render")  # who may open them
 _HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")
 """What ProtectHome= and PrivateTmp= hide, unless it is bound."""
 _OFFLINE = """\
-# Nothing leaves this machine, and nothing comes in: the scanner talks to systemd alone.
+# Nothing leaves this machine, and nothing comes in: it talks to systemd alone.
 PrivateNetwork=yes
 RestrictAddressFamilies=AF_UNIX
 IPAddressDeny=any"""
 _LOOPBACK = """\
-# Metrics are served on loopback.
+# It is served on loopback alone.
 RestrictAddressFamilies=AF_UNIX AF_INET
 IPAddressDeny=any
 IPAddressAllow=localhost"""
 _OPEN = """\
-# DICOM objects come in, or go out to a PACS: name its addresses with IPAddressAllow= and deny the rest.
+# A PACS, or people before the page, are in the network: name their addresses with IPAddressAllow=, and deny the rest.
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"""
+_WEB = """\
+# It asks a web server, and nobody asks it: name that one's address with IPAddressAllow=, and deny the rest.
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6"""
 
 
@@ -80,8 +83,7 @@ def scanner_unit(words: Sequence[str], job: ScanJob, *, files: Sequence[Path] = 
     files : sequence of Path
         Further files that the call names or needs, to be read: of the PACS and of TLS.
     """
-    program = shutil.which("edgedx")
-    command = [str(Path(program).absolute())] if program else [sys.executable, "-m", "edgedx"]
+    command = program_command()
     named = {str(path): str(path.absolute()) for path in (job.inbox, job.bundle, job.out, log, *files) if path}
     command.append("scan")
     for word in words:
@@ -109,8 +111,13 @@ def unit_text(
     gpu: bool = False,
     network: str = "none",
     memory: str | None = None,
+    name: str = "edgedx-scan",
+    title: str = "edgedx scanner",
+    kept: Sequence[Path] = (),
+    after: str = "",
+    watchdog: int = WATCHDOG_SECONDS,
 ) -> str:
-    """A unit file for ``/etc/systemd/system/edgedx-scan.service`` of this machine.
+    """A unit file for ``/etc/systemd/system/NAME.service`` of this machine.
 
     Parameters
     ----------
@@ -123,37 +130,36 @@ def unit_text(
     gpu : bool
         Let the device nodes of `gpu_nodes` through, and the groups that may open them.
     network : str
-        ``none``, ``loopback`` or ``open``.
+        ``none``, ``loopback``, ``open``, or ``web``: it asks others.
     memory : str, optional
         MemoryMax, scanner and decoder together; 2G, with a GPU 4G, unless given.
+    name, title : str
+        Of the service.
+    kept : sequence of Path
+        What lies in a writable folder and may be read alone; it need not be there.
+    after : str
+        Service that must be ready before, where it is started at all.
+    watchdog : int
+        Seconds without a sign of life after which systemd starts it anew.
 
     Raises
     ------
     UsageError
         A path or argument that no unit file can hold.
     """
-    words = [_quoted(word) for word in command]
-    for path in (*writable, *readable):
-        _quoted(path)  # for its error
-    needed = [*readable, *program_paths()]
-    home = "tmpfs" if any(_hidden_names(path) for path in (*writable, *needed)) else "yes"
-    hardened = _HARDENED.format(
-        home=home,
-        devices=_gpu_lines() if gpu else "PrivateDevices=yes",
-        network={"none": _OFFLINE, "loopback": _LOOPBACK, "open": _OPEN}[network],
-    )
-    mounts = dict.fromkeys(path for given in (*writable, *readable) for path in (given, Path(os.path.realpath(given))))
+    words = [quoted(word) for word in command]
+    rights = rights_text(writable=writable, readable=readable, kept=kept, gpu=gpu, network=network)
     return f"""\
 # Made by `edgedx scan unit`. Research software, not a medical device.
 #   useradd --system --no-create-home {user}     once; it must own the folders below ReadWritePaths= or BindPaths=
-#   systemctl daemon-reload && systemctl enable --now edgedx-scan
+#   systemctl daemon-reload && systemctl enable --now {name}
 [Unit]
-Description=edgedx scanner
+Description={title}
 Documentation=https://www.freedesktop.org/software/systemd/man/systemd.exec.html
 StartLimitIntervalSec=0
 # Where one of these is on a disk of its own, nothing starts below its bare mount point.
-RequiresMountsFor={" ".join(_quoted(path) for path in mounts)}
-
+{mounts_line([*writable, *readable])}
+{f"After={after}{chr(10)}" if after else ""}
 [Service]
 Type=notify
 # The colon: no $ in a path or argument is a variable.
@@ -162,28 +168,72 @@ User={user}
 Group={user}
 Restart=always
 RestartSec=10
-WatchdogSec={WATCHDOG_SECONDS}
+WatchdogSec={watchdog}
 TimeoutStartSec=300
 TimeoutStopSec=90
 MemoryMax={memory or ("4G" if gpu else "2G")}
 TasksMax=256
 OOMPolicy=continue
-{chr(10).join(_path_lines(writable, needed))}
-{hardened}
+{rights}
 
 [Install]
 WantedBy=multi-user.target
 """
 
 
+def rights_text(
+    *,
+    writable: Sequence[Path],
+    readable: Sequence[Path] = (),
+    kept: Sequence[Path] = (),
+    gpu: bool = False,
+    network: str = "none",
+) -> str:
+    """Lines of a service that leave it these folders and this network, and nothing else that it does not need.
+
+    See `unit_text` for the parameters.
+    """
+    for path in (*writable, *readable):
+        quoted(path)  # for its error
+    needed = [*readable, *program_paths()]
+    hardened = _HARDENED.format(
+        home="tmpfs" if any(_hidden_names(path) for path in (*writable, *needed)) else "yes",
+        devices=_gpu_lines() if gpu else "PrivateDevices=yes",
+        network={"none": _OFFLINE, "loopback": _LOOPBACK, "open": _OPEN, "web": _WEB}[network],
+    )
+    return "\n".join([*_path_lines(writable, needed), *_kept_lines(kept), hardened])
+
+
+def mounts_line(paths: Sequence[Path]) -> str:
+    """The line that lets a service wait for the disks of some folders, under their names and their real ones."""
+    mounts = dict.fromkeys(path for given in paths for path in (given, Path(os.path.realpath(given))))
+    return f"RequiresMountsFor={' '.join(quoted(path) for path in mounts)}"
+
+
+def program_command() -> list[str]:
+    """How a unit calls edgedx: by its path, else by this interpreter."""
+    program = shutil.which("edgedx")
+    return [str(Path(program).absolute())] if program else [sys.executable, "-m", "edgedx"]
+
+
 def _path_lines(writable: Sequence[Path], readable: Sequence[Path]) -> list[str]:
     """What is hidden is bound, under its name and its real one; the rest is there, and may be written where it must."""
     open_ = [path for path in writable if not _hidden_names(path)]
-    lines = [f"ReadWritePaths={' '.join(_quoted(path) for path in open_)}"] if open_ else []
+    lines = [f"ReadWritePaths={' '.join(quoted(path) for path in open_)}"] if open_ else []
     for setting, paths in (("BindReadOnlyPaths", readable), ("BindPaths", writable)):
         hidden = dict.fromkeys(name for path in paths for name in _hidden_names(path))
-        lines += [f"{setting}={_quoted(path, colon=True)}" for path in hidden]
+        lines += [f"{setting}={quoted(path, colon=True)}" for path in hidden]
     return lines
+
+
+def _kept_lines(paths: Sequence[Path]) -> list[str]:
+    """The minus: one that is not there yet is passed over."""
+    return [f"ReadOnlyPaths={' '.join(_minus(path) for path in paths)}"] if paths else []
+
+
+def _minus(path: Path) -> str:
+    text = quoted(path)
+    return f'"-{text[1:]}' if text.startswith('"') else f"-{text}"
 
 
 def _hidden_names(path: Path) -> list[Path]:
@@ -221,7 +271,7 @@ def _gpu_lines() -> str:
     return "\n".join([_GPU, *nodes, *groups])
 
 
-def _quoted(word: str | Path, *, colon: bool = False) -> str:
+def quoted(word: str | Path, *, colon: bool = False) -> str:
     """For a unit file: % would be replaced, blanks and quotes would divide (systemd.syntax(7)).
 
     Parameters

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edgedx.core.preprocess import Canvas
-from edgedx.core.result import FrameResult, Prediction, Unlikeness
+from edgedx.core.result import FrameResult, Unlikeness
 from edgedx.core.stats.frames import deciding_frames, rule_in_words, shown_class
 from edgedx.core.stats.points import label_at
 
-from .predict import ImageAnswer, Predictor
+from .predict import ImageAnswer, Predictor, prediction_at
 
 _TOGETHER = 8
 """Frames that are asked at once: as many as the scanner asks about single images."""
@@ -82,9 +82,7 @@ def combine(predictor: Predictor, answers: Sequence[ImageAnswer]) -> ObjectAnswe
     strangest = max(range(len(answers)), key=lambda index: _beyond(answers[index].unlikeness))
     whole = replace(
         answers[place],
-        prediction=Prediction(
-            label=label, probabilities=probabilities, operating_point=point.name, threshold=point.threshold
-        ),
+        prediction=prediction_at(point, label, probabilities),
         preprocess_ms=sum(one.preprocess_ms for one in answers),
         infer_ms=sum(one.infer_ms for one in answers),
         prediction_set=None,

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedx.core.bundle.local_point import point_of
 from edgedx.core.bundle.manifest import Bundle, Manifest
-from edgedx.core.errors import UsageError
 from edgedx.core.heatmap import evidence
 from edgedx.core.image import Image
 from edgedx.core.preprocess import Canvas, canvas, normalise
@@ -18,7 +18,7 @@ from edgedx.core.result import ColumnsUsed, Prediction, PredictionSet, Unlikenes
 from edgedx.core.settings.columns import FittedColumn, encode_rows, gather, present
 from edgedx.core.stats.cases import calibrated_probabilities
 from edgedx.core.stats.frames import shown_class
-from edgedx.core.stats.points import OperatingPoint, label_at
+from edgedx.core.stats.points import OperatingPoint, label_at, origin_of
 
 from .doubt import Doubts
 from .runner import Runner
@@ -74,7 +74,7 @@ class Predictor:
     Parameters
     ----------
     operating_point : str, optional
-        A name in the manifest; its first point unless given.
+        A name; the point in force unless given (`core.bundle.local_point.point_of`).
     variant : str, optional
         What `runner` runs; the manifest's default variant unless given.
     show : bool
@@ -104,7 +104,7 @@ class Predictor:
     ) -> None:
         self.manifest = bundle.manifest
         self.runner = runner
-        self.point = choose_point(bundle.manifest, operating_point)
+        self.point = point_of(bundle, operating_point)
         name = variant or bundle.manifest.default_variant
         self.doubts = Doubts(bundle, name)
         self.shows = show and name in bundle.manifest.doubt.cam
@@ -167,19 +167,6 @@ def _shown(manifest: Manifest, prediction: Prediction, cam: NDArray[np.float32])
     return ClassEvidence(manifest.classes[index], evidence(cam, index, manifest.task))
 
 
-def choose_point(manifest: Manifest, name: str | None) -> OperatingPoint:
-    """The operating point called `name`, or the manifest's first."""
-    if name is None:
-        return manifest.operating_points[0]
-    for point in manifest.operating_points:
-        if point.name == name:
-            return point
-    raise UsageError(
-        f"no operating point {name!r}",
-        next_step=f"choose one of {', '.join(point.name for point in manifest.operating_points)}",
-    )
-
-
 def decide(manifest: Manifest, point: OperatingPoint, logits: NDArray[np.float32]) -> Prediction:
     """Logits of shape (classes,) to a prediction at an operating point."""
     probabilities = calibrated_probabilities(logits, manifest.task, manifest.temperature)
@@ -187,4 +174,15 @@ def decide(manifest: Manifest, point: OperatingPoint, logits: NDArray[np.float32
         raise FloatingPointError("the model returned a value that is not a number")
     by_class = dict(zip(manifest.classes, (float(chance) for chance in probabilities), strict=True))
     label = label_at(manifest.task, manifest.classes, manifest.positive, point.threshold, probabilities)
-    return Prediction(label=label, probabilities=by_class, operating_point=point.name, threshold=point.threshold)
+    return prediction_at(point, label, by_class)
+
+
+def prediction_at(point: OperatingPoint, label: str, probabilities: dict[str, float]) -> Prediction:
+    """A label with the point that it was decided at."""
+    return Prediction(
+        label=label,
+        probabilities=probabilities,
+        operating_point=point.name,
+        origin=origin_of(point),
+        threshold=point.threshold,
+    )

@@ -69,6 +69,11 @@ class Examiner:
         Seconds of the stability gate.
     patience : callable
         Gives the seconds for which a file that ends early is looked at again (see `after_failure`).
+
+    Attributes
+    ----------
+    found_by : dict
+        By key of what is being worked on: digests of patient ID and accession number, where they are wanted.
     """
 
     bundle: Bundle
@@ -77,6 +82,7 @@ class Examiner:
     decoder: Decoder
     settle: float
     patience: Callable[[], float] = lambda: 0.0
+    found_by: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
     _incomplete: dict[str, int] = field(default_factory=dict)  # attempts by key; one thread at a time has a key
 
     def open(self, item: Item, path: Path, name: str, *, suspect: bool) -> AdmittedImage | Result | Retry:
@@ -116,6 +122,8 @@ class Examiner:
 
     def admit(self, item: Item, name: str, decoded: DecodedCanvas) -> AdmittedImage | Result:
         """Ask whether the model was made for what was decoded."""
+        if decoded.found_by:
+            self.found_by[item.key] = decoded.found_by
         for number, one in enumerate(decoded.frames, 1):
             refusal = acceptable(self.bundle.manifest.accept, one.meta, one.height, one.width)
             if refusal is None:
@@ -171,7 +179,8 @@ class Examiner:
             self.bundle, self.variant, self._provider, one.item, one.name, "refused" if refused else "done",
             decoded=one.decoded, answer=answer, reason=reason, frame=None if place is None else place + 1, whole=whole,
         )  # fmt: skip
-        return ScannedImage(result, frames[place or 0].canvas, answer.shown)
+        read = frames[place or 0]
+        return ScannedImage(result, read.canvas, answer.shown, read.meta)
 
     @property
     def _provider(self) -> str:

@@ -19,12 +19,13 @@ from types import MappingProxyType
 from typing import ClassVar
 
 from edgedx.core.result import result_key
+from edgedx.device.clinic.worklist import FILL, LAYOUT, NOT_READ, SAID, Line
 from edgedx.device.machine.database import Database
 
 from .facts import Arrival, Finished, Item, Stat
 
 # Names are bytes: a file name on Linux need not be UTF-8, and SQLite's text must be.
-_SCHEMA = """
+_ITEMS = """
 CREATE TABLE items (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
     key TEXT NOT NULL UNIQUE,
@@ -48,6 +49,9 @@ CREATE INDEX by_status ON items (bundle, status, sequence);
 CREATE INDEX by_content ON paths (sha256);
 CREATE INDEX by_digest ON items (sha256);
 """
+_SCHEMA = _ITEMS + LAYOUT
+_PLACE = "SELECT min(sequence) FROM items AS same WHERE same.sha256 = items.sha256"
+"""Of an item, the order in which its content came first."""
 FINAL = ("done", "refused", "quarantined")
 
 
@@ -67,22 +71,23 @@ class Journal(Database):
     """
 
     kind: ClassVar[str] = "ledger"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     schema: ClassVar[str] = _SCHEMA
     first_table: ClassVar[str] = "items"
     # 0: not known, and then nothing is said against a file that is otherwise the same.
     upgrades: ClassVar[Mapping[int, str]] = MappingProxyType(
         {
             1: "ALTER TABLE paths ADD COLUMN ctime_ns INTEGER NOT NULL DEFAULT 0;"
-            "CREATE INDEX by_digest ON items (sha256);"
+            "CREATE INDEX by_digest ON items (sha256);",
+            2: LAYOUT + FILL,
         }
     )
     remedy: ClassVar[str] = "start the scanner: it puts the file aside and makes it anew from the results"
 
-    def __init__(self, path: Path, bundle: str) -> None:
+    def __init__(self, path: Path, bundle: str, *, read_only: bool = False) -> None:
         self.bundle = bundle
         self._codes: dict[str, int] | None = None
-        super().__init__(path)
+        super().__init__(path, read_only=read_only, any_thread=read_only)
 
     def recall(self, name: str, stat: Stat) -> str | None:
         """SHA-256 of this very version of a file, where it was received before; it need not be hashed again."""
@@ -165,20 +170,26 @@ class Journal(Database):
         """Forget the attempts of claims that were read and answered: what ends the scanner now is not their fault."""
         self._update("status = 'received', attempts = 0", keys, "AND status = 'claimed'")
 
-    def finish(self, outcomes: Iterable[tuple[str, str, str | None]], gone: Iterable[str] = ()) -> None:
+    def finish(
+        self, outcomes: Iterable[tuple[str, str, str | None]], gone: Iterable[str] = (), lines: Iterable[Line] = ()
+    ) -> None:
         """Record (key, final status, reason code) in one commit. Call it only after the outputs are durable.
 
         Parameters
         ----------
         gone : iterable of str
             Paths that were moved away; what comes to be there is looked at anew.
+        lines : iterable of Line
+            What the worklist says of them; of others it says the status alone, until `describe`.
         """
+        said = {line.key: line for line in lines}
         self._codes = None
         with self._transaction():
             for key, status, code in outcomes:
                 if status not in FINAL:
                     raise ValueError(f"{status!r} is not a final status")
                 self._db.execute("UPDATE items SET status = ?, code = ? WHERE key = ?", (status, code, key))
+                self._list(key, status, said.get(key))
             self._db.executemany("DELETE FROM paths WHERE name = ?", [(os.fsencode(name),) for name in gone])
 
     def restore(self, finished: Iterable[Finished]) -> int:
@@ -192,7 +203,63 @@ class Journal(Database):
                     "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     (None if taken else one.sequence, *one[1:4], os.fsencode(one.name), *one[5:]),
                 ).rowcount
+                self._list(one.key, one.status)
         return count
+
+    def _list(self, key: str, status: str, line: Line | None = None) -> None:
+        """The row that this content has in the worklist: a later bundle's result takes an earlier one's place."""
+        found = self._db.execute(f"SELECT sequence, ({_PLACE}) FROM items WHERE key = ?", (key,)).fetchone()
+        if found is None:
+            return
+        sequence, place = found
+        bare = SAID if status == "done" else NOT_READ
+        row = (bare, None, None, None, None) if line is None else line[1:6]
+        self._db.execute(
+            "INSERT OR REPLACE INTO worklist (place, sequence, look, label, created, day, draw) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (place, sequence, *row),
+        )
+        if line is not None and line.identifiers:
+            rows = [(digest, place) for digest in line.identifiers]
+            self._db.executemany("INSERT OR IGNORE INTO identifiers (digest, place) VALUES (?, ?)", rows)
+
+    def _unlist(self, key: str) -> None:
+        """Take away the row that shows this result, where one does: a later bundle's may have taken its place."""
+        item = self._db.execute(
+            f"SELECT sequence, ({_PLACE}) FROM items WHERE key = ? AND status IN {FINAL}", (key,)
+        ).fetchone()
+        if item is None:
+            return
+        row = self._db.execute("SELECT sequence, place FROM worklist WHERE place = ?", item[1:]).fetchone()
+        if row is None:  # the item that the row has its place from was forgotten before this one: that is rare
+            row = self._db.execute("SELECT sequence, place FROM worklist WHERE sequence = ?", item[:1]).fetchone()
+        if row is not None and row[0] == item[0]:
+            self._db.execute("DELETE FROM identifiers WHERE place = ?", row[1:])
+            self._db.execute("DELETE FROM worklist WHERE place = ?", row[1:])
+
+    def undescribed(self, limit: int) -> list[str]:
+        """Keys of results of which the worklist says the status alone, the newest first."""
+        with self._translate():
+            rows = self._db.execute(
+                "SELECT key FROM worklist JOIN items USING (sequence) WHERE created IS NULL "
+                "ORDER BY place DESC LIMIT ?",
+                (limit,),
+            ).fetchall()
+        return [str(row[0]) for row in rows]
+
+    def describe(self, lines: Iterable[Line], unreadable: Iterable[str] = ()) -> None:
+        """Complete rows of the worklist; of results that cannot be read the status is all that will be said."""
+        with self._transaction():
+            self._db.executemany(
+                f"UPDATE worklist SET created = '' WHERE place = (SELECT ({_PLACE}) FROM items WHERE key = ?)",
+                [(key,) for key in unreadable],
+            )
+            for line in lines:
+                self._db.execute(
+                    "UPDATE worklist SET look = ?, label = ?, created = ?, day = ?, draw = ? "
+                    f"WHERE place = (SELECT ({_PLACE}) FROM items WHERE key = ?)",
+                    (*line[1:6], line.key),
+                )
 
     def left_in_inbox(self) -> list[tuple[str, str, str]]:
         """Files that could not be read and not be moved into quarantine either: name, key, SHA-256 of the content."""
@@ -269,8 +336,11 @@ class Journal(Database):
     def forget(self, keys: Iterable[str], names: Iterable[str]) -> None:
         """Drop results and paths, as if they had never been: a content that comes again is read anew."""
         self._codes = None
+        forgotten = [(key,) for key in keys]
         with self._transaction():
-            self._db.executemany(f"DELETE FROM items WHERE key = ? AND status IN {FINAL}", [(key,) for key in keys])
+            for one in forgotten:
+                self._unlist(*one)
+            self._db.executemany(f"DELETE FROM items WHERE key = ? AND status IN {FINAL}", forgotten)
             self._db.executemany("DELETE FROM paths WHERE name = ?", [(os.fsencode(name),) for name in names])
 
     def _items(self, where: str, *arguments: str) -> Iterator[Item]:

@@ -208,10 +208,12 @@ class Publisher:
 def _decided_by(result: Result) -> tuple[str, str]:
     """Threshold and prediction set as a cell each; empty where there is none.
 
-    A threshold has its class beside it: the probability in the line may be of the other one.
+    A threshold has its class beside it: the probability in the line may be of the other one. One that the site has
+    chosen says so.
     """
-    limits = {} if result.prediction is None else result.prediction.threshold
-    cells = [f"{name} {value:.4f}" for name, value in limits.items()]
+    said = result.prediction
+    limits, chosen = ({}, "") if said is None else (said.threshold, " local" * (said.origin == "local"))
+    cells = [f"{name} {value:.4f}{chosen}" for name, value in limits.items()]
     if result.prediction_set is None:
         return "; ".join(cells), ""
     return "; ".join(cells), "|".join(result.prediction_set.classes) or "(no class)"

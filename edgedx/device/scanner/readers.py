@@ -10,9 +10,10 @@ from pathlib import Path
 from queue import Empty, LifoQueue
 from typing import TypeVar
 
-from edgedx.core.bundle.manifest import Manifest
+from edgedx.core.bundle.manifest import Bundle
 from edgedx.core.result import Result
 from edgedx.device.decode.decoder import Decoder
+from edgedx.device.decode.search import SEARCH_KEY
 
 from .examine import AdmittedImage, Examiner, Retry
 from .facts import Item
@@ -29,9 +30,10 @@ def default_count() -> int:
     return max(1, min(MOST, len(os.sched_getaffinity(0))))
 
 
-def decoders_for(manifest: Manifest, count: int) -> list[Decoder]:
-    """Decoders that do what a bundle asks for; 0: `default_count` of them."""
-    return [Decoder(manifest.preprocess, frames=manifest.accept.multi_frame) for _ in range(count or default_count())]
+def decoders_for(bundle: Bundle, count: int, out: Path) -> list[Decoder]:
+    """Decoders that do what a bundle asks for, and what an output folder allows; 0: `default_count` of them."""
+    spec, frames = bundle.manifest.preprocess, bundle.manifest.accept.multi_frame
+    return [Decoder(spec, frames=frames, search_key=out / SEARCH_KEY) for _ in range(count or default_count())]
 
 
 @dataclass

@@ -140,7 +140,7 @@ class Scanner:
             quarantine = Quarantine(self.out, self.options.disk_floor)
             sinks = Sinks(self.options.sinks(self.bundle, self.out))
             stack.callback(sinks.close)
-            decoders = [self.decoder] if self.decoder else decoders_for(self.bundle.manifest, self.options.workers)
+            decoders = [self.decoder] if self.decoder else decoders_for(self.bundle, self.options.workers, self.out)
             examiner = Examiner(
                 self.bundle, self.variant, self.predictor, decoders[0], self.options.settle,
                 patience=lambda: 0.0 if self._once else self.options.incomplete,

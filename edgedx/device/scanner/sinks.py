@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -28,11 +28,14 @@ class ScannedImage:
         The image as the model saw it; None where it could not be read.
     shown : ClassEvidence, optional
         Where the model looked, where that was asked for.
+    facts : mapping of str
+        Of its header (see `accept.facts_of`); empty where the model was not asked.
     """
 
     result: Result
     canvas: Canvas | None = None
     shown: ClassEvidence | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 class Sink(Protocol):

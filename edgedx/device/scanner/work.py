@@ -5,14 +5,16 @@ Decoding runs ahead by two batches in other processes; ledger, inference and wri
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgedx.core.errors import EdgedxError, InputOutputError
 from edgedx.core.result import Result
+from edgedx.device.clinic.worklist import line_of
 from edgedx.device.decode.decoder import DecodedCanvas, FileChanged
 
 from .decide import ABSENT_SECONDS
@@ -31,6 +33,9 @@ BATCH = 8
 """Files that are claimed and answered together; one, where each may hold the frames of a whole cine in memory."""
 AHEAD = 2
 """Batches that are decoded or wait for it while one is answered, or more files are looked for."""
+
+DESCRIBED = 100
+"""Lines of the worklist that are completed in one idle pass."""
 
 
 @dataclass
@@ -96,10 +101,26 @@ class Work:
                 except EdgedxError:  # the disk's fault, or the decoder's that does not start: not the files'
                     self._give_back(batch)
                     raise
+            if not finished and not self._ahead and may_go_on():
+                self._describe_some()
         finally:
             if not left:
                 self.close()
         return finished
+
+    def _describe_some(self) -> None:
+        """Complete the worklist of a ledger of before, or one that was made anew, a few at a time."""
+        if not (keys := self.journal.undescribed(DESCRIBED)):
+            return
+        results = list(self._read_back(keys))
+        read = {one.key for one in results}
+        positive = self.examiner.bundle.manifest.positive
+        self.journal.describe([line_of(one, positive) for one in results], [key for key in keys if key not in read])
+
+    def _read_back(self, keys: Iterable[str]) -> Iterator[Result]:
+        for key in keys:
+            with contextlib.suppress(InputOutputError):
+                yield self.publisher.read(key)
 
     def _is_due(self) -> bool:
         """Whether the next batch can be answered without waiting, or more than `AHEAD` batches are due."""
@@ -214,7 +235,9 @@ class Work:
                 moved += self._put_aside(result)
         self.sinks.flush()
         codes = [(one.key, one.status, one.reason.code if one.reason else None) for one in results]
-        self.journal.finish(codes, gone=moved)
+        positive, found_by = self.examiner.bundle.manifest.positive, self.examiner.found_by
+        lines = [line_of(one, positive, found_by.pop(one.key, ())) for one in results]
+        self.journal.finish(codes, gone=moved, lines=lines)
         self.intake.moved_away(moved)
         self.publisher.extend_table(results)
         self.on_results(results)

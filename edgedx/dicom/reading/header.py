@@ -5,7 +5,9 @@ Everything that pydicom raises becomes `ImageError` **without its cause**: pydic
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import math
 import struct
 import warnings
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from pydicom.multival import MultiValue
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from edgedx.core.codes import Code
+from edgedx.core.image import EXPOSURE, MACHINE, WINDOW_WIDTH
 from edgedx.core.settings.accept import CODE_STRING, UNREADABLE_FIELDS, HeaderField
 from edgedx.dicom.decoding.refusals import refuse
 
@@ -37,6 +40,7 @@ _KEYWORDS = (
     *("WindowCenter", "WindowWidth", "VOILUTFunction", "RedPaletteColorLookupTableDescriptor"),
     *("RedPaletteColorLookupTableData", "GreenPaletteColorLookupTableData", "BluePaletteColorLookupTableData"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit", "ExtendedOffsetTable"),
+    *("Manufacturer", "ManufacturerModelName", "Exposure", "ExposureInuAs"),
 )
 _TAGS = [tag for keyword in _KEYWORDS if (tag := tag_for_keyword(keyword)) is not None]
 _PIXELS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
@@ -249,6 +253,44 @@ def describe(dataset: Dataset) -> dict[str, str]:
     if unreadable:
         facts[UNREADABLE_FIELDS] = ",".join(unreadable)
     return facts
+
+
+def acquisition(dataset: Dataset) -> dict[str, str]:
+    """Facts of the exposure; those that are absent or unreadable are left out.
+
+    Returns
+    -------
+    dict of str
+        ``Machine``: SHA-256 over manufacturer and model, 16 hex digits, as both are free text and whoever typed them
+        may have typed anything; ``ExposureMAs``; ``WindowWidthUsed``, of the first window.
+    """
+    facts: dict[str, str] = {}
+    maker, model = (_typed(dataset, keyword) for keyword in ("Manufacturer", "ManufacturerModelName"))
+    if maker or model:
+        facts[MACHINE] = hashlib.sha256(f"{maker}\0{model}".encode()).hexdigest()[:16]
+    exposure, fine = _number(dataset, "Exposure"), _number(dataset, "ExposureInuAs")
+    if (found := fine / 1e3 if fine is not None else exposure) is not None:
+        facts[EXPOSURE] = f"{found:g}"
+    if (width := _number(dataset, "WindowWidth")) is not None:
+        facts[WINDOW_WIDTH] = f"{width:g}"
+    return facts
+
+
+def _typed(dataset: Dataset, keyword: str) -> str:
+    try:
+        return str(dataset.get(keyword) or "").strip(" \0").upper()
+    except Exception:  # pydicom's errors quote the value
+        return ""
+
+
+def _number(dataset: Dataset, keyword: str) -> float | None:
+    try:
+        value: Any = dataset.get(keyword)
+        first = value[0] if isinstance(value, (list, tuple)) or hasattr(value, "append") else value
+        number = float(first)
+    except Exception:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _or_coded(dataset: Dataset, keyword: str, sequence: str) -> str | None:

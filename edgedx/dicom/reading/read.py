@@ -37,7 +37,17 @@ from edgedx.dicom.decoding.refusals import MAX_DECODED_BYTES, check_content, ref
 
 from .frames import kept_as_it_is, take_frame_attributes
 from .grey import grey_where_equal
-from .header import Parsed, PixelElement, check_class, describe, field, read_file_meta, read_header, silence_pydicom
+from .header import (
+    Parsed,
+    PixelElement,
+    acquisition,
+    check_class,
+    describe,
+    field,
+    read_file_meta,
+    read_header,
+    silence_pydicom,
+)
 from .layout import Layout, read_layout
 from .lut import first_voi, modality_lut, palette_to_rgb
 from .pixels import check_transfer_syntax, clean_uid, decode
@@ -177,7 +187,7 @@ def _image(header: _Header, layout: Layout) -> DicomImage:
     if pixels is not stored:
         check_content(pixels, decoded.padding)  # a table may map all values to one
 
-    facts = describe(dataset)
+    facts = describe(dataset) | acquisition(dataset)
     facts["PhotometricInterpretation"] = layout.photometric
     facts["Rows"], facts["Columns"] = str(layout.rows), str(layout.columns)
     facts["BitsStored"] = str(layout.stored)

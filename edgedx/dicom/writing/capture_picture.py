@@ -117,8 +117,8 @@ def _lines(result: Result, shown: str) -> list[str]:
     prediction = result.prediction
     assert prediction is not None
     name, version = algorithm(result)
-    lines = [f"Model {name}, version {version}, operating point {prediction.operating_point}, edgedx "
-             f"{result.runtime.edgedx}"]  # fmt: skip
+    point = f"{prediction.operating_point}{' (chosen at this site)' * (prediction.origin == 'local')}"
+    lines = [f"Model {name}, version {version}, operating point {point}, edgedx {result.runtime.edgedx}"]
     if result.frame is not None:
         of = (
             "" if result.frames is None else f" of {len(result.frames)}; each was answered, the most suspicious decides"

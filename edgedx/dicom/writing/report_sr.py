@@ -156,6 +156,8 @@ def _remarks(result: Result) -> list[str]:
         remarks.append(f"Not assessed: {result.reason.message}")
     if result.frame_rule is not None:
         remarks.append(result.frame_rule)
+    if result.prediction is not None and result.prediction.origin == "local":
+        remarks.append("The threshold was chosen at this site; it is not the one that the model was delivered with.")
     if result.prediction_set is not None:
         remarks.append(result.prediction_set.meaning)
     if result.unlikeness is not None and result.unlikeness.out_of_distribution and result.prediction is not None:

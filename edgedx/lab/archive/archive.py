@@ -18,6 +18,7 @@ from edgedx.device.install.health import serving_variant
 from edgedx.lab.launch.launch import launch, launcher_on
 from edgedx.lab.launch.unit import Unit
 
+from .dicomweb import is_pacs
 from .listing import write_listing
 from .parquet import parquet, schema_of
 from .plan import PARTS, PLAN, Plan, part_of, read_plan, write_plan
@@ -33,8 +34,8 @@ class Archive:
 
     Attributes
     ----------
-    source : Path
-        A folder, or a CSV with a column ``path``.
+    source : str
+        A folder, a CSV with a column ``path``, or the address of a DICOMweb service.
     size : int
         Files of a shard: what a kill may cost.
     jobs : int
@@ -45,7 +46,7 @@ class Archive:
         Pieces that the shards are dealt into; 0: four for each process.
     """
 
-    source: Path
+    source: str
     bundle: Path
     out: Path
     operating_point: str | None = None
@@ -85,7 +86,9 @@ def archive(order: Archive) -> dict[str, Any]:
 
 def _plan(order: Archive, out: Path) -> Plan:
     bundle = open_any(order.bundle)
-    source, path = str(order.source.absolute()), str(order.bundle.absolute())
+    source, path = order.source, str(order.bundle.absolute())
+    if not is_pacs(source):
+        source = str(Path(source).absolute())
     variant = order.variant or serving_variant(bundle) or bundle.manifest.default_variant
     if (out / PLAN).is_file():
         plan = read_plan(out)
@@ -100,7 +103,7 @@ def _plan(order: Archive, out: Path) -> Plan:
             )
         return plan
     bundle.model(variant)
-    count = write_listing(order.source, out)
+    count = write_listing(source, out)
     plan = Plan(
         source=source, files=count, size=order.size, bundle_path=path, bundle=bundle.digest, variant=variant,
         operating_point=order.operating_point,

@@ -1,4 +1,4 @@
-"""Which files an archive holds: a folder, or a CSV with a column ``path``; kept as Parquet, cut into shards."""
+"""Which files an archive holds: a folder, a CSV with a column ``path``, or a PACS; kept as Parquet, cut into shards."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from edgedx.core.errors import DataError, InputOutputError, UsageError
 from edgedx.core.files import atomic_write, storage_error
 from edgedx.device.scanner.decide import ignored_entry
 
+from .dicomweb import instances_of, is_pacs
 from .parquet import parquet
 
 LISTING = "listing.parquet"
@@ -19,8 +20,8 @@ COLUMN = "path"
 _ROWS = 100_000
 
 
-def paths_of(source: Path) -> Iterator[bytes]:
-    """Absolute paths of a source, in an order that does not depend on the machine.
+def paths_of(where: str) -> Iterator[bytes]:
+    """Absolute paths of a source, or addresses, in an order that does not depend on the machine.
 
     Of a folder, what a scanner would ignore (hidden and partial files) is left out. Paths of a CSV are relative to it.
 
@@ -31,11 +32,18 @@ def paths_of(source: Path) -> Iterator[bytes]:
     DataError
         The CSV has no column ``path``, or a row without one.
     """
+    if is_pacs(where):
+        yield from (address.encode() for address in instances_of(where))
+        return
+    source = Path(where)
     if source.is_dir():
         yield from _walk(os.fsencode(source.absolute()))
         return
     if source.suffix.lower() != ".csv":
-        raise UsageError(f"{source} is neither a folder nor a CSV", next_step=f"give a CSV with a column {COLUMN}")
+        raise UsageError(
+            f"{source} is neither a folder nor a CSV nor an address",
+            next_step=f"give a CSV with a column {COLUMN}, or https://PACS/dicom-web",
+        )
     folder = os.fsencode(source.absolute().parent)
     try:
         with source.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
@@ -70,7 +78,7 @@ def _walk(folder: bytes) -> Iterator[bytes]:
             yield entry.path
 
 
-def write_listing(source: Path, out: Path) -> int:
+def write_listing(source: str, out: Path) -> int:
     """Write ``listing.parquet``, whole or not at all; returns how many files it names.
 
     A path that stands twice in a CSV is listed once.
@@ -93,8 +101,9 @@ def write_listing(source: Path, out: Path) -> int:
     return len(seen)
 
 
-def shard_of(out: Path, number: int, size: int) -> list[Path]:
-    """The files of one shard, `size` at most, in their order."""
-    pa, pq = parquet()
+def shard_of(out: Path, number: int, size: int) -> list[bytes]:
+    """Paths or addresses of one shard, `size` at most, in their order."""
+    _, pq = parquet()
     table: Any = pq.read_table(out / LISTING, memory_map=True).slice(number * size, size)
-    return [Path(os.fsdecode(path)) for path in table.column(COLUMN).to_pylist()]
+    paths: list[bytes] = table.column(COLUMN).to_pylist()
+    return paths

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -30,6 +31,7 @@ from edgedx.device.scanner.facts import Item
 from edgedx.device.scanner.inbox import LARGEST, Inbox
 from edgedx.device.scanner.readers import Readers, decoders_for
 
+from .dicomweb import fetch, is_pacs
 from .listing import shard_of
 from .parquet import parquet, row_of, schema_of
 from .plan import Plan, part_of, read_plan
@@ -87,7 +89,7 @@ def _make(out: Path, plan: Plan, number: int, examiner: Examiner, readers: Reade
         atomic_write(part_of(out, number)) as stream,
         pq.ParquetWriter(stream, schema, compression="zstd") as writer,
     ):
-        begun: list[list[tuple[Path, Future[AdmittedImage | Result]]]] = []
+        begun: list[list[tuple[bytes, Future[AdmittedImage | Result]]]] = []
         batches = _by(BATCH, enumerate(paths, first))
         while True:
             while len(begun) < _AHEAD and (batch := next(batches, None)):
@@ -99,15 +101,22 @@ def _make(out: Path, plan: Plan, number: int, examiner: Examiner, readers: Reade
 
 
 def _answered(
-    examiner: Examiner, batch: Sequence[tuple[Path, Future[AdmittedImage | Result]]]
+    examiner: Examiner, batch: Sequence[tuple[bytes, Future[AdmittedImage | Result]]]
 ) -> list[tuple[bytes, Result]]:
     outcomes = [outcome.result() for _, outcome in batch]
     admitted = iter(examiner.answer([one for one in outcomes if isinstance(one, AdmittedImage)]))
     results = [one if isinstance(one, Result) else next(admitted).result for one in outcomes]
-    return [(os.fsencode(path), result) for (path, _), result in zip(batch, results, strict=True)]
+    return [(path, result) for (path, _), result in zip(batch, results, strict=True)]
 
 
-def _read(examiner: Examiner, place: int, path: Path, decoder: Decoder) -> AdmittedImage | Result:
+def _read(examiner: Examiner, place: int, where: bytes, decoder: Decoder) -> AdmittedImage | Result:
+    if not is_pacs(os.fsdecode(where)):
+        return _read_file(examiner, place, Path(os.fsdecode(where)), decoder)
+    with tempfile.TemporaryDirectory(prefix="edgedx-") as folder:
+        return _read_file(examiner, place, fetch(os.fsdecode(where), Path(folder)), decoder)
+
+
+def _read_file(examiner: Examiner, place: int, path: Path, decoder: Decoder) -> AdmittedImage | Result:
     """One reading gives hash and pixels; what fails is hashed and tried again as a scanner does it."""
     name = path.name
     try:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from edgedx.core.errors import UsageError
+from edgedx.core.settings.recipe_training import Augment
 from edgedx.lab.network.backbone import classifier
 from edgedx.lab.network.checkpoint import Checkpoint, load_checkpoint
 
@@ -40,6 +41,27 @@ class Committee(nn.Module):
     def get_classifier(self) -> nn.Module:
         """As of a timm model."""
         return classifier(self.members[0])
+
+
+class Mirrored(nn.Module):
+    """A teacher that answers for a view and its mirror images, as far as training mirrors: the mean of its logits."""
+
+    def __init__(self, teacher: nn.Module, options: Augment) -> None:
+        super().__init__()
+        self.teacher = teacher
+        self.axes = [axis for axis, wanted in ((3, options.flip_horizontal), (2, options.flip_vertical)) if wanted]
+
+    def forward(self, images: Tensor, *columns: Tensor) -> Tensor:
+        """Map (N, C, H, W), and columns (N, T) where the teacher takes them, to logits (N, K), float32.
+
+        The view itself comes first: what is taken of the teacher's features (CRD) is of it.
+        """
+        views = [images, *(images.flip(axis) for axis in self.axes)]
+        return torch.stack([self.teacher(view, *columns).float() for view in views]).mean(dim=0)
+
+    def get_classifier(self) -> nn.Module:
+        """As of a timm model."""
+        return classifier(self.teacher)
 
 
 def _log_mean(logs: Tensor) -> Tensor:

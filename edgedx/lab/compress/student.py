@@ -15,7 +15,6 @@ from edgedx.core.progress import tell
 from edgedx.core.settings.recipe import Recipe
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.data.predict import predict
-from edgedx.lab.feed.targets import class_weights
 from edgedx.lab.network.checkpoint import Checkpoint, load_checkpoint
 from edgedx.lab.network.pruned import count_macs
 from edgedx.lab.network.torch_runner import TorchRunner
@@ -28,7 +27,7 @@ from edgedx.lab.train.phase import Outcome, Phase, Training
 from edgedx.lab.train.processes import is_main, wait_for_all
 from edgedx.lab.train.tasks import Classify, TrainingTask
 
-from .committee import Committee
+from .committee import Committee, Mirrored
 from .control import control_stage, with_gain
 from .start import make_start, open_start, recovery_phases
 from .time_left import RemainingSteps
@@ -104,6 +103,8 @@ class _Maker:
         self.recipe, self.options, self.teacher, self.data = recipe, recipe.student, teacher, data
         self.unlabeled, self.folder, self.ablate = unlabeled, folder, ablate
         self.guide = Committee([teacher, *more_teachers]) if more_teachers else teacher.model
+        if recipe.student.teacher_flips:
+            self.guide = Mirrored(self.guide, recipe.augment)
         self.teachers = 1 + len(more_teachers)
         self.train_set, self.val = data.subset("train"), data.subset("val")
         self.images = len(self.train_set) + (len(unlabeled) if unlabeled is not None else 0)
@@ -226,8 +227,7 @@ class _Maker:
         return float(best(trials)["temperature"]), trials
 
     def _labels(self) -> Classify:
-        weights = class_weights(self.train_set, self.recipe.task) if self.recipe.train.imbalance == "loss" else None
-        return Classify(self.recipe.task, weights, self.recipe.train.label_smoothing)
+        return Classify.of(self.recipe, self.train_set)
 
     def _task(self, model: nn.Module | None, temperature: float, *, pruning: bool = False) -> Distil:
         """What the student learns. While channels still go, plain KD: features have no fixed width, and all methods

@@ -15,6 +15,7 @@ from edgedx.core.settings.recipe import Recipe
 from edgedx.core.table import csv_text
 from edgedx.lab.data.reading.rows import Row
 
+from .boxes import BOX, box_of, box_text
 from .column_table import headings
 from .counts import count_reasons
 from .split import PreparedImage
@@ -46,14 +47,16 @@ def write_cases(
     fitted : dict
         From `column_table.column_summary`.
     """
+    boxed = [BOX] if recipe.data.roi_columns else []
     lines = [
         [case.row.name, json.dumps(case.row.label), case.patient, split, case.sha256, case.height, case.width]
         + [case.index]
         + [case.row.subgroups.get(column, "") for column in subgroups]
         + [case.row.columns[column.name] for column in recipe.columns.use]
+        + [box_text(case.row) for _ in boxed]
         for case, split in zip(cases, splits, strict=True)
     ]
-    write_text(folder / MANIFEST, csv_text([*FIXED, *subgroups, *headings(recipe.columns.use)], lines))
+    write_text(folder / MANIFEST, csv_text([*FIXED, *subgroups, *headings(recipe.columns.use), *boxed], lines))
     write_text(folder / EXCLUDED, csv_text(["image", "reason"], excluded))
     summary = {
         "schema_version": 1,
@@ -71,6 +74,7 @@ def write_cases(
             canonical_json(
                 [
                     [c.row.name, c.sha256, list(map(str, c.row.label)), c.patient, s, *c.row.columns.items()]
+                    + [*(c.row.roi or ())]
                     for c, s in zip(cases, splits, strict=True)
                 ]
             )
@@ -94,7 +98,7 @@ def read_cases(recipe: Recipe, folder: Path) -> tuple[list[PreparedImage], list[
         with (folder / MANIFEST).open(newline="", encoding="utf-8") as stream:
             reader = csv.DictReader(stream)
             entries, columns = list(reader), list(reader.fieldnames or [])
-        groups = [column for column in columns if column not in FIXED and column not in beside]
+        groups = [column for column in columns if column not in FIXED and column not in beside and column != BOX]
         cases = [_case(entry, groups, beside) for entry in entries]
         return cases, [entry["split"] for entry in entries], groups
     except OSError as error:
@@ -112,6 +116,7 @@ def _case(entry: dict[str, str], groups: Sequence[str], beside: dict[str, str]) 
         entry["split"],
         {column: entry[column] for column in groups},
         columns={column: entry[heading] for heading, column in beside.items()},
+        roi=box_of(entry.get(BOX, "")),
     )
     return PreparedImage(row, entry["sha256"], int(entry["height"]), int(entry["width"]), int(entry["canvas"]))
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-_Z = 1.959964
+from edgedx.core.stats.binomial import wilson
+
 _EXAMPLE = 0.9
 _WIDE = 0.10
 _MOST_REASONS = 12
@@ -36,24 +36,14 @@ def count_reasons(excluded: Iterable[tuple[str, str]]) -> dict[str, int]:
 
 def meaning_of_count(count: int, what: str) -> str:
     """What `count` test images of a class can prove, as the 95 % interval (Wilson 1927) of a sensitivity of 90 %."""
-    low, high = wilson(_EXAMPLE, count)
+    likely = wilson(_EXAMPLE, count)
     return (
         f"{count} test images of {what}: a sensitivity of 90 % would have a 95 % interval of "
-        f"{100 * low:.0f} to {100 * high:.0f} %"
+        f"{100 * likely.low:.0f} to {100 * likely.high:.0f} %"
     )
 
 
 def is_few(count: int) -> bool:
     """Whether that interval is wider than ten points."""
-    low, high = wilson(_EXAMPLE, count)
-    return high - low > _WIDE
-
-
-def wilson(share: float, count: int) -> tuple[float, float]:
-    """Wilson's score interval of a share of `count`, 95 %."""
-    if count == 0:
-        return 0.0, 1.0
-    scale = 1 + _Z**2 / count
-    middle = (share + _Z**2 / (2 * count)) / scale
-    half = _Z / scale * math.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    likely = wilson(_EXAMPLE, count)
+    return likely.high - likely.low > _WIDE

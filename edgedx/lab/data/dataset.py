@@ -25,6 +25,7 @@ from edgedx.core.table import csv_text
 from edgedx.lab.data.reading.rows import Source
 
 from .alike import LEAVES_TRAIN, bind, counts, find_alike, leaves_train
+from .boxes import BOX, boxes_on_canvases
 from .cases_file import CANVASES as CANVASES
 from .cases_file import EXCLUDED as EXCLUDED
 from .cases_file import FIXED, MANIFEST, SUMMARY, label_text, write_cases
@@ -56,6 +57,8 @@ class Dataset:
         Further inputs of the model beside each image (see `core.columns`); None where the data set has no columns.
     fitted : tuple of FittedColumn
         How they were encoded; fitted on train.
+    boxes : ndarray of shape (N, 4), float32, optional
+        Left, top, right and bottom of what the label is about, shares of the canvas; NaN where an image has none.
     """
 
     names: list[str]
@@ -68,6 +71,7 @@ class Dataset:
     digest: str
     columns: NDArray[np.float32] | None = None
     fitted: tuple[FittedColumn, ...] = ()
+    boxes: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -90,6 +94,7 @@ class Dataset:
             self.digest,
             None if self.columns is None else self.columns[picked],
             self.fitted,
+            None if self.boxes is None else self.boxes[picked],
         )
 
     def batches(self, size: int) -> Iterable[Canvas]:
@@ -232,6 +237,7 @@ def load_dataset(folder: Path, task: str, spec: PreprocessSpec) -> Dataset:
         rows = np.array([int(entry["canvas"]) for entry in entries], np.int64)
         fitted = fitted_columns(summary)
         columns = read_columns(entries, fitted)
+        boxes = boxes_on_canvases(entries, spec)
         if len(rows) != summary["images"]:
             raise ValueError(f"{MANIFEST} has {len(rows)} of {summary['images']} images")
     except OSError as error:
@@ -246,7 +252,7 @@ def load_dataset(folder: Path, task: str, spec: PreprocessSpec) -> Dataset:
             f"{folder}: canvases are {canvases.shape[1:]} {canvases.dtype}, the recipe wants {shape} {dtype}",
             next_step="make the data set again with --overwrite",
         )
-    apart = {*FIXED, *headings(fitted)}
+    apart = {*FIXED, *headings(fitted), BOX}
     return Dataset(
         names=[entry["image"] for entry in entries],
         patients=[entry["patient_id"] for entry in entries],
@@ -258,4 +264,5 @@ def load_dataset(folder: Path, task: str, spec: PreprocessSpec) -> Dataset:
         digest=summary["digest"],
         columns=columns,
         fitted=fitted,
+        boxes=boxes,
     )

@@ -42,6 +42,8 @@ def decode_rows(
             return "too small"
         if image.pixels.min() == image.pixels.max():
             return "blank"
+        if row.roi is not None and (row.roi[0] + row.roi[2] > width + 1 or row.roi[1] + row.roi[3] > height + 1):
+            return "its box reaches out of the image"
         store[index] = canvas(image, spec)
         groups = {name: image.meta.get(field, "") for name, field in HEADER_GROUPS.items()}
         beside = gather(recipe.columns.use, row.columns, image.meta)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgedx.core.settings.recipe_sections import Augment
+from edgedx.core.settings.recipe_training import Augment
 
 DRAWS = 9
 """Random numbers of a view: rotation, zoom, shift across and down, both flips, contrast, brightness, gamma."""
@@ -58,6 +58,38 @@ def augment(canvases: Tensor, options: Augment, draws: Tensor, peak: float) -> T
         unit = (view * (1 / peak)).clamp(0.0, 1.0)
         view = unit.pow(_by_image(_spread(gamma, amount).exp())) * peak
     return view
+
+
+MARGIN = 0.25
+"""Left around a box, share of its sides: what is beside a finding belongs to it."""
+_SMALLEST = 0.2
+"""Share of the canvas that a closer look keeps at least; less would be blur."""
+
+
+def look_closer(canvases: Tensor, boxes: Tensor, wanted: Tensor) -> Tensor:
+    """The part of each canvas that its box marks, enlarged to the whole, where that is wanted and there is a box.
+
+    Parameters
+    ----------
+    canvases : Tensor of shape (N, C, H, W), float32
+    boxes : Tensor of shape (N, 4), float32
+        Left, top, right and bottom, shares of the canvas; NaN where there is none.
+    wanted : Tensor of shape (N,), bool
+    """
+    left, top, right, bottom = torch.nan_to_num(boxes).unbind(dim=1)
+    closer = wanted & ~torch.isnan(boxes[:, 0])
+    grids = []
+    for low, high, side in ((left, right, canvases.shape[3]), (top, bottom, canvases.shape[2])):
+        length = ((high - low) * (1 + 2 * MARGIN)).clamp(_SMALLEST, 1.0)
+        start = torch.minimum(((low + high - length) / 2).clamp(min=0.0), 1 - length)
+        length, start = torch.where(closer, length, 1.0), torch.where(closer, start, 0.0)
+        places = (torch.arange(side, device=canvases.device, dtype=canvases.dtype) + 0.5) / side
+        # In units of half a side, as grid_sample counts.
+        grids.append((start[:, None] + places[None] * length[:, None]) * 2 - 1)
+    across, down = grids
+    shape = (len(canvases), *canvases.shape[2:])
+    grid = torch.stack([across[:, None, :].expand(shape), down[:, :, None].expand(shape)], dim=-1)
+    return F.grid_sample(canvases, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def _spread(draws: Tensor, amount: float) -> Tensor:

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from edgedx.core.preprocess import PreprocessSpec
 from edgedx.core.settings.columns import spans
-from edgedx.core.settings.recipe_sections import Augment, Task
+from edgedx.core.settings.recipe_sections import Task
+from edgedx.core.settings.recipe_training import Augment
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.network.inputs import Normaliser, widen
 
-from .augment import DRAWS, augment, draw
+from .augment import DRAWS, augment, draw, look_closer
 from .canvases import Places, canvases_for, sent
 from .targets import class_weights, targets_of
 
@@ -33,6 +34,8 @@ class Batch:
     targets : Tensor of shape (n, K), float32
         NaN for images without labels.
     columns : Tensor of shape (n, T), float32, optional
+    boxes : Tensor of shape (n, 4), float32, optional
+        See `Dataset.boxes`.
     share : Tensor of shape ()
         What mixup leaves of each image; 1 without.
     partner : Tensor of shape (n,), int64
@@ -45,6 +48,7 @@ class Batch:
     columns: Tensor | None
     share: Tensor
     partner: Tensor
+    boxes: Tensor | None = None
 
     def named(self) -> dict[str, Tensor]:
         """All that is there, by field."""
@@ -97,6 +101,7 @@ class Feed:
         unknown = np.full((self.count - len(data), len(task.classes)), np.nan, np.float32)
         self.targets = torch.from_numpy(np.concatenate([targets_of(data.labels, task), unknown])).to(self.device)
         self.columns = None if data.columns is None else self._columns(parts)
+        self.boxes = None if data.boxes is None else self._boxes(data.boxes)
         # Column that each place of an encoded row belongs to: a column is absent as a whole.
         owners = [number for number, (first, end) in enumerate(spans(data.fitted)) for _ in range(first, end)]
         self.owners = torch.tensor(owners, dtype=torch.int64, device=self.device)
@@ -112,7 +117,7 @@ class Feed:
             order = self._order(epoch)
             plan = [self._share_of(order, number) for number in range(place, place + until - step)]
             # Everything that an epoch draws goes to the device at once: between steps nothing is waited for.
-            draws = sent(draw(self.seed, epoch, self.count, len(self.fitted)), self.device)
+            draws = sent(draw(self.seed, epoch, self.count, len(self.fitted) + (self.boxes is not None)), self.device)
             every = sent(np.stack(plan), self.device)
             shares, partners = (sent(part, self.device) for part in self._mixing(step, every.shape))
             for number, canvases in enumerate(self.canvases.batches(plan)):
@@ -124,16 +129,20 @@ class Feed:
                     None if self.columns is None else self.columns.index_select(0, places),
                     shares[number],
                     partners[number],
+                    None if self.boxes is None else self.boxes.index_select(0, places),
                 )
             step = until
 
     def views(self, batch: Batch) -> tuple[Tensor, ...]:
         """Network inputs (n, C, H, W), targets (n, K) and columns (n, T), if any: float32, augmented, not yet mixed."""
         peak = float((1 << self.spec.bits) - 1)
-        images = self.normalise(augment(widen(batch.canvases), self.options, batch.draws, peak))
+        canvases = widen(batch.canvases)
+        if batch.boxes is not None:
+            canvases = look_closer(canvases, batch.boxes, batch.draws[:, -1] < self.options.roi)
+        images = self.normalise(augment(canvases, self.options, batch.draws, peak))
         if batch.columns is None:
             return images, batch.targets
-        kept = batch.draws[:, DRAWS:].index_select(1, self.owners) >= self.absent
+        kept = batch.draws[:, DRAWS : DRAWS + len(self.fitted)].index_select(1, self.owners) >= self.absent
         return images, batch.targets, batch.columns * kept
 
     def batches(self, start: int, stop: int) -> Iterator[tuple[Tensor, ...]]:
@@ -157,6 +166,11 @@ class Feed:
                 rng = np.random.default_rng((self.seed, first + number, self.rank))
                 shares[number], partners[number] = rng.beta(self.mixup, self.mixup), rng.permutation(shape[1])
         return shares, partners
+
+    def _boxes(self, boxes: np.ndarray) -> Tensor:
+        """Of all images; those without labels have none."""
+        none = np.full((self.count - len(boxes), 4), np.nan, np.float32)
+        return torch.from_numpy(np.concatenate([boxes, none])).to(self.device)
 
     def _columns(self, parts: list[Dataset]) -> Tensor:
         return torch.from_numpy(np.concatenate([part.columns for part in parts])).to(self.device)  # type: ignore[misc]

@@ -15,6 +15,12 @@ def targets_of(labels: np.ndarray, task: TaskSpec) -> np.ndarray:
     return np.eye(len(task.classes), dtype=np.float32)[labels]
 
 
+def class_shares(data: Dataset, task: TaskSpec) -> np.ndarray:
+    """Share of each class, shape (K,), of classes that exclude each other; none is 0."""
+    counts = np.maximum(targets_of(data.labels, task).sum(axis=0), 1)
+    return np.asarray(counts / counts.sum(), np.float32)
+
+
 def class_weights(data: Dataset, task: TaskSpec) -> np.ndarray:
     """Weights of shape (K,), inverse to class frequency.
 

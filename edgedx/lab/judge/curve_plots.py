@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from edgedx.core.stats.binomial import wilson
 from edgedx.core.stats.cases import Cases, Predictions
 from edgedx.core.stats.metrics import Interval, roc_points
 from edgedx.lab.run.plots import COLOURS, INK, new_figure, save_figure
@@ -134,7 +135,8 @@ def calibration_figure(cases: Cases, models: Mapping[str, Predictions]) -> Any:
             groups = [part for part in np.array_split(np.argsort(chance, kind="stable"), _BINS) if part.size]
             given = np.array([chance[part].mean() for part in groups])
             seen = np.array([truth[part].mean() for part in groups])
-            ends = np.array([_wilson(int(truth[part].sum()), part.size) for part in groups])
+            shares = [wilson(float(truth[part].mean()), part.size) for part in groups]
+            ends = np.array([(one.low, one.high) for one in shares])
             colour = COLOURS[(row if len(models) > 1 else position) % len(COLOURS)]
             label = name if len(models) > 1 else cases.classes[index]
             if len(models) > 1 and len(cases.findings()) > 1:
@@ -158,14 +160,6 @@ def calibration_figure(cases: Cases, models: Mapping[str, Predictions]) -> Any:
     _unit_axis(axis)
     _legend(axis, "best", entries)
     return figure
-
-
-def _wilson(hits: int, count: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share."""
-    share, extra = hits / count, z * z / count
-    middle = (share + extra / 2) / (1 + extra)
-    half = z * np.sqrt(share * (1 - share) / count + extra / count / 4) / (1 + extra)
-    return middle - half, middle + half
 
 
 def confusion_figure(confusion: Mapping[str, Any], title: str = "Decisions") -> Any:

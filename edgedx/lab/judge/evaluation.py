@@ -281,7 +281,7 @@ def ask_given(subject: Subject, source: Path) -> JudgedImages:
 def _cases(
     subject: Subject, names: list[str], patients: list[str], labels: np.ndarray, groups: list[dict[str, str]]
 ) -> Cases:
-    return Cases(names, patients, labels, groups, subject.task, subject.classes, subject.positive)
+    return Cases(names, patients, labels, groups, subject.task, subject.classes, subject.positive, subject.ordered)
 
 
 def _finite(names: list[str], logits: np.ndarray) -> tuple[np.ndarray, list[tuple[str, str]]]:

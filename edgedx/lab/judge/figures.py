@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from edgedx.core.stats.cases import Cases, Predictions
 from edgedx.core.stats.metrics import Interval
 from edgedx.core.stats.resample import RESAMPLES, Draws, draw
-from edgedx.core.stats.weighted import Ranked, Statistic, Sums, calibration_error, mean_of, ratio
+from edgedx.core.stats.weighted import (
+    Ranked,
+    Statistic,
+    Sums,
+    calibration_error,
+    mean_of,
+    quadratic_kappa,
+    ratio,
+)
 
 SPECIFICITIES = (0.90, 0.95)
 PER_CLASS = ("auc_roc", "auc_pr", "sensitivity", "specificity", "precision", "f1")
@@ -27,7 +35,7 @@ class Figures:
     overall : dict of str to Interval
         ``accuracy`` and ``balanced_accuracy`` of the decisions, ``auc_roc`` and ``auc_pr`` (of the positive class of a
         binary task, else the macro mean), ``macro_`` and each of `PER_CLASS`, ``ece``, ``brier``; of multilabel tasks
-        ``exact_match`` too.
+        ``exact_match`` too, of ordered classes ``quadratic_kappa``.
     classes : dict of class to dict of str to Interval
         `PER_CLASS`, ``prevalence``, and ``sensitivity_at_specificity_0.95`` and so on.
     confusion : dict
@@ -177,6 +185,10 @@ def _overall(
         every = counts.add(np.ones(len(cases)))
         statistics["accuracy"] = ratio(counts.add(np.any(called & present, axis=1)), every)
         statistics["balanced_accuracy"] = macro["macro_sensitivity"]
+        if cases.ordered:
+            statistics["quadratic_kappa"] = quadratic_kappa(
+                np.asarray(cases.labels, int), called.argmax(axis=1), counts
+            )
     lead = classes[list(cases.classes).index(cases.positive)] if cases.positive is not None else None
     for name in ("auc_roc", "auc_pr"):
         statistics[name] = lead[name] if lead is not None else macro[f"macro_{name}"]

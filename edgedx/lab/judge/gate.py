@@ -154,7 +154,7 @@ def against_teacher(
     """
     _check_same(manifest, recipe, "the bundle")
     cases = cases_of_samples(examined.done, manifest)
-    point = manifest.operating_points[0]
+    point = manifest.operating_points[0]  # not a site's own: the teacher has none to compare it with
     run = Run.of(run)
     full = load_checkpoint(run.teacher.path)
     known = {one.name: one for one in full.card.operating_points}

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedx.core.bundle.local_point import points_of
 from edgedx.core.bundle.manifest import Bundle
 from edgedx.core.errors import InputOutputError, ProviderMissing, UsageError
 from edgedx.core.preprocess import Canvas, PreprocessSpec, normalise
@@ -44,6 +45,8 @@ class Subject:
         What the model takes beside the image.
     sets : SetThresholds, optional
         Of its conformal prediction sets, which a bundle has.
+    ordered : bool
+        Whether its classes are grades in rising order; a bundle by itself does not say it.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Subject:
     recipe: Recipe | None = None
     columns: tuple[FittedColumn, ...] = ()
     sets: SetThresholds | None = None
+    ordered: bool = False
 
     def infer(self, canvases: Canvas, columns: NDArray[np.float32] | None = None, *, cam: bool = False) -> Output:
         """Canvases of shape (N, H, W) or (N, H, W, 3), and encoded columns (N, T), to logits, features and maps.
@@ -152,6 +156,7 @@ def _checkpoint(path: Path, run: Run | None, recipe: Recipe | None, device: str)
         run=run,
         recipe=recipe,
         columns=tuple(card.columns),
+        ordered=card.task.ordered,
     )
 
 
@@ -181,6 +186,7 @@ def _variant(path: Path, run: Run | None, recipe: Recipe | None, threads: int) -
         run=run,
         recipe=recipe,
         columns=tuple(columns),
+        ordered=recipe.task.ordered,
     )
 
 
@@ -203,7 +209,7 @@ def _bundle(path: Path, run: Run | None, recipe: Recipe | None, variant: str | N
         positive=manifest.positive,
         preprocess=manifest.preprocess,
         temperature=manifest.temperature,
-        points=manifest.operating_points,
+        points=points_of(bundle),
         accept=manifest.accept,
         synthetic=manifest.synthetic,
         runner=runner,
@@ -211,6 +217,7 @@ def _bundle(path: Path, run: Run | None, recipe: Recipe | None, variant: str | N
         run=run,
         recipe=recipe,
         columns=tuple(manifest.columns),
+        ordered=recipe is not None and recipe.task.ordered,
     )
 
 

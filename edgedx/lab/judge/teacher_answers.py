@@ -13,7 +13,9 @@ from edgedx.lab.train.short_figures import operating_points
 
 def cases_of(part: Dataset, task: Task) -> Cases:
     """A split as the gate takes it."""
-    return Cases(part.names, part.patients, part.labels, part.subgroups, task.kind, task.classes, task.positive)
+    return Cases(
+        part.names, part.patients, part.labels, part.subgroups, task.kind, task.classes, task.positive, task.ordered
+    )
 
 
 def teacher_predictions(recipe: Recipe, run: Run, data: Dataset, split: str, point: str) -> Predictions:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from edgedx.core.settings.recipe import Recipe
 from edgedx.lab.data.dataset import Dataset
-from edgedx.lab.feed.targets import class_weights
 from edgedx.lab.network.checkpoint import Checkpoint
 from edgedx.lab.network.column_head import ColumnHead, WithColumns
 from edgedx.lab.train.distil import Distil
@@ -49,10 +48,9 @@ def train_aware(
     steps = phase.length(max(1, len(train) // recipe.train.batch_size))
     extremes = {name: (found.low, found.high) for name, found in bench.observed.histograms.items()}
     model = GraphModule(start.base, start.plan, extremes=extremes, follow=steps // 2)
-    weights = class_weights(train, recipe.task) if recipe.train.imbalance == "loss" else None
     task = Distil(
         copy.deepcopy(teacher.model),  # the loop moves it to a GPU where there is one
-        Classify(recipe.task, weights, recipe.train.label_smoothing),
+        Classify.of(recipe, train),
         temperature=recipe.student.temperature,
         weight=recipe.student.distill_weight,
     )

@@ -82,8 +82,8 @@ def update_facts(run: Run, build: DeviceBuild, *, force: bool) -> dict[str, floa
         if not (force or verdict["forced"]):
             raise GateRefused(
                 f"the update may not replace {verdict['against']}: {verdict['sentence']}",
-                next_step="more answers, or another method (--method); or `edgedx update ... --force REASON`, which is "
-                "recorded",
+                next_step="more answers, or another method (--method); or `edgedx update ... --anyway REASON`, "
+                "which is recorded",
             )
         told["update_forced"] = verdict["forced"] or "deploy --force"
         told["update_refused"] = verdict["sentence"]

@@ -13,6 +13,7 @@ import numpy as np
 from edgedx._version import __version__
 from edgedx.core.bundle.doubt import Doubt
 from edgedx.core.bundle.manifest import Golden, Manifest, Variant, check_models, open_bundle, write_bundle
+from edgedx.core.bundle.reference import part_name
 from edgedx.core.errors import FileGone, GateRefused, ProfileError, UsageError
 from edgedx.core.files import canonical_json, sha256_file
 from edgedx.core.image import Image
@@ -20,7 +21,6 @@ from edgedx.core.preprocess import preprocess
 from edgedx.core.settings.columns import FittedColumn, make_up
 from edgedx.core.settings.profile import DeviceProfile, load_profile
 from edgedx.core.settings.recipe import Recipe
-from edgedx.core.stats.cases import calibrated_probabilities
 from edgedx.core.stats.gate import FLIPS, Verdict, write_verdict
 from edgedx.core.text import command_line
 from edgedx.device.runtime.run_onnx import OnnxRunner
@@ -35,6 +35,7 @@ from edgedx.lab.run.updated import changes_file, update_facts
 from .doubt import describe, describe_missing, fit_doubt
 from .engines import Shipped, ship_engines
 from .preflight import check_profile
+from .reference import fit_references
 
 Target = Literal["cpu", "jetson", "rtx"]
 
@@ -158,6 +159,7 @@ def _bundle(
     shipped = ship_engines(shipped_variants, models, profile) if profile.target == "rtx" else Shipped()
     doubt = fit_doubt(recipe, data, models, variants, ships.temperature)
     parts |= {**shipped.parts, **doubt.parts}
+    parts |= fit_references(recipe, data, variants, doubt, ships.temperature, ships.points[0])
     parts["model-card.md"] = _model_card(recipe, ships, verdict, profile, data, doubt.doubt).encode()
     manifest = Manifest(
         name=recipe.name,
@@ -180,7 +182,7 @@ def _bundle(
         engines=shipped.engines,
         features=_feature_length(models["fp32"], recipe),
         doubt=doubt.doubt,
-        baseline=_baseline(recipe, data, ships),
+        reference={name: part_name(name) for name in variants},
         golden=golden,
         metrics=_flat(ships.entry),
         gate=_verdict_facts(verdict, force) | of_update,
@@ -260,19 +262,6 @@ def _feature_length(model: bytes, recipe: Recipe) -> int | None:
     with OnnxRunner(model) as runner:
         features = runner.infer(np.zeros((1, *recipe.preprocess.input_shape), np.float32)).features
     return None if features is None else int(features.shape[1])
-
-
-def _baseline(recipe: Recipe, data: Dataset, variant: CompiledVariant) -> dict[str, list[float]]:
-    """Deciles of scores and of mean brightness on val, which a device compares its days with."""
-    val = data.subset("val")
-    chance = calibrated_probabilities(variant.logits("val")["val"], recipe.task.kind, variant.temperature)
-    deciles = np.linspace(0, 100, 11)
-    peak = float((1 << recipe.preprocess.bits) - 1)
-    brightness = np.concatenate([part.reshape(len(part), -1).mean(axis=1) / peak for part in val.batches(256)])
-    baseline = {"brightness": np.percentile(brightness, deciles).tolist()}
-    for index, name in enumerate(recipe.task.classes):
-        baseline[f"score:{name}"] = np.percentile(chance[:, index], deciles).tolist()
-    return baseline
 
 
 def _flat(entry: Mapping[str, Any]) -> dict[str, float]:

@@ -31,10 +31,20 @@ _BY_CHANCE = 1000
 
 @dataclass
 class Fitted:
-    """The ``doubt`` section of a manifest, and the parts that it names."""
+    """The ``doubt`` section of a manifest, and the parts that it names.
+
+    Attributes
+    ----------
+    val : Dataset
+        Held-out images that limits were fitted on.
+    on_val : dict of str to Output
+        What each variant answered to them.
+    """
 
     doubt: Doubt
-    parts: dict[str, bytes] = field(default_factory=dict)
+    parts: dict[str, bytes]
+    val: Dataset
+    on_val: dict[str, Output] = field(default_factory=dict)
 
 
 def fit_doubt(
@@ -60,11 +70,13 @@ def fit_doubt(
     train, val = (_sample(data.subset(name), recipe.train.seed) for name in ("train", "val"))
     found: dict[str, dict[str, Any]] = {"ood": {}, "sets": {}, "cam": {}, "missing": {}}
     parts: dict[str, bytes] = {}
+    answers: dict[str, Output] = {}
     with progress("fitting limits", len(models) * (len(train) + len(val))) as bar:
         for name, model in models.items():
             with OnnxRunner(model, fused=variants[name].fused) as runner:
                 zeros = runner.infer(np.zeros((1, *recipe.preprocess.input_shape), np.float32), cam=True)
                 on_train, on_val = (_ask(runner, part, recipe, bar.advance) for part in (train, val))
+            answers[name] = on_val
             if zeros.cam is not None:
                 found["cam"][name] = zeros.cam.shape[2:]
             else:
@@ -79,7 +91,7 @@ def fit_doubt(
                 found["sets"][name] = _sets(recipe, data, variants[name], temperature)
             except ValueError as error:
                 found["missing"]["sets"] = f"{name}: {error}"
-    return Fitted(Doubt.model_validate(found), parts)
+    return Fitted(Doubt.model_validate(found), parts, val, answers)
 
 
 def describe(doubt: Doubt, variant: str, policy: str) -> list[str]:

@@ -12,7 +12,6 @@ from edgedx.core.files import sha256_file
 from edgedx.core.settings.recipe import Recipe
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.data.prepare import data_stage, open_data
-from edgedx.lab.feed.targets import class_weights
 from edgedx.lab.network.backbone import build_model, refuse_unexportable
 from edgedx.lab.network.column_head import with_columns
 from edgedx.lab.network.weights import load_weights
@@ -98,8 +97,7 @@ def fit_teacher(
     origin = load_weights(model, recipe.model.backbone, "none" if from_scratch else recipe.model.weights)
     model = with_columns(model, data.fitted, len(recipe.task.classes))
     train, val = data.subset("train"), data.subset("val")
-    weights = class_weights(train, recipe.task) if recipe.train.imbalance == "loss" else None
-    task = Classify(recipe.task, weights, recipe.train.label_smoothing)
+    task = Classify.of(recipe, train)
     outcome = fit(
         Training(model, task, train, val, recipe, teacher_phases(recipe, origin), title=title, watch=watch),
         state=state,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgedx.core.settings.recipe_sections import Train
+from edgedx.core.settings.recipe_training import Train
 from edgedx.lab.network.backbone import classifier
 from edgedx.lab.network.column_head import head_of, image_part
 

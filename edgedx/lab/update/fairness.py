@@ -126,8 +126,8 @@ def _widening(kind: str, keys: list[Key], draws: Mapping[tuple[str, str, str, st
     for role in (BEFORE, AFTER):
         of_columns = []
         for group in columns:
-            values = np.array([draws[(*key, kind, role)].value for key in group])
-            samples = np.stack([draws[(*key, kind, role)].samples for key in group])
+            values = np.array([draws[key + (kind, role)].value for key in group])
+            samples = np.stack([draws[key + (kind, role)].samples for key in group])
             if np.isnan(values).any():
                 continue
             of_columns.append(Draws(float(values.max() - values.min()), samples.max(axis=0) - samples.min(axis=0)))

@@ -15,8 +15,10 @@ from edgedx.core.preprocess import Canvas
 from edgedx.core.progress import progress
 from edgedx.core.settings.columns import gather
 from edgedx.core.settings.recipe import Recipe
+from edgedx.core.table import read_table
 from edgedx.device.clinic.answers_export import AnswersExport, ExportedAnswer, read_answers
-from edgedx.lab.data.given_images import ReadImage, list_images, read_batches
+from edgedx.lab.data.given_images import IMAGE, ReadImage, list_images, read_batches
+from edgedx.lab.data.reading.rows import path_problem
 
 SUFFIX = ".answers"
 _BATCH = 64
@@ -84,16 +86,20 @@ class FeedbackFile:
 
 
 def feedback_digest(path: Path) -> str:
-    """What a stage that reads the file names it by; a folder by names, sizes and times of its files."""
-    if path.is_file():
-        beside = "" if path.suffix == SUFFIX else _listing(path.parent)
-        return sha256_bytes(canonical_json([sha256_file(path), beside]))
-    return _listing(path)
+    """What names a file of answers; of labelled images also sizes and times of the files that are listed."""
+    if not path.is_file():
+        return _facts(path, sorted(one for one in path.rglob("*") if one.is_file()))
+    if path.suffix == SUFFIX:
+        return sha256_file(path)
+    entries, _ = read_table(path)
+    listed = sorted({(entry.get(IMAGE) or "").strip() for entry in entries} - {""})
+    files = [path.parent / name for name in listed if not path_problem(name)]
+    return sha256_bytes(canonical_json([sha256_file(path), _facts(path.parent, files)]))
 
 
-def _listing(folder: Path) -> str:
-    files = sorted(one for one in folder.rglob("*") if one.is_file())
-    facts = [(one.relative_to(folder).as_posix(), one.stat().st_size, one.stat().st_mtime_ns) for one in files]
+def _facts(folder: Path, files: Sequence[Path]) -> str:
+    there = [one for one in files if one.is_file()]
+    facts = [(one.relative_to(folder).as_posix(), one.stat().st_size, one.stat().st_mtime_ns) for one in there]
     return sha256_bytes(canonical_json(facts))
 
 

@@ -116,4 +116,4 @@ def _task(recipe: Recipe, model: nn.Module, old_train: Dataset | None, train: Da
 
 def _weights(train: Dataset, recipe: Recipe) -> np.ndarray:
     """Class weights; a class that no new image is of has no say, where `class_weights` would let one image of it."""
-    return np.minimum(class_weights(train, recipe.task), 20.0).astype(np.float32)
+    return np.asarray(np.minimum(class_weights(train, recipe.task), 20.0), np.float32)

@@ -128,8 +128,8 @@ def _latest(files: Sequence[FeedbackFile]) -> list[Told]:
             key = (one.site, one.sha256) if file.created else (str(file.path), f"{place}")
             by_site[key] = one
     together: dict[str, Told] = {}
-    for (site, key), one in by_site.items():  # of a table each row stands for itself
-        identity = key if key == one.sha256 else f"{site}\n{key}"
+    for (place_of, name), one in by_site.items():  # of a table each row stands for itself
+        identity = name if name == one.sha256 else f"{place_of}\n{name}"
         together[identity] = _joined(together[identity], one) if identity in together else one
     return list(together.values())
 

@@ -70,6 +70,8 @@ def plan_update(
 ) -> Plan:
     """Check the call and choose the new run's folder: ``RUN-update-N``, or the one where this very update is at work.
 
+    A folder in which answers were only looked at, and nothing is learned yet, is used again.
+
     Parameters
     ----------
     trust : sequence of Path
@@ -125,13 +127,16 @@ def _folder(before: Run, out: Path | None, fingerprint: str) -> Run:
         if out.exists() and any(out.iterdir()) and (there is None or there["fingerprint"] != fingerprint):
             raise AlreadyExists(f"{out} holds something else", next_step="name another --out")
         return Run(out)
-    base, number = re.sub(r"-update-\d+$", "", before.path.absolute().name), 0
+    home = before.path if before.path.name not in ("", "..") else before.path.resolve()
+    base, number = re.sub(r"-update-\d+$", "", home.name), 0
     while True:
         number += 1
-        run = Run(before.path.with_name(f"{base}-update-{number}") if before.path.name else before.path)
+        run = Run(home.with_name(f"{base}-update-{number}"))
         there = read_update(run)
-        if not run.path.exists() or (there is not None and there["fingerprint"] == fingerprint):
+        if not run.path.exists():
             return run
+        if there is not None and (there["fingerprint"] == fingerprint or not run.teacher.path.exists()):
+            return run  # this very update, or one that was only looked at (--check)
 
 
 def update(plan: Plan, *, check_only: bool = False, force: str | None = None) -> dict[str, Any]:
@@ -155,7 +160,7 @@ def update(plan: Plan, *, check_only: bool = False, force: str | None = None) ->
         See `feedback.read_feedback`, `settle.settle` and `combine.divide_new`.
     """
     before, after, recipe = plan.before, plan.after, plan.recipe
-    if read_update(after) is None:
+    if (read_update(after) or {}).get("fingerprint") != plan.fingerprint:
         write_update(after, _begun(plan))
     after.keep_recipe(recipe)
     data_record = _data(plan)
@@ -262,4 +267,5 @@ def _data(plan: Plan) -> dict[str, Any]:
             "digest": summary["digest"],
         }
 
-    return stage.run(work, restartable=True)
+    looked_at = stage.record() is None and not after.teacher.path.exists()
+    return stage.run(work, restartable=True, overwrite=looked_at)

@@ -28,7 +28,7 @@ def test_no_run_no_update(tmp_path: Path) -> None:
     [
         (("--feedback", "none.answers"), 5, ("no such file or folder: none.answers", "--feedback")),
         (("--feedback", "set", "--method", "rehersal"), 2, ("did you mean rehearsal?",)),
-        (("--feedback", "set", "--force", " "), 2, ("--force needs a reason",)),
+        (("--feedback", "set", "--anyway", " "), 2, ("--anyway needs a reason",)),
         (("--feedback", "set", "--new-version", "1"), 2, ("version 1 is not higher than 1", "--new-version 2")),
         (("--feedback", "set", "--set", "preprocess.size=[8,8]"), 2, ("keeps this section as it is",)),
         (("--feedback", "set", "--set", "update.judge_share=0.99"), 2, ("together below 1",)),

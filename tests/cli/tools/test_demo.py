@@ -22,6 +22,7 @@ def test_the_demo_runs_on_phantoms_where_nothing_can_be_downloaded(
     for row in ("teacher, FP32", "student, fp32", "student, int8", "resnet50 FP32 (latency only)", "(chosen)"):
         assert row in done.stdout
     assert "24 done, 0 refused, 0 quarantined" in done.stdout
+    assert "edgedx page --out results --root device --inbox inbox" in done.stdout, "and nothing waits for a person"
     assert "SYNTHETIC" in done.stderr and "not a medical device" in done.stdout
     assert (tmp_path / "bench" / "pareto.png").stat().st_size > 5000
 

@@ -91,6 +91,7 @@ def test_a_wrong_value_names_its_field(sections: dict[str, Any], named: str) -> 
         {"kind": "multiclass", "classes": ["a", "b", "a"]},
         {"kind": "multilabel", "classes": ["a"], "positive": "a"},
         {"kind": "multilabel", "classes": []},
+        {"kind": "multilabel", "classes": ["a", "b"], "ordered": True},
     ],
 )
 def test_a_task_that_contradicts_itself_is_refused(task: dict[str, Any]) -> None:
@@ -258,3 +259,10 @@ def test_recipes_are_listed_by_name() -> None:
 )
 def test_a_gate_that_cannot_be_asked_is_refused(gate: dict[str, Any], words: str) -> None:
     assert words in _refusal(gate=gate)
+
+
+def test_a_task_without_order_is_recorded_as_before_there_was_one() -> None:
+    task = {"kind": "multiclass", "classes": ["mild", "moderate", "severe"]}
+    assert "ordered" not in parse_recipe(_raw(task=task)).model_dump()["task"]
+    ordered = parse_recipe(_raw(task={**task, "ordered": True}))
+    assert parse_recipe(ordered.model_dump(mode="json")).task.ordered

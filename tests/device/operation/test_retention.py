@@ -24,7 +24,8 @@ from edgedx.device.operation import retention
 from edgedx.device.operation.audit import AuditLog, verify
 from edgedx.device.operation.audit_file import AUDIT
 from edgedx.device.operation.heartbeat import Heartbeat, read_heartbeat
-from edgedx.device.operation.retention import Retention, RetentionLimits, may_be_removed, read_retention
+from edgedx.device.operation.retention import Retention, RetentionLimits, may_be_removed
+from edgedx.device.operation.retention_record import read_retention
 from edgedx.device.pacs.outbox import Outbox, folder_of
 from edgedx.device.pacs.receipts import Desk, Receipts
 from edgedx.device.scanner.journal import Journal

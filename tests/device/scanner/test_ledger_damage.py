@@ -176,7 +176,7 @@ def test_a_kill_at_any_step_of_making_it_anew_loses_nothing(
 def test_a_ledger_of_the_first_version_goes_on(place: Place) -> None:
     _fill(place)
     with sqlite3.connect(place.out / LEDGER) as old:
-        old.execute("DROP INDEX by_digest")
+        old.executescript("DROP INDEX by_digest; DROP TABLE worklist; DROP TABLE identifiers")
         old.execute("ALTER TABLE paths DROP COLUMN ctime_ns")
         old.execute("PRAGMA user_version=1")
     old.close()

@@ -31,6 +31,7 @@ def test_meta_holds_what_refusal_rules_need_and_no_identity(tmp_path: Path) -> N
         "Rows": "64",
         "Columns": "64",
         "BitsStored": "12",
+        "Machine": found.image.meta["Machine"],  # a hash of manufacturer and model
     }
     assert found.sop_instance_uid == uid
     assert "CANARY" not in repr(found)

@@ -47,7 +47,7 @@ def _rows(out: Path, name: str = RESULTS) -> list[dict[str, Any]]:
 
 def test_a_row_for_each_content_says_what_a_scanner_says(tmp_path: Path, bundle: Bundle) -> None:
     studies = _studies(tmp_path / "inbox-of-all")
-    summary = archive(Archive(studies, bundle.path, tmp_path / "out", size=5, jobs=2))
+    summary = archive(Archive(str(studies), bundle.path, tmp_path / "out", size=5, jobs=2))
     rows = _rows(tmp_path / "out")
     assert len({row["sha256"] for row in rows}) == len(rows) == summary["contents"] == 15
     assert summary["files"] == 16 and summary["copies"] == 1
@@ -69,7 +69,7 @@ def test_a_row_for_each_content_says_what_a_scanner_says(tmp_path: Path, bundle:
 
 
 def test_repeated_it_reads_nothing_again(tmp_path: Path, bundle: Bundle) -> None:
-    order = Archive(_studies(tmp_path / "studies", 2), bundle.path, tmp_path / "out", size=4, jobs=1)
+    order = Archive(str(_studies(tmp_path / "studies", 2)), bundle.path, tmp_path / "out", size=4, jobs=1)
     archive(order)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "parts").iterdir()}
     assert archive(order)["shards_read"] == 0
@@ -79,10 +79,10 @@ def test_repeated_it_reads_nothing_again(tmp_path: Path, bundle: Bundle) -> None
 @pytest.mark.slow
 def test_killed_again_and_again_it_ends_with_the_same_table(tmp_path: Path, bundle: Bundle) -> None:
     studies = _studies(tmp_path / "studies", 60)
-    archive(Archive(studies, bundle.path, tmp_path / "whole", size=7, jobs=2))
+    archive(Archive(str(studies), bundle.path, tmp_path / "whole", size=7, jobs=2))
     code = (
         "import sys; from pathlib import Path; from edgedx.lab.archive.archive import Archive, archive;"
-        "archive(Archive(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), size=7, jobs=2))"
+        "archive(Archive(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), size=7, jobs=2))"
     )
     out, kills = tmp_path / "out", 0
     command = [sys.executable, "-c", code, str(studies), str(bundle.path), str(out)]
@@ -101,25 +101,25 @@ def test_killed_again_and_again_it_ends_with_the_same_table(tmp_path: Path, bund
 
 
 def test_another_bundle_or_source_is_refused(tmp_path: Path, bundle: Bundle) -> None:
-    order = Archive(_studies(tmp_path / "studies", 1), bundle.path, tmp_path / "out", jobs=1)
+    order = Archive(str(_studies(tmp_path / "studies", 1)), bundle.path, tmp_path / "out", jobs=1)
     archive(order)
     other = write_tiny(tmp_path / "other.edgedx", version="2")
     with pytest.raises(UsageError, match="another bundle"):
         archive(Archive(order.source, other.path, order.out, jobs=1))
     with pytest.raises(UsageError, match="another source, size"):
-        archive(Archive(tmp_path, bundle.path, order.out, size=3, jobs=1))
+        archive(Archive(str(tmp_path), bundle.path, order.out, size=3, jobs=1))
 
 
 def test_a_table_of_paths_is_taken_and_its_faults_are_named(tmp_path: Path, bundle: Bundle) -> None:
     studies = _studies(tmp_path / "studies", 2)
     table = studies / "list.csv"
     table.write_text("path,why\nsite-0/0.png,a\nsite-1/1.dcm,b\nsite-0/0.png,twice\n")
-    summary = archive(Archive(table, bundle.path, tmp_path / "out", jobs=1))
+    summary = archive(Archive(str(table), bundle.path, tmp_path / "out", jobs=1))
     assert (summary["files"], summary["contents"]) == (2, 2)
     table.write_text("file\nsite-0/0.png\n")
     with pytest.raises(DataError, match="no column 'path'"):
-        archive(Archive(table, bundle.path, tmp_path / "two", jobs=1))
+        archive(Archive(str(table), bundle.path, tmp_path / "two", jobs=1))
     table.write_text("path\nsite-0/0.png\nsite-9/gone.png\n")
     with pytest.raises(InputOutputError, match="file 2 of the listing cannot be opened"):
-        archive(Archive(table, bundle.path, tmp_path / "three", jobs=1))
+        archive(Archive(str(table), bundle.path, tmp_path / "three", jobs=1))
     assert not part_of(tmp_path / "three", 0).exists() and not (tmp_path / "three" / RESULTS).exists()

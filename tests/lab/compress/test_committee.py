@@ -11,9 +11,10 @@ import student_runs
 import tiny
 import torch
 
-from edgedx.core.errors import AlreadyExists, UsageError
+from edgedx.core.errors import AlreadyExists, RecipeError, UsageError
 from edgedx.core.settings.recipe_sections import Task
-from edgedx.lab.compress.committee import Committee, open_teachers
+from edgedx.core.settings.recipe_training import Augment
+from edgedx.lab.compress.committee import Committee, Mirrored, open_teachers
 from edgedx.lab.compress.student import make_student
 from edgedx.lab.data.prepare import open_data
 from edgedx.lab.network.backbone import build_model
@@ -51,6 +52,24 @@ def test_a_committee_answers_the_mean_of_calibrated_probabilities(kind: str) -> 
         torch.testing.assert_close(soft(said), expected)
         _, features = with_pooled(Committee(members), images)
         torch.testing.assert_close(features, with_pooled(members[0].model, images)[1])
+
+
+def test_a_mirrored_teacher_answers_for_the_view_and_its_mirror_images() -> None:
+    teacher = _teacher(0).model
+    images = torch.randn(5, 1, 32, 32)
+    options = Augment(laterality_matters=False, flip_horizontal=True, flip_vertical=True)
+    with torch.no_grad():
+        said = Mirrored(teacher, options)(images)
+        expected = (teacher(images) + teacher(images.flip(3)) + teacher(images.flip(2))) / 3
+        torch.testing.assert_close(said, expected)
+        torch.testing.assert_close(
+            Mirrored(teacher, options)(images.flip(3)),
+            (teacher(images.flip(3)) + teacher(images) + teacher(images.flip(3).flip(2))) / 3,
+        )
+        _, features = with_pooled(Mirrored(teacher, options), images)
+        torch.testing.assert_close(features, with_pooled(teacher, images)[1])
+    with pytest.raises(RecipeError, match="teacher_flips"):
+        tiny.recipe(student={"teacher_flips": True})
 
 
 def test_a_teacher_that_does_not_fit_is_refused(tmp_path: Path) -> None:

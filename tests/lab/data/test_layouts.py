@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,8 @@ OFFICIAL_TEST = {  # recipe to whether an image, by its name, is of the official
     "eyepacs-dr": lambda name: name.startswith("test/"),
     "cbis-ddsm": lambda name: "-Test_" in name or "P_00001" in name,  # which stands in both official sets
     "brain-tumour-mri": lambda name: name.startswith("Testing/"),
+    "kermany-pneumonia": lambda name: "/test/" in name,
+    "idrid-dr": lambda name: "b. Testing Set" in name,
 }
 
 
@@ -307,6 +310,49 @@ def test_rsna_rows_that_disagree_or_belong_to_nobody_are_excluded(made: Callable
     assert _rows("rsna-pneumonia", tmp_path / "set", "data.patient_column=null")["00011-aaaa-bbbb.dcm"].problem == ""
 
 
+def test_children_of_test_are_others_than_those_of_train(made: Callable[[str], Path], tmp_path: Path) -> None:
+    root = made("kermany-pneumonia")
+    rows = {row.name: row for row in open_source(_recipe("kermany-pneumonia", root)).rows}
+    by_cause = {row.subgroups["cause"] for row in rows.values()}
+    assert by_cause == {"bacteria", "virus", "normal"}
+    patients = {(row.split, row.patient) for row in rows.values()}
+    assert ("test", "test person1") in patients and (DEVELOPMENT, "train person1") in patients
+    assert {row.split for row in rows.values() if "/val/" in row.name} == {DEVELOPMENT}
+    assert (DEVELOPMENT, "train IM-0003") in patients  # NORMAL2-IM-0003: what may be one child stays together
+    home = tmp_path / "set/CellData/chest_xray"
+    for part in ("train", "test"):
+        shutil.copytree(root / "chest_xray/train", home / part)
+        for number, path in enumerate(sorted((home / part).glob("*/*"))):
+            kind = "NORMAL" if path.parent.name == "NORMAL" else "VIRUS"
+            path.rename(path.with_name(f"{kind}-{1000 + number // 2}-{number:04d}.jpeg"))
+    (home / "train/NORMAL/scan.jpeg").write_bytes(b"")
+    later = open_source(_recipe("kermany-pneumonia", tmp_path / "set")).rows
+    assert {row.problem for row in later if row.split != "test"} == {BOTH, "its name tells no patient"}
+
+
+def test_idrid_counts_both_sets_from_one_and_grades_are_ordered(made: Callable[[str], Path]) -> None:
+    recipe = _recipe("idrid-dr", made("idrid-dr"))
+    rows = open_source(recipe).rows
+    assert len(rows) == 65 and not any(row.problem for row in rows)
+    assert [row.label[0] for row in rows[:5]] == [1, 2, 3, 4, 0]
+    assert sum(row.name.endswith("IDRiD_001.jpg") for row in rows) == 2
+    assert rows[1].subgroups == {"macular_risk": "2"} and recipe.task.ordered
+
+
+def test_masks_of_breast_ultrasound_are_no_images(made: Callable[[str], Path]) -> None:
+    rows = _rows("busi", made("busi"))
+    assert len(rows) == 60 and not any("mask" in name for name in rows)
+    assert rows["benign (5).png"].subgroups == {"masks": "2"} and rows["benign (4).png"].subgroups == {"masks": "1"}
+
+
+def test_lung_slices_are_found_where_one_folder_lies_in_the_other(made: Callable[[str], Path], tmp_path: Path) -> None:
+    name = "The IQ-OTHNCCD lung cancer dataset"
+    shutil.copytree(made("iq-othnccd") / name, tmp_path / name / name)
+    (tmp_path / name / name / "Bengin cases").rename(tmp_path / name / name / "Benign cases")
+    rows = open_source(_recipe("iq-othnccd", tmp_path)).rows
+    assert [sum(row.label == (float(place),) for row in rows) for place in range(3)] == [20, 20, 20]
+
+
 # Broken copies
 
 BROKEN: list[tuple[str, str | None, str]] = [  # recipe, what is removed (None: the data set), what is told
@@ -326,6 +372,13 @@ BROKEN: list[tuple[str, str | None, str]] = [  # recipe, what is removed (None: 
     ("tuberculosis-cxr", "*", "there is no folder CXR_png"),
     ("rsna-pneumonia", "pneumonia-challenge-dataset-mappings_2018.json", "images of one patient would stand in train"),
     ("rsna-pneumonia", "stage_2_train_images", "no .dcm file there"),
+    ("kermany-pneumonia", "*", "there is no folder train in it"),
+    ("kermany-pneumonia", "chest_xray/test", "there is no folder test"),
+    ("idrid-dr", "*", "there is no folder B. Disease Grading with 2. Groundtruths"),
+    ("idrid-dr", "B. Disease Grading/1. Original Images/b. Testing Set", "no .jpg or .jpeg or .png file there"),
+    ("busi", "Dataset_BUSI_with_GT/normal", "no .png file there"),
+    ("iq-othnccd", "*", "there is no folder Malignant cases"),
+    ("iq-othnccd", "The IQ-OTHNCCD lung cancer dataset/Bengin cases", "there is no folder Bengin cases"),
 ]  # fmt: skip
 
 
@@ -355,6 +408,11 @@ def test_what_is_missing_is_named_with_where_to_get_it_and_its_licence(
         ("aptos2019-dr", "train.csv", "id_code"),
         ("cbis-ddsm", "mass_case_description_train_set.csv", "pathology"),
         ("rsna-pneumonia", "stage_2_train_labels.csv", "Target"),
+        (
+            "idrid-dr",
+            "B. Disease Grading/2. Groundtruths/a. IDRiD_Disease Grading_Training Labels.csv",
+            "Retinopathy grade",
+        ),
     ],
 )
 def test_a_table_of_other_columns_is_refused_by_name(
@@ -363,7 +421,7 @@ def test_a_table_of_other_columns_is_refused_by_name(
     shutil.copytree(made(name), tmp_path / "set")
     path = tmp_path / "set" / table
     path.write_text(path.read_text().replace(column, "other", 1))
-    with pytest.raises(DataError, match=rf"{table}: no column '{column}'; it has .*other"):
+    with pytest.raises(DataError, match=rf"{re.escape(Path(table).name)}: no column '{column}'; it has .*other"):
         open_source(_recipe(name, tmp_path / "set"))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgedx.core.settings.recipe_sections import Augment
+from edgedx.core.settings.recipe_training import Augment
 from edgedx.lab.feed.augment import augment as augment_batch
 from edgedx.lab.feed.augment import draw
 from edgedx.lab.network.inputs import as_tensor, widen

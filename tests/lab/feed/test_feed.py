@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from edgedx.core.preprocess import PreprocessSpec, normalise
-from edgedx.core.settings.recipe_sections import Augment, Task
+from edgedx.core.settings.recipe_sections import Task
+from edgedx.core.settings.recipe_training import Augment
 from edgedx.lab.feed.canvases import InPlace, OnDevice, Streamed
 from edgedx.lab.feed.feed import Feed, mix
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from sklearn import metrics as sk
 
 from edgedx.core.stats.cases import Cases, predictions_of
 from edgedx.core.stats.metrics import brier, expected_calibration_error, threshold_at_specificity
-from edgedx.core.stats.weighted import Ranked
+from edgedx.core.stats.weighted import Ranked, of_all, quadratic_kappa
 from edgedx.lab.judge.figures import figures_with_intervals
 
 EXACT = {"rel": 0, "abs": 1e-9}
@@ -155,3 +156,21 @@ def test_ten_thousand_images_take_seconds() -> None:
     start = time.perf_counter()
     figures_with_intervals(cases, said, resamples=200)
     assert time.perf_counter() - start < 5.0  # a loop over scikit-learn takes minutes
+
+
+def test_grades_in_order_have_the_quadratic_kappa_of_scikit_learn() -> None:
+    cases, probabilities = _cases("multiclass", ["a", "b", "c", "d"])
+    answers = predictions_of(cases, probabilities, {})
+    assert "quadratic_kappa" not in figures_with_intervals(cases, answers, resamples=2).overall
+    found = figures_with_intervals(replace(cases, ordered=True), answers, resamples=200).overall["quadratic_kappa"]
+    called = probabilities.argmax(axis=1)
+    assert found.value == pytest.approx(sk.cohen_kappa_score(cases.labels, called, weights="quadratic"), **EXACT)
+    assert found.low < found.value < found.high
+    weights = np.random.default_rng(1).integers(0, 4, len(cases)).astype(float)
+    expected = sk.cohen_kappa_score(cases.labels, called, weights="quadratic", sample_weight=weights)
+    assert quadratic_kappa(cases.labels, called)(weights[None])[0] == pytest.approx(expected, **EXACT)
+
+
+def test_the_kappa_of_one_grade_alone_does_not_exist() -> None:
+    assert np.isnan(of_all(quadratic_kappa([2, 2, 2], [2, 2, 2]), 3))
+    assert of_all(quadratic_kappa([0, 1, 2], [0, 1, 2]), 3) == 1.0

@@ -20,7 +20,7 @@ from edgedx.core.errors import CheckpointError, DataError, UsageError
 from edgedx.core.preprocess import normalise
 from edgedx.core.settings.columns import Column, FittedColumn, encode_rows, fit_columns, make_up, present
 from edgedx.core.settings.recipe import Recipe
-from edgedx.core.settings.recipe_sections import Augment
+from edgedx.core.settings.recipe_training import Augment
 from edgedx.core.stats.metrics import roc_auc
 from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.dicom.writing.make import PatientFacts, write_dicom

@@ -15,7 +15,8 @@ import tiny
 import torch
 
 from edgedx.core.preprocess import PreprocessSpec
-from edgedx.core.settings.recipe_sections import Augment, Task
+from edgedx.core.settings.recipe_sections import Task
+from edgedx.core.settings.recipe_training import Augment
 from edgedx.lab.data.dataset import Dataset
 from edgedx.lab.data.predict import predict
 from edgedx.lab.feed.canvases import OnDevice, Streamed

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 
+from edgedx.core.errors import RecipeError
 from edgedx.core.settings.recipe_sections import Task
-from edgedx.lab.feed.targets import class_weights, targets_of
+from edgedx.lab.feed.targets import class_shares, class_weights, targets_of
 from edgedx.lab.train.tasks import Classify
 
 THREE = Task(**tiny.THREE)
@@ -84,6 +85,42 @@ def test_unknown_labels_play_no_part_in_loss_or_gradient() -> None:
 def test_a_batch_of_unknown_labels_costs_nothing() -> None:
     logits, _ = _batch(classes=2)
     assert Classify(FINDINGS).loss(logits, torch.full((16, 2), torch.nan)) == 0
+
+
+def test_balanced_softmax_learns_what_evenly_drawn_classes_would_teach() -> None:
+    """Ren et al. 2020: cross-entropy of logits + log share; the network itself is left without the prior."""
+    logits, labels = _batch()
+    shares = np.array([0.7, 0.2, 0.1], np.float32)
+    own = Classify(THREE, prior=shares).loss(logits, _hard(labels))
+    torch.testing.assert_close(own, F.cross_entropy(logits + torch.from_numpy(np.log(shares)), labels))
+    rare, frequent = (Classify(THREE, prior=shares).loss(torch.zeros(1, 3), _hard(torch.tensor([k]))) for k in (2, 0))
+    assert rare > frequent  # a call for a rare class must be stronger to cost as little
+    data = tiny.dataset(np.repeat([0, 1, 2], [7, 2, 1]))
+    np.testing.assert_allclose(class_shares(data, THREE), shares, rtol=1e-6)
+    assert (class_shares(tiny.dataset(np.array([0, 0, 1])), THREE) > 0).all()
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+def test_the_focal_loss_is_that_of_its_paper(gamma: float) -> None:
+    logits, labels = _batch()
+    of_truth = torch.softmax(logits, dim=1).gather(1, labels[:, None])[:, 0]
+    expected = (-((1 - of_truth) ** gamma) * of_truth.log()).mean()
+    torch.testing.assert_close(Classify(THREE, focal=gamma).loss(logits, _hard(labels)), expected)
+    findings, targets = _batch(classes=2)[0], (torch.arange(32).view(16, 2) % 3 == 0).float()
+    p = torch.where(targets == 1, torch.sigmoid(findings), 1 - torch.sigmoid(findings))
+    expected = (-((1 - p) ** gamma) * p.log()).mean()
+    torch.testing.assert_close(Classify(FINDINGS, focal=gamma).loss(findings, targets), expected)
+
+
+def test_a_recipe_says_how_labels_are_learned() -> None:
+    data = tiny.dataset(np.repeat([0, 1, 2], [7, 2, 1]))
+    options = {"imbalance": "balanced-softmax", "focal": 1.5, "label_smoothing": 0.2}
+    task = Classify.of(tiny.recipe(task=tiny.THREE, train=options), data)
+    assert task.weights is None and task.shift is not None and (task.focal, task.smoothing) == (1.5, 0.2)
+    plain = Classify.of(tiny.recipe(task=tiny.THREE), data)
+    assert plain.weights is not None and plain.shift is None and plain.focal == 0
+    with pytest.raises(RecipeError, match="balanced-softmax"):
+        tiny.recipe(task=tiny.FINDINGS, train=options)
 
 
 def test_labels_become_one_hot_and_findings_stay() -> None:

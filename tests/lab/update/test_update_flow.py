@@ -129,7 +129,7 @@ def test_an_update_that_was_refused_is_not_deployed(updated: Updated, tmp_path: 
     path.write_text(json.dumps({**verdict, "passed": False, "sentence": "it forgets", "forced": None}))
     with pytest.raises(GateRefused, match="may not replace version 1: it forgets") as caught:
         deploy(run.recipe(), run, load_profile(PROFILE), force=False)
-    assert "--force REASON" in str(caught.value.next_step)
+    assert "--anyway REASON" in str(caught.value.next_step)
     path.write_text(json.dumps({**verdict, "passed": False, "sentence": "it forgets", "forced": "the old site closed"}))
     record = deploy(run.recipe(), run, load_profile(PROFILE), force=True, overwrite=True)
     gate = open_bundle(record["metrics"]["bundle"]).manifest.gate
@@ -243,5 +243,19 @@ def test_a_refused_update_ends_with_exit_code_1_and_names_the_way_out(deployed: 
     done = edgedx(deployed[1].path.parent, "update", "tiny", *words, *strict)
     assert done.returncode == 1, done.stderr
     assert "may not replace version 1" in done.stderr
-    assert "--force REASON" in done.stderr
+    assert "--anyway REASON" in done.stderr
     assert "NO: " in done.stdout
+
+
+def test_a_folder_that_was_only_looked_at_is_used_again(deployed: Deployed, tmp_path: Path) -> None:
+    run = deployed[1]
+    north, key = make_export(tmp_path, run, "north", first=7000)
+    first = plan_update(run.path, [north], trust=[key])
+    assert update(first, check_only=True)["data"]["answers"]["used"] == 40
+    again = plan_update(run.path, [north], trust=[key], overrides=["update.suspects=leave-out"])
+    assert again.after.path == first.after.path
+    assert again.fingerprint != first.fingerprint
+    update(again, check_only=True)
+    facts = read_update(again.after)
+    assert facts is not None and facts["settings"]["suspects"] == "leave-out"
+    shutil.rmtree(again.after.path)

@@ -9,9 +9,13 @@ from edgedx.core.settings.recipe_sections import Data
 
 from .brain_figshare import brain_figshare
 from .brain_tumour import brain_tumour
+from .busi import busi
 from .cbis_ddsm import cbis_ddsm
 from .chestxray14 import chestxray14
+from .idrid import idrid
+from .iq_othnccd import iq_othnccd
 from .isic2018 import isic2018
+from .kermany import kermany
 from .listing import ListedEntry, Listing
 from .luna16 import luna16
 from .retinopathy import aptos2019, eyepacs
@@ -31,6 +35,10 @@ LAYOUTS: Mapping[str, Callable[[Path, Data], Listing]] = {
     "brain-tumour-figshare": brain_figshare,
     "tuberculosis-cxr": tuberculosis,
     "rsna-pneumonia": rsna_pneumonia,
+    "kermany-pneumonia": kermany,
+    "idrid": idrid,
+    "busi": busi,
+    "iq-othnccd": iq_othnccd,
 }
 """Reader of each public set, by ``data.source``. A reader is a pure function of the folder and the data section.
 

@@ -40,6 +40,8 @@ class Row:
         The publisher's own fold for cross-validation, or empty.
     columns : dict of str
         Texts of further inputs beside the image, by column, as far as the source has them.
+    roi : (float, float, float, float), optional
+        Box around what the label is about: left, top, width, height, pixels.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Row:
     problem: str = ""
     fold: str = ""
     columns: dict[str, str] = field(default_factory=dict)
+    roi: tuple[float, float, float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def open_table(recipe: Recipe) -> Source:
     table = root / data.csv
     entries, columns = read_table(table, encoding=data.encoding, names=data.column_names)
     labels = data.label_columns or [data.label_column]
-    needed = [data.image_column, *labels, *data.subgroup_columns, *data.required_columns]
+    needed = [data.image_column, *labels, *data.subgroup_columns, *data.required_columns, *data.roi_columns]
     needed += [column for column in (data.patient_column, data.split_column) if column]
     needed += [column.name for column in recipe.columns.use if column.header is None]
     if missing := [column for column in needed if column not in columns]:
@@ -75,6 +76,21 @@ def _row(recipe: Recipe, entry: dict[str, Any]) -> Row:
     split = split_named(named)
     if data.split_column and not split:
         problem = problem or f"split {named!r} is none of {', '.join(SPLITS)}"
+    roi, wrong = _box([cells[column] for column in data.roi_columns])
+    problem = problem or wrong
     groups = {column: cells[column] for column in data.subgroup_columns}
     beside = {column.name: cells.get(column.name, "") for column in recipe.columns.use}
-    return Row(name, label, patient, split, groups, problem, columns=beside)
+    return Row(name, label, patient, split, groups, problem, columns=beside, roi=roi)
+
+
+def _box(texts: list[str]) -> tuple[tuple[float, float, float, float] | None, str]:
+    """Left, top, width and height, and why they are no box."""
+    if not any(texts):
+        return None, ""
+    try:
+        left, top, width, height = (float(text) for text in texts)
+    except ValueError:
+        return None, "its box is not four numbers"
+    if not all(map(math.isfinite, (left, top, width, height))) or min(width, height) <= 0 or min(left, top) < 0:
+        return None, "its box has no place: left and top from 0, width and height above 0"
+    return (left, top, width, height), ""

@@ -15,6 +15,7 @@ import numpy as np
 
 from edgedx.core.errors import EdgedxError
 from edgedx.core.files import write_json, write_text
+from edgedx.core.preprocess import Canvas
 from edgedx.core.settings.recipe import Recipe
 from edgedx.core.table import csv_text, plain_cell
 from edgedx.lab.data.cases_file import class_counts
@@ -22,12 +23,14 @@ from edgedx.lab.data.column_table import column_summary
 from edgedx.lab.data.counts import count_reasons, images_and_patients
 from edgedx.lab.data.dataset import CANVASES, EXCLUDED, NEAR_DUPLICATES, divide
 from edgedx.lab.data.decode import decode_rows
-from edgedx.lab.data.reading.rows import Source, locate
+from edgedx.lab.data.reading.rows import Source
 from edgedx.lab.data.sources import open_source
 from edgedx.lab.data.split import PreparedImage, check_classes
 
-from .confounders import Confounder, file_facts, find_confounders
+from .confounders import Confounder, file_facts
 from .contact_sheet import write_sheet
+from .markers import Marker
+from .shortcuts import find_shortcuts, folder_of
 
 REPORT = "check.json"
 T = TypeVar("T")
@@ -57,6 +60,9 @@ class DataCheck:
         ``WIDTH x HEIGHT`` to images, the most frequent first.
     near_duplicates : dict of int
         Groups, images, groups of several labels, images that leave train; empty where not looked for.
+    confounders, border : list of Confounder
+    markers : list of Marker
+        What is no disease and tells the class (see `shortcuts`).
     files : list of Path
     """
 
@@ -71,6 +77,8 @@ class DataCheck:
     sizes: dict[str, int] = field(default_factory=dict)
     near_duplicates: dict[str, int] = field(default_factory=dict)
     confounders: list[Confounder] = field(default_factory=list)
+    markers: list[Marker] = field(default_factory=list)
+    border: list[Confounder] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -95,6 +103,8 @@ class DataCheck:
             "sizes": self.sizes,
             "near_duplicates": self.near_duplicates,
             "confounders": [one.to_dict() for one in self.confounders],
+            "markers": [one.to_dict() for one in self.markers],
+            "border": [one.to_dict() for one in self.border],
             "files": [str(path) for path in self.files],
             "seconds": round(self.seconds, 1),
         }
@@ -177,7 +187,7 @@ def _examine(recipe: Recipe, source: Source, scratch: Path, folder: Path, report
         )
     report.classes = class_counts(recipe, cases, splits)
     report.sizes = dict(Counter(f"{case.width} x {case.height}" for case in cases).most_common())
-    _judge_facts(recipe, cases, report)
+    _judge_facts(recipe, cases, canvases, report)
     for index, name in enumerate(recipe.task.classes):
         positions = [case.index for case in cases if _shows(recipe, case, index)]
         if positions:
@@ -190,19 +200,16 @@ def _shows(recipe: Recipe, case: PreparedImage, index: int) -> bool:
     return case.row.label[index] == 1 if recipe.task.kind == "multilabel" else case.row.label[0] == index
 
 
-def _judge_facts(recipe: Recipe, cases: list[PreparedImage], report: DataCheck) -> None:
-    root = None
-    if recipe.data.source not in ("medmnist", "phantom"):
-        root = locate(str(recipe.data.path))
-    facts = [file_facts(root, case) for case in cases]
+def _judge_facts(recipe: Recipe, cases: list[PreparedImage], canvases: Canvas, report: DataCheck) -> None:
+    root = folder_of(recipe)
+    facts = [file_facts(root, case.row.name, (case.height, case.width), case.row.subgroups) for case in cases]
     many = recipe.task.kind == "multilabel"
     labels = np.array([case.row.label if many else case.row.label[0] for case in cases], np.float64)
-    report.confounders = find_confounders(facts, labels, recipe.task.classes, [case.unit for case in cases])
-    if report.confounders:
-        report.warnings.append(
-            "what is no disease tells the class, so a network may learn that instead: "
-            + "; ".join(one.sentence for one in report.confounders[:3])
-        )
+    found = find_shortcuts(
+        facts, canvases, [case.index for case in cases], recipe, labels, [case.unit for case in cases]
+    )
+    report.confounders, report.markers, report.border = found.facts, found.markers, found.border
+    report.warnings += found.sentences
 
 
 def _write_excluded(folder: Path, excluded: list[tuple[str, str]], report: DataCheck) -> None:

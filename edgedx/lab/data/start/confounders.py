@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,13 @@ from edgedx.core.stats.resample import draw
 from edgedx.core.stats.weighted import Ranked
 from edgedx.dicom.reading.open import sniff
 from edgedx.lab.data.reading.header import header_texts
-from edgedx.lab.data.split import PreparedImage
 
 LEAST_TOLD = 0.6
 """Lower end of the 95 % interval of an AUC above which a fact is told: 0.5 is chance."""
+OF_FILES = ("height", "width", "aspect ratio", "bytes per pixel", "file format")
+TOGETHER = "size and format together"
+_MORE = 0.01
+"""AUC that all of them must win over the best of them to be worth a line."""
 _FOLDS = 5
 _FEWEST = 10  # images of a class
 _RESAMPLES = 500
@@ -33,7 +37,7 @@ class Confounder:
     Attributes
     ----------
     auc, low, high : float
-        Of a small decision tree of this fact alone, cross-validated by patient; 95 % bootstrap over patients.
+        Of a small model of this fact alone, cross-validated by patient; 95 % bootstrap over patients.
     """
 
     fact: str
@@ -45,31 +49,55 @@ class Confounder:
     @property
     def sentence(self) -> str:
         """In words."""
-        return f"{self.fact} alone tells {self.label} with AUC {self.auc:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        what = self.fact if self.fact == TOGETHER else f"{self.fact} alone"
+        return f"{what} tells {self.told}"
+
+    @property
+    def told(self) -> str:
+        """The class, and how well."""
+        return f"{self.label} with AUC {self.auc:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
         return {"fact": self.fact, "class": self.label, "auc": self.auc, "low": self.low, "high": self.high}
 
 
-def file_facts(root: Path | None, case: PreparedImage) -> dict[str, str | float]:
-    """What is known of an image besides its pixels: numbers and words. `root` is None where images are no files."""
+def file_facts(
+    root: Path | None, name: str, size: tuple[int, int], groups: Mapping[str, str]
+) -> dict[str, str | float]:
+    """What is known of an image besides its pixels: numbers and words.
+
+    Parameters
+    ----------
+    root : Path, optional
+        None where images are no files.
+    size : (int, int)
+        Height and width, pixels.
+    groups : mapping
+        Subgroup columns.
+    """
+    height, width = size
     facts: dict[str, str | float] = {
-        "height": float(case.height), "width": float(case.width), "aspect ratio": round(case.width / case.height, 4)
+        "height": float(height), "width": float(width), "aspect ratio": round(width / height, 4)
     }  # fmt: skip
-    facts |= {name: value or "(empty)" for name, value in case.row.subgroups.items()}
+    facts |= {column: _host(value) or "(empty)" for column, value in groups.items()}
     if root is None:
         return facts
-    path = root / case.row.name
+    path = root / name
     try:
-        size = path.stat().st_size
+        length = path.stat().st_size
         with path.open("rb") as stream:
             head = stream.read(132)
     except OSError:
         return facts
-    facts["bytes per pixel"] = round(size / (case.height * case.width), 4)
+    facts["bytes per pixel"] = round(length / (height * width), 4)
     facts["file format"] = _format(head, path)
     return facts | (_header(path) if head[128:132] == b"DICM" else {})
+
+
+def _host(text: str) -> str:
+    """Of an address the site, which is the source; anything else as it is."""
+    return urlsplit(text).netloc or text if text.startswith(("http://", "https://")) else text
 
 
 def _format(head: bytes, path: Path) -> str:
@@ -98,8 +126,62 @@ def find_confounders(
     """
     names = sorted({name for one in facts for name in one})
     encoded = {name: _encoded([one.get(name, "(empty)") for one in facts]) for name in names}
-    columns = {name: column for name, column in encoded.items() if len(np.unique(column)) > 1}
+    columns = {name: column[:, None] for name, column in encoded.items() if len(np.unique(column)) > 1}
+    of_files = [columns[name] for name in OF_FILES if name in columns]
+    if len(of_files) > 1:
+        columns[TOGETHER] = np.concatenate(of_files, axis=1)
     found = []
+    for question in questions(labels, classes, units, seed):
+        judged = {name: question.judge(name, values, lambda: _tree(seed)) for name, values in columns.items()}
+        together = judged.pop(TOGETHER, None)
+        if together and together.auc > _MORE + max(judged[name].auc for name in OF_FILES if name in judged):
+            judged[TOGETHER] = together  # else it says no more than one of them
+        found += [one for one in judged.values() if one.low >= LEAST_TOLD]
+    return sorted(found, key=lambda one: -one.auc)
+
+
+def _tree(seed: int) -> Any:
+    from sklearn.tree import DecisionTreeClassifier
+
+    return DecisionTreeClassifier(max_depth=_DEPTH, min_samples_leaf=_LEAF, random_state=seed)
+
+
+_Folds = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which images have a class, and the folds that small models are trained and judged in, no patient in two.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (M,)
+        Images whose label is known.
+    positive : ndarray of shape (M,), bool
+    units : list of str
+        Their patients.
+    """
+
+    label: str
+    rows: NDArray[np.int64]
+    positive: NDArray[np.bool_]
+    units: list[str]
+    folds: _Folds
+    seed: int
+
+    def judge(self, name: str, values: NDArray[Any], make: Callable[[], Any]) -> Confounder:
+        """How well a small model of `values`, shape (N, F) for all images, tells the class."""
+        known, scores = values[self.rows], np.zeros(len(self.rows))
+        for train, test in self.folds:
+            model = make().fit(known[train], self.positive[train])
+            scores[test] = model.predict_proba(known[test])[:, 1]
+        area = {"auc": Ranked(self.positive, scores).auc}
+        found = draw(area, self.units, resamples=_RESAMPLES, seed=self.seed)["auc"].interval()
+        return Confounder(name, self.label, *(round(float(value), 4) for value in (found.value, found.low, found.high)))
+
+
+def questions(labels: NDArray[Any], classes: Sequence[str], units: Sequence[str], seed: int = 0) -> Iterator[Question]:
+    """Each class that has enough images and patients to be asked about; of two classes one."""
     for index, label in enumerate(classes):
         if len(classes) == 2 and labels.ndim == 1 and index == 0:
             continue  # the other class says the same
@@ -107,12 +189,8 @@ def find_confounders(
         rows = np.flatnonzero(known)
         positive = (labels == index if labels.ndim == 1 else labels[:, index] == 1)[rows]
         of_rows = [units[row] for row in rows]
-        folds = _folds(positive, of_rows, seed)
-        if not folds:
-            continue
-        judged = [_judge(name, label, column[rows], positive, of_rows, folds, seed) for name, column in columns.items()]
-        found += [one for one in judged if one.low >= LEAST_TOLD]
-    return sorted(found, key=lambda one: -one.auc)
+        if folds := _folds(positive, of_rows, seed):
+            yield Question(label, rows, positive, of_rows, folds, seed)
 
 
 def _encoded(values: Sequence[str | float]) -> NDArray[np.float64]:
@@ -136,9 +214,6 @@ def _number(value: str | float) -> float | None:
         return None
 
 
-_Folds = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
-
-
 def _folds(positive: NDArray[np.bool_], units: Sequence[str], seed: int) -> _Folds:
     """Rows to train and to judge a tree on, no patient in both; none where a class has too few images or patients."""
     from sklearn.model_selection import StratifiedGroupKFold
@@ -152,22 +227,3 @@ def _folds(positive: NDArray[np.bool_], units: Sequence[str], seed: int) -> _Fol
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     folds = list(splitter.split(positive[:, None], positive, groups))
     return folds if all(len(np.unique(positive[train])) == 2 for train, _ in folds) else []
-
-
-def _judge(
-    name: str,
-    label: str,
-    column: NDArray[np.float64],
-    positive: NDArray[np.bool_],
-    units: Sequence[str],
-    folds: _Folds,
-    seed: int,
-) -> Confounder:
-    from sklearn.tree import DecisionTreeClassifier
-
-    scores = np.zeros(len(column))
-    for train, test in folds:
-        tree = DecisionTreeClassifier(max_depth=_DEPTH, min_samples_leaf=_LEAF, random_state=seed)
-        scores[test] = tree.fit(column[train, None], positive[train]).predict_proba(column[test, None])[:, 1]
-    interval = draw({"auc": Ranked(positive, scores).auc}, units, resamples=_RESAMPLES, seed=seed)["auc"].interval()
-    return Confounder(name, label, *(round(float(value), 4) for value in (interval.value, interval.low, interval.high)))

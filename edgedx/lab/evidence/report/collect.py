@@ -22,6 +22,7 @@ from edgedx.core.stats.paired import Comparison, compare
 from edgedx.core.stats.points import OperatingPoint
 from edgedx.core.stats.resample import RESAMPLES
 from edgedx.lab.data.dataset import SUMMARY, load_dataset
+from edgedx.lab.data.start.shortcuts import Shortcuts, shortcuts_of_run
 from edgedx.lab.judge.disparity import Disparity, disparity
 from edgedx.lab.judge.figures import Figures, figures_with_intervals
 from edgedx.lab.run.device_build import DeviceBuild
@@ -74,6 +75,7 @@ class RunFacts:
     verdict: dict[str, Any] | None
     bundle: dict[str, Any] | None
     made: dict[str, Any]
+    shortcuts: Shortcuts
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON, the twin of the page; images and patients are counted, never named."""
@@ -89,6 +91,7 @@ class RunFacts:
             "written": self.made["written"],
             "split": self.split,
             "data": self.data,
+            "shortcuts": self.shortcuts.to_dict(),
             "licences": recipe.licences,
             "shipped": self.shipped.name,
             "models": [
@@ -135,7 +138,9 @@ def collect(
     part = data.subset(split)
     build = run.build(device) if run.builds or device else None
     task = recipe.task
-    cases = Cases(part.names, part.patients, part.labels, part.subgroups, task.kind, task.classes, task.positive)
+    cases = Cases(
+        part.names, part.patients, part.labels, part.subgroups, task.kind, task.classes, task.positive, task.ordered
+    )
     stored = _stored(run, build, split, data.digest)
     models = [_judge(one, cases, resamples) for one in stored]
     bundle = build.bundle_record if build is not None else None
@@ -155,6 +160,7 @@ def collect(
         verdict=_verdict(build, bundle),
         bundle=_bundle_facts(bundle),
         made=_made(run, build),
+        shortcuts=shortcuts_of_run(run, recipe),
     )
 
 

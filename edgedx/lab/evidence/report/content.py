@@ -163,10 +163,12 @@ def _training(facts: RunFacts) -> list[ReportSection]:
 def _data(facts: RunFacts) -> ReportSection:
     excluded = sum(facts.data.get("excluded", {}).values())
     text = f"{facts.data['images']} images are used" + (f", {excluded} were left out." if excluded else ".")
+    if facts.shortcuts.sentences:
+        text += " Something besides the disease tells their class: see below."
     return ReportSection(
         "data",
         "Data",
-        headline=Headline(text),
+        headline=Headline(text, "bad" if facts.shortcuts.sentences else "plain"),
         tables=[words.counts(facts)],
         items=words.exclusions(facts),
     )

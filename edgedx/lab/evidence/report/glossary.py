@@ -66,6 +66,11 @@ TERMS: dict[str, tuple[str, str]] = {
     ),
     "P50, P90": (r"\bP50\b|\bP90\b", "Time that half, or nine tenths, of the runs need at most."),
     "Precision": (r"\b[Pp]recision\b", "Share of the alarms that are right."),
+    "Quadratic kappa": (
+        r"[Qq]uadratic kappa",
+        "How well grades agree beyond chance: 1 is perfect, 0 is chance; a grade missed by two counts four times one "
+        "missed by one.",
+    ),
     "Rank correlation": (
         r"[Rr]ank correlation",
         "How alike the order of places in two heat maps is: 1 the same, 0 unrelated.",

@@ -1,4 +1,4 @@
-"""What other commands found about a run, for its report: cross-validation, tests, robustness, explanations, latency."""
+"""What other commands found about a run, for its report: cross-validation, tests, robustness, at a clinic ..."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from edgedx.core.files import read_json
 from edgedx.core.stats.metrics import Interval
 from edgedx.lab.run.renew import UPDATE
 
+from .monitored import monitored
 from .section import Cell, Evidence, Folded, Headline, ReportSection, Table
 from .update_section import interval as _interval
 from .update_section import update_evidence
@@ -52,16 +53,19 @@ def find_evidence(run: Path, named: Sequence[Path] = ()) -> list[Evidence]:
 
 
 def _read(folder: Path) -> Iterator[Evidence]:
-    for name, make in _KINDS.items():
-        if (folder / name).is_file():
-            report = read_json(folder / name)
-            try:
-                yield make(report, folder)
-            except (KeyError, TypeError, IndexError, AttributeError) as error:
-                raise InputOutputError(
-                    f"{folder / name} is not what this edgedx writes ({type(error).__name__})",
-                    next_step="make it again, or move it away",
-                ) from error
+    if folder.is_file():  # what `edgedx monitor --json` printed at a clinic, under any name
+        files = [(folder, monitored)]
+    else:
+        files = [(folder / name, make) for name, make in _KINDS.items() if (folder / name).is_file()]
+    for path, make in files:
+        report = read_json(path)
+        try:
+            yield make(report, path.parent)
+        except (KeyError, TypeError, IndexError, AttributeError) as error:
+            raise InputOutputError(
+                f"{path} is not what this edgedx writes ({type(error).__name__})",
+                next_step="make it again, or move it away",
+            ) from error
 
 
 def _crossval(report: dict[str, Any], folder: Path) -> Evidence:
@@ -276,6 +280,7 @@ _KINDS: dict[str, Callable[[dict[str, Any], Path], Evidence]] = {
     "explain.json": _explain,
     "bench.json": _bench,
     "tune.json": _tune,
+    "monitor.json": monitored,
     UPDATE: update_evidence,
 }
 _ORDER = [name.partition(".")[0] for name in _KINDS]

@@ -18,6 +18,7 @@ ROWS = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
     "exact_match": "All findings right",
+    "quadratic_kappa": "Agreement of grades (quadratic kappa)",
     "ece": "Calibration error (ECE)",
     "brier": "Brier score",
 }
@@ -203,7 +204,7 @@ def counts(facts: RunFacts) -> Table:
 def exclusions(facts: RunFacts) -> list[str]:
     """What was left out of the data set, and what it warns of."""
     texts = [f"{count} left out: {reason}" for reason, count in facts.data.get("excluded", {}).items()]
-    return [*(texts or ["No image was left out."]), *facts.data.get("warnings", [])]
+    return [*(texts or ["No image was left out."]), *facts.data.get("warnings", []), *facts.shortcuts.sentences]
 
 
 def not_judged(facts: RunFacts) -> list[str]:

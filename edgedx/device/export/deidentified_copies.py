@@ -11,11 +11,10 @@ from pathlib import Path, PurePosixPath
 from edgedx.core.errors import ImageError, InputOutputError, UsageError
 from edgedx.core.files import read_json, sha256_bytes, storage_error, write_bytes, write_secret, write_text
 from edgedx.core.result import Result
+from edgedx.device.operation.audit import ExportAudit
 from edgedx.dicom.deidentify import Mask, deidentify, require_anonymizer
 from edgedx.dicom.pseudonyms import Pseudonyms
 from edgedx.dicom.reading.source import read_bytes
-
-from .audit import ExportAudit
 
 KEY = "deid.key"
 _NO_TIME = "1970-01-01T00:00:00+00:00"

@@ -15,10 +15,10 @@ from edgedx.core.result import Result
 
 pytest.importorskip("dicomanonymizer", reason="dicom-anonymizer is not installed")
 
-from edgedx.device.operation import deidentified_copies
+from edgedx.device.export import deidentified_copies
+from edgedx.device.export.deidentified_copies import KEY, check_target, export, select
 from edgedx.device.operation.audit import verify
 from edgedx.device.operation.audit_file import AUDIT
-from edgedx.device.operation.deidentified_copies import KEY, check_target, export, select
 
 
 @pytest.fixture

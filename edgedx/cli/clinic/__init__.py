@@ -1,0 +1,1 @@
+"""Commands of a clinic's box in use."""

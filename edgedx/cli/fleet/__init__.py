@@ -1,0 +1,1 @@
+"""``edgedx fleet``: many devices from one repository."""

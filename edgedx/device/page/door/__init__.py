@@ -1,0 +1,1 @@
+"""Who may come in to the page, and by which way: addresses, certificate, people, sessions, limits, the audit chain."""
