@@ -24,7 +24,7 @@ def recipe(folder: Path, **federated: Any) -> Recipe:
         folder,
         data={"split_column": "split", "subgroup_columns": ["hospital"]},
         train={"frozen_epochs": 0, "epochs": 1, "batch_size": 8, "ema": 0.0},
-        federated={"rounds": 2, "wait_minutes": 1, **federated},
+        federated={"rounds": 2, "wait_minutes": 5, **federated},
     )
 
 
