@@ -72,6 +72,7 @@ EXTRAS = {
         (
             ("starlette", "starlette"),
             ("uvicorn", "uvicorn"),
+            ("Jinja2", "jinja2"),
             ("python-multipart", "python_multipart"),
             ("segno", "segno"),
         ),

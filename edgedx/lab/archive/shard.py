@@ -66,7 +66,7 @@ def work(out: Path, numbers: Sequence[int], decoders: int) -> None:
     with runner:
         check_golden(bundle, runner, plan.variant)
         predictor = Predictor(bundle, runner, operating_point=plan.operating_point, variant=plan.variant)
-        children = decoders_for(bundle.manifest, decoders)
+        children = decoders_for(bundle, decoders, out)
         examiner = Examiner(bundle, plan.variant, predictor, children[0], settle=0.0)
         readers = Readers(examiner, children)
         try:
