@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LAB := $(VENV)/.lab
 
-.PHONY: demo test test-slow test-arm64 test-systemd lint docs clean install
+.PHONY: demo test test-slow test-arm64 test-systemd test-federated lint docs clean install
 
 install: $(STAMP)
 
@@ -38,6 +38,12 @@ test-arm64: $(STAMP)
 # The service under a real systemd: as root, with debootstrap and systemd-container; 0.3 GB kept.
 test-systemd: $(STAMP)
 	EDGEDX_SYSTEMD="$(or $(EDGEDX_SYSTEMD),$(CURDIR)/build/systemd)" $(BIN)/python -m pytest tests/systemd
+
+# Flower pins older typer, rich, packaging and protobuf than the rest is tested with: an environment of its own.
+test-federated:
+	$(PYTHON) -m venv build/federated
+	build/federated/bin/python -m pip install --quiet --editable ".[lab,federated,curves]" "pytest>=8" "psutil>=5.9"
+	build/federated/bin/python -m pytest tests/lab/federated tests/cli/tools/test_federated.py tests/lab/train/test_curves.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

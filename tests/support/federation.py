@@ -69,9 +69,9 @@ def start(folder: Path, log: str, *arguments: str) -> subprocess.Popen[bytes]:
 def start_server(places: Path, folder: Path, address: str, **federated: Any) -> subprocess.Popen[bytes]:
     """A server for the sites in ``PLACES/sites``, with the certificate there; its run is ``FOLDER/server``."""
     return start(
-        folder, "server", "server", recipe_file(places / "north", folder, **federated), "--sites",
-        str(places / "sites"), "--certificate", str(places / "127.0.0.1.pem"), "--key", str(places / "127.0.0.1.key"),
-        "--listen", address, "--json", "--out", str(folder / "server"),
+        folder, "server", "server", recipe_file(places / "north", folder, **federated), "--keys",
+        str(places / "sites"), "--tls-certificate", str(places / "127.0.0.1.pem"), "--tls-key",
+        str(places / "127.0.0.1.key"), "--listen", address, "--json", "--out", str(folder / "server"),
     )  # fmt: skip
 
 
@@ -79,7 +79,7 @@ def start_site(places: Path, folder: Path, address: str, name: str, **federated:
     """The site whose images are in ``PLACES/NAME``; its run is ``FOLDER/NAME``."""
     return start(
         folder, name, "site", recipe_file(places / name, folder, **federated), "--server", address, "--ca",
-        str(places / "127.0.0.1.pem"), "--key", str(places / f"{name}.key"), "--out", str(folder / name),
+        str(places / "127.0.0.1.pem"), "--site-key", str(places / f"{name}.key"), "--out", str(folder / name),
     )  # fmt: skip
 
 

@@ -65,9 +65,11 @@ def simulate(
 @app.command("server", short_help="The server of a federation; it holds no images.")
 def server(
     recipe: RecipeName,
-    sites: Annotated[Path, typer.Option(help="Folder with NAME.pub of each site that may take part.")],
-    certificate: Annotated[Path, typer.Option(help="PEM file of the server's TLS (`edgedx federated certificate`).")],
-    key: Annotated[Path, typer.Option(help="PEM file of its private key.")],
+    keys: Annotated[Path, typer.Option(help="Folder with NAME.pub of each site that may take part.")],
+    tls_certificate: Annotated[
+        Path, typer.Option(help="PEM file of the server's TLS (`edgedx federated certificate`).")
+    ],
+    tls_key: Annotated[Path, typer.Option(help="PEM file of its private key.")],
     listen: Annotated[str, typer.Option(help="HOST:PORT to listen at.")] = "0.0.0.0:9092",
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/RECIPE-federated unless given.")] = None,
     data: Annotated[
@@ -81,7 +83,7 @@ def server(
 ) -> None:
     """Give weights to the sites on the list, combine what comes back, and tell the figures by site.
 
-    Example: edgedx federated server chest.yaml --sites keys --certificate trial.pem --key trial.key
+    Example: edgedx federated server chest.yaml --keys keys --tls-certificate trial.pem --tls-key trial.key
 
     Sites dial in; each has the same recipe but for where its data are. What leaves a site: docs/federated.md.
     """
@@ -99,7 +101,12 @@ def server(
     run = out or RUNS / f"{chosen.name}-federated"
     with at_work(run, f"rounds that ended are in {run}", resume=True):
         report = lead(
-            chosen, run, Listening(listen, certificate, key, sites), data=data, resume=resume, overwrite=overwrite
+            chosen,
+            run,
+            Listening(listen, tls_certificate, tls_key, keys),
+            data=data,
+            resume=resume,
+            overwrite=overwrite,
         )
     show.by_site(report, run, json=json, data=data)
 
@@ -109,7 +116,7 @@ def site(
     recipe: RecipeName,
     server: Annotated[str, typer.Option(help="HOST:PORT of the federation's server.")],
     ca: Annotated[Path, typer.Option(help="PEM certificate of the server, or of who signed it.")],
-    key: Annotated[Path, typer.Option(help="This site's private key (`edgedx federated key`).")],
+    site_key: Annotated[Path, typer.Option(help="This site's private key (`edgedx federated key`).")],
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/RECIPE-federated unless given.")] = None,
     set_: Set = None,
     dry_run: DryRun = False,
@@ -119,7 +126,7 @@ def site(
 ) -> None:
     """Train on the images of here what the server sends, and send back weights and a few figures; no image leaves.
 
-    Example: edgedx federated site chest.yaml --server trial.example.org:9092 --ca trial.pem --key north.key
+    Example: edgedx federated site chest.yaml --server trial.example.org:9092 --ca trial.pem --site-key north.key
 
     Nothing listens: this command dials out. At the end its run holds an ordinary teacher, judged on the test images of
     here: go on with `edgedx compress`.
@@ -137,7 +144,9 @@ def site(
 
     run = out or RUNS / f"{chosen.name}-federated"
     with at_work(run, "this site has left the federation, and may come back", resume=True):
-        record = take_part(chosen, run, Calling(server, ca, key, key.stem), overwrite=overwrite, resume=resume)
+        record = take_part(
+            chosen, run, Calling(server, ca, site_key, site_key.stem), overwrite=overwrite, resume=resume
+        )
     show.took_part(record["metrics"], run, chosen.synthetic, json=json)
 
 

@@ -80,7 +80,8 @@ class LinkGrid(Grid):
         InputOutputError
             Too few came.
         """
-        tell(f"waiting for {len(self.names)} sites: {', '.join(sorted(self.names.values()))}")
+        many = "site" if len(self.names) == 1 else "sites"
+        tell(f"waiting for {len(self.names)} {many}: {', '.join(sorted(self.names.values()))}")
         until = time.monotonic() + self.wait_s
         while len(self._connected()) < len(self.names) and time.monotonic() < until:
             time.sleep(_BLINK_S)
@@ -254,7 +255,7 @@ def serve(
         why = f": {failure[0]}" if failure and not isinstance(failure[0], SystemExit) else ""
         raise InputOutputError(
             f"cannot serve at {address[0]}:{address[1]}{why}",
-            next_step="another --listen HOST:PORT, or look at --certificate and --key",
+            next_step="another --listen HOST:PORT, or look at --tls-certificate and --tls-key",
         )
     grid = LinkGrid(state, names, least, wait_s)
     try:

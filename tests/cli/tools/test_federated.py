@@ -54,7 +54,7 @@ def test_a_server_without_listed_sites_says_how_they_are_listed(folder: Path) ->
     pytest.importorskip("flwr", reason="the optional package flwr (pip install 'edgedx[federated]')")
     assert edgedx(folder, "federated", "certificate", "localhost").returncode == 0
     (folder / "keys").mkdir()
-    arguments = ("two.yaml", "--certificate", "localhost.pem", "--key", "localhost.key", "--sites", "keys")
+    arguments = ("two.yaml", "--tls-certificate", "localhost.pem", "--tls-key", "localhost.key", "--keys", "keys")
     done = edgedx(folder, "federated", "server", *arguments)
     assert done.returncode == 2 and "no site may take part" in done.stderr and "edgedx federated key" in done.stderr
     done = edgedx(folder, "federated", "server", *arguments, "--listen", "nowhere")
@@ -64,6 +64,6 @@ def test_a_server_without_listed_sites_says_how_they_are_listed(folder: Path) ->
 def test_a_site_names_the_file_that_is_not_there(folder: Path) -> None:
     pytest.importorskip("flwr", reason="the optional package flwr (pip install 'edgedx[federated]')")
     done = edgedx(
-        folder, "federated", "site", "two.yaml", "--server", "localhost:9092", "--ca", "no.pem", "--key", "no.key"
+        folder, "federated", "site", "two.yaml", "--server", "localhost:9092", "--ca", "no.pem", "--site-key", "no.key"
     )
     assert done.returncode == 5 and "no.pem" in done.stderr
