@@ -102,7 +102,7 @@ def test_an_image_is_looked_into_with_the_map_on_demand(browser: Browser, addres
     assert browser.text("h1") == "Look at this one" and "bright" in browser.text(".verdict")
     shown = "return [...document.querySelectorAll('.viewer img')].map(one => one.complete && one.naturalWidth)"
     until(lambda: all(browser.script(shown)))
-    assert "%" in browser.text(".bars") and "Said from 50.0%" in browser.text(".bars")
+    assert "%" in browser.text(".bars") and "Threshold 50.0%" in browser.text(".bars")
     moved = "return document.querySelector('.viewer img').style.transform"
     browser.one('[data-do="in"]').click()
     assert "scale(1.4)" in browser.script(moved)

@@ -74,7 +74,8 @@ def health(state: Mapping[str, Any]) -> Health:
         return Health("yellow", "stuck", {"minutes": round(waited / 60)})
     if any(dict(state.get("sink_failures") or {}).values()):
         return Health("yellow", "outputs")
-    return Health("green", "finished" if state.get("state") == "finished" else "well")
+    # Nothing is wrong where a scanner ended in order, but what is sent now is not read.
+    return Health("grey", "finished") if state.get("state") == "finished" else Health("green", "well")
 
 
 def degrees() -> float | None:

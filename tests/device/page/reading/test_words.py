@@ -30,7 +30,7 @@ _WELL = {"state": "finished", "disk_free": 10, "disk_floor": 1, "pid": os.getpid
 @pytest.mark.parametrize(
     ("changes", "colour", "code"),
     [
-        ({}, "green", "finished"),
+        ({}, "grey", "finished"),
         ({"state": "stopped"}, "red", "stopped"),
         ({"state": "scanning", "boot": "another"}, "red", "dead"),
         ({"disk_free": 0}, "red", "disk"),
