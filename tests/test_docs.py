@@ -89,7 +89,6 @@ def test_an_option_that_several_commands_have_is_explained_in_the_same_words() -
     detail |= {"--on"}  # where it runs: a device of this machine or a cluster
     detail |= {"--inbox", "--port"}  # of the page
     detail |= {"--keys", "--threshold"}  # of a fleet
-    detail |= {"--sites", "--certificate", "--key"}  # of a federation
     words: dict[str, set[str]] = {}
     for command in _commands().values():
         for one in command.params:

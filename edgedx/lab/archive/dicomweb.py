@@ -142,4 +142,6 @@ def _client(base: str) -> Any:
         raise DependencyMissing(
             "a PACS as source needs dicomweb-client", next_step="pip install 'edgedx[cluster]'"
         ) from error
-    return DICOMwebClient(base)
+    client = DICOMwebClient(base)
+    client.set_http_retry_params(retry=False)  # it would be silent for half a minute; a repeated command goes on
+    return client

@@ -56,8 +56,9 @@ def test_what_the_ledger_says_is_on_the_disk_before_it_says_so(run: Run) -> None
     found = run("scan_power.py", "--images", "6")
     assert (found["lost"], found["renamed_before_synced"], found["committed_before_folder_synced"]) == (0, [], [])
     assert found["statuses"] == {"done": 6, "quarantined": 1} and found["ledger_syncs"] >= 3
-    # Seven results, the table, a text that was moved with its reason, and the mark of the output folder.
-    assert found["renames"] == 11 and found["syncs_per_file"]["results"] == 1.0
+    # Seven results, the table, a text that was moved with its reason, and the mark of the output folder; what the
+    # monitor says, at its first look, and at the end where something came since.
+    assert found["renames"] in (12, 13) and found["syncs_per_file"]["results"] == 1.0
 
 
 WRITE, SYNC = "write(5</o/results/.a.json.x.tmp>, ...) = 9", "fsync(5</o/results/.a.json.x.tmp>) = 0"

@@ -20,7 +20,15 @@ from edgedx.lab.ship.engines import build_ahead  # noqa: E402
 WITHOUT_CAM = {"vgg16", "convnext_tiny", "inception_v3"}
 """More than pooling and one layer behind the last feature map; or, at this size, a map of one place."""
 
-SLOW = {"vgg16", "inception_v3", "densenet121", "convnext_tiny", "tf_efficientnet_lite1", "tf_efficientnet_lite2"}
+SLOW = {
+    "resnet50",
+    "vgg16",
+    "inception_v3",
+    "densenet121",
+    "convnext_tiny",
+    "tf_efficientnet_lite1",
+    "tf_efficientnet_lite2",
+}
 """Large, or of the same operators as one that is built on every run."""
 BACKBONES = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in TESTED]
 

@@ -27,7 +27,7 @@ def _batches(step: int) -> Iterator[tuple[Tensor, Tensor]]:
     yield torch.randn(4, *SPEC.input_shape), torch.eye(2)[[0, 1, 0, 1]]
 
 
-SLOW = {"vgg16", "densenet121", "inception_v3", "tf_efficientnet_lite1", "tf_efficientnet_lite2"}
+SLOW = {"convnext_tiny", "vgg16", "densenet121", "inception_v3", "tf_efficientnet_lite1", "tf_efficientnet_lite2"}
 
 
 @pytest.mark.filterwarnings("error:Unwrapped parameters")
