@@ -97,7 +97,17 @@ def main() -> None:
     print(json.dumps(figures, indent=2))
     if options.save:
         settings = {"images": options.images, "side": options.side}
-        write_json(options.save, {"schema_version": 1, **machine(), **settings, "rounds": rows, **figures})
+        write_json(
+            options.save,
+            {
+                "schema_version": 1,
+                "machine": machine(),
+                "date": time.strftime("%Y-%m-%d"),
+                **settings,
+                "rounds": rows,
+                **figures,
+            },
+        )
 
 
 if __name__ == "__main__":
