@@ -32,7 +32,7 @@ from drift_images import Material, gather
 from drift_others import Mmd, columns_of, evidently, plain_ks
 
 from edgedx.core.files import read_json, write_json
-from edgedx.core.stats.charts import wilson
+from edgedx.core.stats.binomial import wilson
 from edgedx.core.stats.prevalence import corrected, prevalence_interval
 from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import machine, versions
@@ -146,8 +146,8 @@ def told(by_change: dict[str, list[list[bool]]]) -> dict[str, Any]:
 
 def share(hits: int, count: int) -> dict[str, float]:
     """A share with its 95 % interval."""
-    low, high = wilson(hits, count)
-    return {"value": hits / count, "low": low, "high": high}
+    interval = wilson(hits / count, count)
+    return {"value": interval.value, "low": interval.low, "high": interval.high}
 
 
 def counting(material: Material, windows: int = 100, images: int = 300) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from statistics import NormalDist
 from .metrics import Interval
 
 
-def wilson(share: float, count: float, level: float = 0.95) -> Interval:
+def wilson(share: float, count: float, level: float = 0.95, *, z: float | None = None) -> Interval:
     """A share with its two-sided score interval (Wilson, JASA 1927), which holds at 0 and 1 too.
 
     Parameters
@@ -17,6 +17,8 @@ def wilson(share: float, count: float, level: float = 0.95) -> Interval:
         Observed, 0 to 1.
     count : float
         Cases that it is of; less where cases are not independent (see `core.stats.patients.independent_cases`).
+    z : float, optional
+        Standard deviations, in the place of the level.
 
     Returns
     -------
@@ -25,7 +27,7 @@ def wilson(share: float, count: float, level: float = 0.95) -> Interval:
     """
     if count <= 0 or math.isnan(share):
         return Interval(math.nan, 0.0, 1.0)
-    z = NormalDist().inv_cdf((1 + level) / 2)
+    z = NormalDist().inv_cdf((1 + level) / 2) if z is None else z
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     # At its ends the interval reaches the share itself; rounding must not leave it outside.

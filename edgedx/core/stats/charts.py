@@ -6,11 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 ODDS = 2.0
 """The change that a chart is made to find: odds that double, or halve."""
-_Z = 1.959964
 
 
 @dataclass(frozen=True)
@@ -73,14 +70,3 @@ def chart(counts: Sequence[tuple[int, int]], usual: float, *, up: bool, limit: f
         return Chart(0.0, limit, None)
     zeros = [day for day, level in enumerate(path) if level == 0.0]
     return Chart(path[-1], limit, zeros[-1] + 1 if zeros else 0)
-
-
-def wilson(hits: float, count: float, z: float = _Z) -> tuple[float, float]:
-    """Interval of a share, 95 % unless `z` is given (Wilson 1927); (0, 1) where nothing was counted."""
-    if count <= 0:
-        return 0.0, 1.0
-    share = hits / count
-    middle = share + z * z / (2 * count)
-    half = z * float(np.sqrt(share * (1 - share) / count + z * z / (4 * count * count)))
-    whole = 1 + z * z / count
-    return max(0.0, (middle - half) / whole), min(1.0, (middle + half) / whole)

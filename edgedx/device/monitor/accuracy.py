@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgedx.core.bundle.reference import Reference
 from edgedx.core.bundle.streams import judged
-from edgedx.core.stats.charts import wilson
+from edgedx.core.stats.binomial import wilson
 from edgedx.core.stats.drift import share_below
 from edgedx.core.stats.metrics import Interval
 from edgedx.core.stats.prevalence import corrected, expected_accuracy, predictive_values, prevalence_interval
@@ -151,8 +151,8 @@ def _against(answers: Iterable[Answer], name: str) -> dict[str, Any]:
         ("sensitivity", sum(present), len(present)),
         ("specificity", len(absent) - sum(absent), len(absent)),
     ):
-        low, high = wilson(hits, count)
-        found[title] = {"value": hits / count if count else None, "low": low, "high": high, "hits": hits, "of": count}
+        share = wilson(hits / max(1, count), count)
+        found[title] = {**share.to_dict(), "hits": hits, "of": count}
     return found
 
 
@@ -168,9 +168,8 @@ def contradicted(blind: dict[str, dict[str, Any]], reference: Reference, sample:
             ("sensitivity", there[0], given.images_present),
             ("specificity", there[1], given.images_absent),
         ):
-            at_least, _ = wilson(value * images, images, _SURE)
-            _, at_most = wilson(read[title]["hits"], read[title]["of"], _SURE)
-            if at_most < at_least:
+            here = wilson(read[title]["hits"] / max(1, read[title]["of"]), read[title]["of"], z=_SURE)
+            if here.high < wilson(value, images, z=_SURE).low:
                 worse.append(name)
     return sorted(set(worse))
 

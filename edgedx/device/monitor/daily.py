@@ -8,7 +8,8 @@ from typing import Any
 
 from edgedx.core.bundle.reference import Reference
 from edgedx.core.bundle.streams import judged
-from edgedx.core.stats.charts import chart, limit_for, wilson
+from edgedx.core.stats.binomial import wilson
+from edgedx.core.stats.charts import chart, limit_for
 
 from .usual import Usual
 
@@ -88,10 +89,11 @@ def plans(
     shares += [("refused", "images", _refused(usual), True), ("unlike", "asked", _unlike(reference, usual), True)]
     known = [(stream, whole, base, up) for stream, whole, base, up in shares if base is not None]
     limit = limit_for(365.25 * _YEARS * max(1, len(known)))
-    return [
-        Plan(stream, whole, up, base[0] / base[1], wilson(*base, _Z)[1 if up else 0], limit)
-        for stream, whole, base, up in known
-    ]
+    made = []
+    for stream, whole, (hits, count), up in known:
+        share = wilson(hits / count, count, z=_Z)
+        made.append(Plan(stream, whole, up, share.value, share.high if up else share.low, limit))
+    return made
 
 
 def charts(

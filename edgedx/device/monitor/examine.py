@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from edgedx.core.bundle.reference import Reference
 from edgedx.core.bundle.streams import HEADERS, judged
 from edgedx.core.result import NOT_A_MEDICAL_DEVICE
-from edgedx.core.stats.charts import wilson
+from edgedx.core.stats.binomial import wilson
 from edgedx.core.stats.drift import turning_point
 
 from .accuracy import blind_reads, contradicted, prevalences, without_labels
@@ -135,7 +135,7 @@ def _light(
     values: dict[str, Any] = {"count": len(sample)}
     if worse:
         return Light("red", "readers", {**values, "names": ", ".join(worse)})
-    if asked and hits / asked >= _UNLIKE + base and wilson(hits, asked)[0] > _UNLIKE / 2 + base:
+    if asked and hits / asked >= _UNLIKE + base and wilson(hits / asked, asked).low > _UNLIKE / 2 + base:
         return Light("red", "unlike", {**values, "share": round(100 * hits / asked), **_since(sample, "unlike")})
     alarms = [one for one in findings if one.alarm]
     strange = [one for one in alarms if one.stream in _PICTURES and one.shift.effect >= _FOREIGN and not one.known]

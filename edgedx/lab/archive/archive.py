@@ -6,10 +6,12 @@ import os
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgedx.core.bundle.manifest import Bundle
 from edgedx.core.errors import UsageError
 from edgedx.core.files import atomic_write, lock, write_json
 from edgedx.core.progress import progress
@@ -71,21 +73,21 @@ def archive(order: Archive) -> dict[str, Any]:
     out.mkdir(parents=True, exist_ok=True)
     with lock(out):
         begun = time.monotonic()
-        plan = _plan(order, out)
+        bundle = open_any(order.bundle)
+        plan = _plan(order, bundle, out)
         (out / PARTS).mkdir(exist_ok=True)
         left = [number for number in range(plan.shards) if not part_of(out, number).is_file()]
         jobs = order.jobs or os.cpu_count() or 1
         count = min(len(left), order.units or jobs * _UNITS_FOR_EACH_JOB)
         units = [_unit(out, number, left[number::count]) for number in range(count)]
         launch(units, launcher_on(order.on, jobs=jobs), f"reading {len(left)} of {plan.shards} shards")
-        summary = _join(out, plan)
+        summary = _join(out, plan, bundle.manifest.classes)
         summary |= {"wall_seconds": round(time.monotonic() - begun, 1), "shards_read": len(left)}
         write_json(out / SUMMARY, summary)
         return summary
 
 
-def _plan(order: Archive, out: Path) -> Plan:
-    bundle = open_any(order.bundle)
+def _plan(order: Archive, bundle: Bundle, out: Path) -> Plan:
     source, path = order.source, str(order.bundle.absolute())
     if not is_pacs(source):
         source = str(Path(source).absolute())
@@ -117,11 +119,11 @@ def _unit(out: Path, number: int, shards: list[int]) -> Unit:
     return Unit(f"worker {number}", out / UNITS / str(number), (command,))
 
 
-def _join(out: Path, plan: Plan) -> dict[str, Any]:
+def _join(out: Path, plan: Plan, classes: Sequence[str]) -> dict[str, Any]:
     """All parts to one table. Of files with the same content the first of the listing stands in it, the others beside
     it: what the table holds does not depend on who read which shard, and when."""
     pa, pq = parquet()
-    schema = schema_of(open_any(Path(plan.bundle_path)).manifest.classes)
+    schema = schema_of(classes)
     same = pa.schema([schema.field("sha256"), schema.field("path")])
     seen: set[bytes] = set()
     statuses: Counter[str] = Counter()
