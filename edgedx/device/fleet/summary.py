@@ -18,9 +18,10 @@ from edgedx.core.strict import Strict
 from edgedx.core.version import VERSION_PATTERN
 from edgedx.device.install.state import now
 from edgedx.device.install.status import DeviceStatus, device_status
+from edgedx.device.machine.alive import FINISHED, STOPPED
 from edgedx.device.machine.conditions import read_conditions
 from edgedx.device.machine.hardware import read_hardware
-from edgedx.device.operation.heartbeat import FINISHED, STOPPED, light_of, read_heartbeat
+from edgedx.device.operation.heartbeat import light_of, read_heartbeat
 from edgedx.device.scanner.examine import RELEASED
 from edgedx.device.scanner.scanner import STUCK_SECONDS
 

@@ -19,6 +19,7 @@ from edgedx.core.bundle.local_point import read_points
 from edgedx.core.errors import InputOutputError
 from edgedx.core.files import read_json, storage_error
 from edgedx.core.stats.points import origin_of
+from edgedx.device.machine.alive import FINISHED, STALE_SECONDS, STATUS, STOPPED, boot_id, process_exists
 from edgedx.device.monitor.light import Light
 from edgedx.device.pacs.outbox import counts_of
 from edgedx.device.scanner.scanner import STUCK_SECONDS
@@ -33,13 +34,9 @@ from .watch import read_examination
 if TYPE_CHECKING:
     from edgedx.device.scanner.scanner import Scanner
 
-STATUS, METRICS = "status.json", "metrics.prom"
-STOPPED, FINISHED = "stopped", "finished"
-"""Last states: ended by a signal or an error; and a scan of what was there (``--once``) that came to its end."""
+METRICS = "metrics.prom"
 SCHEMA_VERSION = 1
 BUSY_SECONDS, IDLE_SECONDS = 10.0, 60.0
-STALE_SECONDS = 180.0
-"""A heartbeat that is older than this has stopped."""
 _STAGES = ("decode", "preprocess", "infer")
 
 
@@ -161,14 +158,6 @@ def _ever(there: dict[str, int], removed: dict[str, int]) -> dict[str, int]:
     return dict(sorted((Counter(there) + Counter(removed)).items()))
 
 
-def boot_id() -> str:
-    """Changes with every start of the machine, as the meaning of monotonic seconds does."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
-
-
 def read_heartbeat(out: Path) -> dict[str, Any]:
     """The last beat of the scanner that writes to `out`, with ``running``, ``age_seconds``, ``outbox``,
     ``audit_put_aside``, ``retention`` and ``monitor`` added.
@@ -188,7 +177,7 @@ def read_heartbeat(out: Path) -> dict[str, Any]:
         raise InputOutputError(f"{path} is not of this version", next_step="is another edgedx scanning there?")
     same_start = state["boot"] == boot_id()
     age = time.monotonic() - state["at"] if same_start else None
-    alive = same_start and state["state"] not in (STOPPED, FINISHED) and _exists(int(state["pid"]))
+    alive = same_start and state["state"] not in (STOPPED, FINISHED) and process_exists(int(state["pid"]))
     return {
         **state,
         "age_seconds": None if age is None else round(age, 1),
@@ -234,16 +223,6 @@ def light_of(state: dict[str, Any]) -> Light | None:
     """The monitor's light in a status; None where no scanner has looked yet."""
     found = (state.get("monitor") or {}).get("light")
     return None if found is None else Light(found["colour"], found["code"], found["values"])
-
-
-def _exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def complaints(state: dict[str, Any]) -> list[str]:

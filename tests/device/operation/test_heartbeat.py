@@ -17,17 +17,10 @@ from bundles import dicom, picture, png, png_bytes
 from places import CANARY, OPTIONS, Place
 
 from edgedx.core.errors import InputOutputError
+from edgedx.device.machine.alive import FINISHED, STALE_SECONDS, STATUS
 from edgedx.device.operation.audit import AuditLog
 from edgedx.device.operation.audit_file import AUDIT
-from edgedx.device.operation.heartbeat import (
-    FINISHED,
-    METRICS,
-    STALE_SECONDS,
-    STATUS,
-    Heartbeat,
-    complaints,
-    read_heartbeat,
-)
+from edgedx.device.operation.heartbeat import METRICS, Heartbeat, complaints, read_heartbeat
 from edgedx.device.operation.notify import notify
 from edgedx.device.operation.prometheus import metrics_text
 

@@ -19,7 +19,8 @@ from places import OPTIONS, Place
 
 from edgedx.core.errors import InputOutputError, StorageError
 from edgedx.device.machine import mounts
-from edgedx.device.operation.heartbeat import STATUS, Heartbeat, read_heartbeat
+from edgedx.device.machine.alive import STATUS
+from edgedx.device.operation.heartbeat import Heartbeat, read_heartbeat
 from edgedx.device.scanner.out_folder import MARK, RECORD, mark_of
 from edgedx.device.scanner.scanner import Scanner
 

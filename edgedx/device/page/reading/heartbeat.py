@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 from edgedx.core.errors import InputOutputError
 from edgedx.core.files import read_regular
-
-STATUS = "status.json"
-STALE_SECONDS = 180.0
-"""A heartbeat that is older than this has stopped."""
+from edgedx.device.machine.alive import FINISHED, STALE_SECONDS, STATUS, STOPPED, boot_id, process_exists
 
 
 def heartbeat(out: Path) -> dict[str, Any]:
@@ -33,21 +29,11 @@ def inbox_of(out: Path) -> Path | None:
 
 def is_alive(state: dict[str, Any]) -> bool:
     """Whether the scanner that beat so is at work now."""
-    if state.get("state") in (None, "stopped", "finished") or state.get("boot") != _boot():
+    if state.get("state") in (None, STOPPED, FINISHED) or state.get("boot") != boot_id():
         return False
     try:
         if time.monotonic() - float(state["at"]) > STALE_SECONDS:
             return False
-        os.kill(int(state["pid"]), 0)
-    except PermissionError:
-        return True
+        return process_exists(int(state["pid"]))
     except (OSError, KeyError, TypeError, ValueError):
         return False
-    return True
-
-
-def _boot() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return ""
