@@ -273,7 +273,7 @@ def test_an_image_of_padding_alone_is_black_and_all_saturated() -> None:
 @pytest.mark.parametrize("resize", ["stretch", "letterbox", "crop"])
 @pytest.mark.parametrize("shape", [(200, 300), (300, 200), (40, 30)])
 def test_a_marked_part_goes_where_its_image_goes(shape: tuple[int, int], resize: str, crop: str) -> None:
-    """The part is the light one: on the canvas it is told by its light."""
+    """The part is the light one: on the canvas it is told by its light, half of it at the edge."""
     height, width = shape
     pixels = np.zeros(shape, np.uint8)
     pixels[height // 5 :, : -width // 5] = 80  # what is left of the black border
@@ -281,7 +281,7 @@ def test_a_marked_part_goes_where_its_image_goes(shape: tuple[int, int], resize:
     marked[height // 2 : height * 3 // 4, width // 3 : width // 2] = True
     pixels[marked] = 250
     image, spec = Image.of_array(pixels), _spec(size=(64, 80), resize=resize, crop=crop)
-    expected, found = canvas(image, spec) > 165, place_region(marked, image, spec)
+    expected, found = canvas(image, spec) >= 164, place_region(marked, image, spec)
     assert expected.sum() > 100 and (expected & found).sum() / (expected | found).sum() > 0.9
 
 

@@ -97,7 +97,7 @@ def test_masks_say_whether_a_map_points_at_the_finding(folder: Path) -> None:
     given = ["--count", "12", "--methods", "ig", "--pictures", "2", "--out", "pointed"]
     done = edgedx(folder, "explain", "run/teacher", *given, "--regions", "masks")
     assert done.returncode == 0, done.stderr
-    assert "weight in it" in done.stdout and "at the border (0.3" in done.stdout
+    assert "weight in" in done.stdout and "at the border" in done.stdout
     told = json.loads((folder / "pointed" / "explain.json").read_text())
     (one,) = told["regions"]["maps"]
     assert told["regions"]["area"] == pytest.approx(0.5, abs=0.07) and 0 < told["regions"]["images"] < 12

@@ -1,4 +1,4 @@
-"""Does a map point at the finding, or lie at the rim: made-up maps whose answer is known, masks and boxes from files."""
+"""Does a map point at the finding, or lie at the rim: maps whose answer is known, masks and boxes from files."""
 
 from __future__ import annotations
 
@@ -186,5 +186,5 @@ def test_a_model_that_looks_at_the_spots_points_there_more_than_on_other_images(
     for game in ("pointing", "energy"):
         assert one[game]["above_area"]["low"] > 0 and one[game]["above_other"]["low"] > 0, game
     assert sentences(found)[0].startswith("More weight lies in the regions than chance gives, and than maps of other")
-    assert any("7 of 8 images have a region (masks of somewhere, 2 %" in note for note in notes(found))
+    assert any("7 of 8 images have a region (masks of somewhere, 2%" in note for note in notes(found))
     assert to_dict(found, [])["border"]["area"] == pytest.approx(border_ring((32, 32)).mean(), abs=1e-4)
