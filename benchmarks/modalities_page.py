@@ -91,7 +91,8 @@ def _settings(found: dict[str, Any]) -> str:
         return f"Size and epochs are those of the recipes.{more}"
     return (
         f"For a computer without a graphics card: {found['side']} pixels a side, and each model saw at most "
-        f"{found['seen']} images in training; the recipes' own size and epochs (`--side 0 --seen 0`) give more.{more}"
+        f"{found['seen']} images in training, a student {found['student_seen']}; the recipes' own size and epochs "
+        f"(`--side 0 --seen 0 --student-seen 0`) give more.{more}"
     )
 
 
