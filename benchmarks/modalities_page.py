@@ -90,8 +90,8 @@ def _settings(found: dict[str, Any]) -> str:
     if found["side"] == found["seen"] == "as in the recipes":
         return f"Size and epochs are those of the recipes.{more}"
     return (
-        f"For a computer without a graphics card: {found['side']} pixels a side, and each model saw at most "
-        f"{found['seen']} images in training, a student {found['student_seen']}; the recipes' own size and epochs "
+        f"For a computer without a graphics card: {found['side']} pixels a side, and teachers saw at most "
+        f"{found['seen']} images in training, students {found['student_seen']}; the recipes' own size and epochs "
         f"(`--side 0 --seen 0 --student-seen 0`) give more.{more}"
     )
 
@@ -110,7 +110,7 @@ def _mean(own: dict[str, Any], subject: str | None, figure: str = "auc_roc") -> 
     if subject not in own["summary"]:
         return "-"
     if len(own["results"]) > 1:
-        one = own["summary"][SHIPPED][figure]
+        one = own["summary"][subject][figure]
         return f"{_number(one['mean'])} ({_number(one['least'])} to {_number(one['greatest'])})"
     one = own["results"][0]["subjects"][subject][figure]
     return f"{_number(one['value'])} [{_number(one['low'])}, {_number(one['high'])}]"
