@@ -123,7 +123,7 @@ def main() -> None:
         for choice, gain in own.items():
             cells = [f"{gain[key][0]:+.3f} ({gain[key][1]:+.3f} to {gain[key][2]:+.3f})"
                      for key in ("val_auc", "test_auc", "test_balanced_accuracy")]  # fmt: skip
-            print(f"| {choice} | {' | '.join(cells)} | {len(read_json(RESULT)["sets"][name][choice])} |")
+            print(f"| {choice} | {' | '.join(cells)} | {len(read_json(RESULT)['sets'][name][choice])} |")
 
 
 if __name__ == "__main__":
