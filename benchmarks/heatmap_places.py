@@ -8,7 +8,7 @@
   and its energy form on the test images with an opacity. What is found on drawings need not hold on patients.
 
 Teachers alone, 128 pixels and, of phantoms, 96; the maps are exact class activation maps (4 x 4 and 3 x 3 places) and,
-of at most 24 images, integrated gradients. Runs are ordinary ones, and finished ones are read: a stopped call goes on.
+of 24 phantoms, integrated gradients. Runs are ordinary ones, and finished ones are read: a stopped call goes on.
 About two minutes of a quiet core for each of twelve runs. Writes ``benchmarks/results/heatmap_places.json``.
 """
 
@@ -42,7 +42,7 @@ HERE = Path(__file__).parent
 RESULT = HERE / "results" / "heatmap_places.json"
 SIDES = {"crop": 128, "boxes": 96}
 EPOCHS, PATIENTS = 6, 300
-METHODS = {"cam": 10**6, "ig": 24}
+METHODS = {"crop": {"cam": 10**6}, "boxes": {"cam": 10**6, "ig": 24}}
 """Images at most: integrated gradients ask a model 32 times about each."""
 Figures = dict[str, np.ndarray]
 
@@ -118,7 +118,7 @@ def run_figures(run: Run, recipe: Recipe, part: str, where: Path | None) -> dict
         with opened([subject]) as (model,):
             classes = classes_to_explain(model, model.probabilities(images.canvases), wanted)
             rows = order if regions is None else order[masks[order].any(axis=(1, 2))]
-            for method, most in METHODS.items():
+            for method, most in METHODS[part].items():
                 few = np.random.default_rng(0).permutation(rows)[:most] if most < len(rows) else rows
                 maps = heat_maps(model, method, images.canvases[few], classes[few])
                 for name, values in PARTS[part][2](maps, masks[few]).items():
@@ -128,32 +128,54 @@ def run_figures(run: Run, recipe: Recipe, part: str, where: Path | None) -> dict
         np.savez(kept, rows=rows, **figures)
     with np.load(kept, allow_pickle=False) as archive:
         figures = {name: archive[name] for name in archive.files}
-    patients = [images.patients[row] for row in figures.pop("rows")]
+    rows = figures.pop("rows")
+    names, patients = [images.names[row] for row in rows], [images.patients[row] for row in rows]
     test = run.teacher.metrics["test"]
-    return {"auc": test["auc"], "accuracy": test.get("accuracy"), "figures": figures, "patients": patients}
+    return {
+        "auc": test["auc"],
+        "accuracy": test.get("accuracy"),
+        "figures": figures,
+        "names": names,
+        "patients": patients,
+    }
+
+
+def of_common(arms: dict[str, list[dict[str, Any]]]) -> tuple[dict[str, Figures], list[str]]:
+    """Figures of each arm, the mean over seeds of each image, of the test images that both arms have; their patients.
+
+    What is cut looks alike elsewhere, so that a few near-duplicates are bound otherwise and the splits differ by them.
+    """
+    first = next(iter(arms.values()))[0]
+    common = [name for name in first["names"] if all(name in row["names"] for rows in arms.values() for row in rows)]
+    together: dict[str, Figures] = {}
+    for arm, rows in arms.items():
+        places = [[row["names"].index(name) for name in common] for row in rows]
+        together[arm] = {
+            name: np.mean([row["figures"][name][at] for row, at in zip(rows, places, strict=True)], axis=0)
+            for name in rows[0]["figures"]
+        }
+    return together, [first["patients"][first["names"].index(name)] for name in common]
 
 
 def judged(part: str, seeds: list[int], runs: Path) -> dict[str, Any]:
-    """Both arms, all seeds; intervals of maps are over patients, of the mean over seeds of each image."""
+    """Both arms, all seeds; intervals are over patients, of the mean over seeds of each image that both arms have."""
     arms, recipe_of, _ = PARTS[part]
-    found: dict[str, Any] = {}
-    together: dict[str, Figures] = {}
+    done: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
     for arm in arms:
-        rows = []
         for seed in seeds:
             recipe, run = recipe_of(arm, seed, runs), Run(runs / f"{part}-{arm}-{seed}")
             run.keep_recipe(recipe)
             finetune(recipe, run, resume=True)
             where = runs / "phantoms" / BOXES if part == "boxes" else None
-            rows.append(run_figures(run, recipe, part, where))
-            print(f"{part} {arm} seed {seed}: AUC {rows[-1]['auc']['value']:.3f}", flush=True)
-        together[arm] = {name: np.mean([row["figures"][name] for row in rows], axis=0) for name in rows[0]["figures"]}
-        patients = rows[0]["patients"]
+            done[arm].append(run_figures(run, recipe, part, where))
+            print(f"{part} {arm} seed {seed}: AUC {done[arm][-1]['auc']['value']:.3f}", flush=True)
+    together, patients = of_common(done)
+    found: dict[str, Any] = {"images": len(patients)}
+    for arm, rows in done.items():
         shares = means(together[arm], patients, resamples=RESAMPLES, seed=0)
         found[arm] = {
             "auc": [row["auc"] for row in rows],
             "accuracy": [row["accuracy"] for row in rows],
-            "images": len(patients),
             "maps": {name: value.to_dict() for name, value in shares.items()},
         }
     paired = {name: together[arms[1]][name] - together[arms[0]][name] for name in together[arms[0]]}
