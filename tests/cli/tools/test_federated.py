@@ -40,6 +40,15 @@ def test_a_missing_flower_is_named_with_what_to_install(folder: Path, monkeypatc
     assert "federated training needs the package flwr" in done.stderr and "edgedx[federated]" in done.stderr
 
 
+def test_an_older_python_is_named_before_a_package_that_pip_left_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 10, 14, "final", 0))
+    done = edgedx(folder, "federated", "simulate", "two.yaml", "--sites", "2")
+    assert done.returncode == 3
+    assert "needs Python 3.11 or later" in done.stderr and "later Python" in done.stderr
+
+
 def test_keys_are_made_once_and_the_secret_is_readable_by_its_owner_alone(folder: Path) -> None:
     done = edgedx(folder, "federated", "key", "north", "--json")
     assert json.loads(done.stdout) == {"secret": "north.key", "public": "north.pub"}
