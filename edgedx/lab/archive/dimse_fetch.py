@@ -37,6 +37,11 @@ class Hand:
         self._came.clear()
         self._wanted, self._content = sop_instance, b""
 
+    @property
+    def waits(self) -> bool:
+        """Whether something is expected."""
+        return bool(self._wanted)
+
     def take(self, sop_class: str, sop_instance: str, syntax: str, data: BytesIO) -> Status:
         """Answer to a C-STORE (see `Desk.take`)."""
         if sop_instance != self._wanted or identify(data, syntax) != (sop_class, sop_instance):
@@ -176,7 +181,7 @@ class Fetcher:
 
     def _received(self, event: Any) -> None:
         """Bytes came: an object without end is cut off."""
-        self._bytes += len(event.data)
+        self._bytes += len(event.data) if self._hand.waits else 0
         if self._bytes > LARGEST and event.assoc.dul.socket is not None:
             event.assoc.dul.socket.close()
 

@@ -108,7 +108,7 @@ class Finder:
 
 
 def _check_matched(answer: Any, wanted: Mapping[str, str]) -> None:
-    """What a PACS does not match by, it does not return either (PS3.4 C.2.2.1.3); and it gives more than was asked for."""
+    """What a PACS does not match by it does not return either (PS3.4 C.2.2.1.3), and gives more than was asked for."""
     free = [word for word, value in wanted.items() if word not in (_STUDY, _SERIES) and value.strip("*")]
     ignored = [word for word in free if not answer.get(word)]
     if ignored:
