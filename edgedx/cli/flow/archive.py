@@ -40,7 +40,7 @@ def archive(
         Path | None, typer.Option(help="dimse: use TLS; PEM file of who signed the certificate of the PACS.")
     ] = None,
     tls_certificate: Annotated[Path | None, typer.Option(help="dimse: our certificate, PEM, where it asks.")] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="dimse: its key, PEM, without a password.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file of its private key.")] = None,
     move_to: Annotated[
         str | None, typer.Option(help="dimse: fetch by C-MOVE to this ADDRESS:PORT of ours, not by C-GET.")
     ] = None,

@@ -88,30 +88,6 @@ def is_pacs(source: str) -> bool:
     return source.startswith((DIMSE, *WEB))
 
 
-def pacs_of(source: str, access: Access) -> Pacs:
-    """What stands behind an address: of a whole PACS or of one object of it.
-
-    Raises
-    ------
-    UsageError
-        The address is wrong, or `access` says what its protocol has no use for.
-    DependencyMissing
-        Its library is absent.
-    """
-    if source.startswith(DIMSE):
-        from .dimse import Dimse
-
-        return Dimse(source, access)
-    if access != Access():
-        raise UsageError(
-            "--tls-..., --move-to and --pause are for a source dimse://...",
-            next_step="leave them out; a CA for https is named by REQUESTS_CA_BUNDLE, credentials are in ~/.netrc",
-        )
-    from .dicomweb import DicomWeb
-
-    return DicomWeb(source)
-
-
 def no_answer(what: str) -> InputOutputError:
     """The error of a PACS that does not do what it is asked."""
     return InputOutputError(what, next_step="repeat the command when the PACS answers: what is finished is kept")

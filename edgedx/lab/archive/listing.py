@@ -12,8 +12,9 @@ from edgedx.core.errors import DataError, InputOutputError, UsageError
 from edgedx.core.files import atomic_write, storage_error
 from edgedx.device.scanner.decide import ignored_entry
 
-from .access import Access, is_pacs, pacs_of
+from .access import Access, is_pacs
 from .journal import addresses_of, forget
+from .pacs import pacs_of
 from .parquet import parquet
 
 LISTING = "listing.parquet"

@@ -30,8 +30,9 @@ from edgedx.device.scanner.facts import Item
 from edgedx.device.scanner.inbox import LARGEST, Inbox
 from edgedx.device.scanner.readers import Readers, decoders_for
 
-from .access import Access, NotGiven, Objects, is_pacs, pacs_of
+from .access import Access, NotGiven, Objects, is_pacs
 from .listing import shard_of
+from .pacs import pacs_of
 from .parquet import parquet, row_of, row_of_missing, schema_of
 from .plan import Plan, part_of, read_plan
 

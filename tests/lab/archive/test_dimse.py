@@ -262,7 +262,7 @@ def test_reports_are_not_asked_for() -> None:
     ],
 )
 def test_a_wrong_address_is_named(source: str, access: Access, said: str) -> None:
-    from edgedx.lab.archive.access import pacs_of
+    from edgedx.lab.archive.pacs import pacs_of
 
     with pytest.raises(UsageError, match=said):
         pacs_of(source, access)
