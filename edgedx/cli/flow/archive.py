@@ -53,8 +53,7 @@ def archive(
 
     Example: edgedx archive "https://pacs/dicom-web?ModalitiesInStudy=CR" --bundle pneumonia.edgedx --out archive
 
-    Example: edgedx archive "dimse://EDGEDX@pacs:104/PACS?StudyDate=20250101-20250630&Modality=CR" --bundle \
-        pneumonia.edgedx --out archive
+    Example: edgedx archive "dimse://EDGEDX@pacs:104/PACS?StudyDate=20250101-" --bundle pneumonia.edgedx --out archive
 
     Example: edgedx archive studies.csv --bundle pneumonia.edgedx --out /shared/archive --on ray --units 256
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from edgedx.core.errors import EdgedxError, ImageError, InputOutputError
 from edgedx.core.files import atomic_write
@@ -39,6 +39,8 @@ from .plan import Plan, part_of, read_plan
 BATCH = 16
 _AHEAD = 4
 """Batches that are decoded while one is answered."""
+_GROUP = 1024
+"""Rows that are written at once."""
 T = TypeVar("T")
 Outcome = AdmittedImage | Result | NotGiven
 
@@ -58,6 +60,7 @@ def work(out: Path, numbers: Sequence[int], decoders: int, access: Access) -> No
     InputOutputError
         A file is not there or cannot be opened: a table that misses it in silence would be wrong.
     """
+    parquet()  # its import takes as long as a hundred images
     plan = read_plan(out)
     bundle = open_any(Path(plan.bundle_path))
     if bundle.digest != plan.bundle:
@@ -75,6 +78,7 @@ def work(out: Path, numbers: Sequence[int], decoders: int, access: Access) -> No
         examiner = Examiner(bundle, plan.variant, predictor, children[0], settle=0.0)
         readers = Readers(examiner, children)
         try:
+            readers.warm()
             for number in numbers:
                 if not part_of(out, number).is_file():
                     begun = time.time()
@@ -96,30 +100,34 @@ def _make(out: Path, plan: Plan, number: int, examiner: Examiner, readers: Reade
         atomic_write(part_of(out, number)) as stream,
         pq.ParquetWriter(stream, schema, compression="zstd") as writer,
     ):
-        begun: list[list[tuple[bytes, Future[Outcome]]]] = []
         batches = _by(BATCH, enumerate(paths, first))
+        begun: list[tuple[list[bytes], Future[list[Outcome]]]] = []
+        told: list[dict[str, Any]] = []
         while True:
-            while len(begun) < _AHEAD and (batch := next(batches, None)):
-                begun.append(
-                    [(path, readers.run(partial(_read, examiner, objects, place, path))) for place, path in batch]
-                )
+            while len(begun) < max(_AHEAD, 2 * len(readers)) and (batch := next(batches, None)):
+                # One task for a batch: threads that wake each other for each image cost time.
+                begun.append(([path for _, path in batch], readers.run(partial(_read_all, examiner, objects, batch))))
             if not begun:
                 break
-            rows = _answered(examiner, begun.pop(0))
-            told = [
+            names, outcomes = begun.pop(0)
+            told += [
                 row_of_missing(one, path, schema) if isinstance(one, NotGiven) else row_of(one, path, classes)
-                for path, one in rows
+                for path, one in zip(names, _answered(examiner, outcomes.result()), strict=True)
             ]
-            writer.write_table(pa.Table.from_pylist(told, schema=schema))
+            if len(told) >= _GROUP or not begun:
+                writer.write_table(pa.Table.from_pylist(told, schema=schema))
+                told = []
 
 
-def _answered(
-    examiner: Examiner, batch: Sequence[tuple[bytes, Future[Outcome]]]
-) -> list[tuple[bytes, Result | NotGiven]]:
-    outcomes = [outcome.result() for _, outcome in batch]
+def _answered(examiner: Examiner, outcomes: Sequence[Outcome]) -> list[Result | NotGiven]:
     admitted = iter(examiner.answer([one for one in outcomes if isinstance(one, AdmittedImage)]))
-    results = [next(admitted).result if isinstance(one, AdmittedImage) else one for one in outcomes]
-    return [(path, result) for (path, _), result in zip(batch, results, strict=True)]
+    return [next(admitted).result if isinstance(one, AdmittedImage) else one for one in outcomes]
+
+
+def _read_all(
+    examiner: Examiner, objects: Objects | None, batch: Sequence[tuple[int, bytes]], decoder: Decoder
+) -> list[Outcome]:
+    return [_read(examiner, objects, place, path, decoder) for place, path in batch]
 
 
 def _read(examiner: Examiner, objects: Objects | None, place: int, where: bytes, decoder: Decoder) -> Outcome:
