@@ -16,6 +16,8 @@ from edgedx.lab.launch.local import cores_and_gpus, gpus_here
 from edgedx.lab.launch.unit import Unit
 from edgedx.lab.run.run import Run
 
+from .files import TABLE
+
 STORAGE = "EDGEDX_TUNE_STORAGE"
 """Variable with the address of the study: there may be a password in it, which a command line would show."""
 WORKERS = "workers"
@@ -77,7 +79,7 @@ def run_workers(
     ]
     launcher = launcher_on(workers.on, jobs=count, gpus=gpus_here(), cores=workers.cores)
     with _told(url):
-        launch(units, launcher, f"{count} processes train; trials so far: {out / 'trials.csv'}")
+        launch(units, launcher, f"processes that train (trials: {out / TABLE})")
 
 
 @contextmanager
