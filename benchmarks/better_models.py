@@ -31,7 +31,8 @@ CHOICES: dict[str, list[str]] = {
     "larger": [],  # 1.67 times the side, see `changes_of`
     "longer": [],  # twice the epochs
     "no dropout": ["model.dropout=0", "model.stochastic_depth=0"],
-    "stopped early": ["train.patience=2"],
+    "stopped early": ["train.patience=3"],
+    "for few labels": ["train.frozen_epochs=5", "train.layer_decay=0.75", "train.patience=3"],
     "balanced softmax": ["train.imbalance=balanced-softmax"],
     "classes not weighted": ["train.imbalance=none"],
     "classes drawn evenly": ["train.imbalance=sampler"],
