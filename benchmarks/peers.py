@@ -1,7 +1,7 @@
 """edgedx's INT8 beside what anyone would pick instead, on the same teachers and the same test images, in one run.
 
     python benchmarks/peers.py --runs runs/modalities-96 --work work/peers --sets kermany skin brain
-    python benchmarks/peers.py ... --seconds 20            # again: models are kept in WORK; answers and times are new
+    python benchmarks/peers.py ... --seconds 20            # again: models and answers are kept in WORK, times are new
 
 RUNS holds runs as `benchmarks/modalities.py` leaves them (``SET/0`` with teacher, student and its INT8 file). Each of
 
@@ -11,11 +11,10 @@ RUNS holds runs as `benchmarks/modalities.py` leaves them (``SET/0`` with teache
 
 quantizes the teacher's graph (which is what one would do without edgedx) and the graph of edgedx's pruned student, with
 edgedx's calibration images, which are of the training split. Ultralytics' classifier is trained from random weights on
-the same training images and exported by its own defaults, to ONNX in FP32 and
-INT8. Every tool lives in a
-virtual environment of its own below WORK, which pip makes the first time (about 15 GB in all, most of it torch twice).
-All answer the same preprocessed test images; all decide for the likeliest class; all latencies are taken by turns in
-one process, one image on one thread. Writes ``benchmarks/results/peers.json`` and the tables in ``docs/peers.md``.
+the same training images and exported to ONNX by its own defaults, in FP32 and INT8. Every tool lives in a virtual
+environment of its own below WORK, which pip makes the first time (about 15 GB in all, most of it torch, twice). All
+answer the same preprocessed test images; all decide for the likeliest class; all latencies are taken by turns in one
+process, one image on one thread. Writes ``benchmarks/results/peers.json`` and the tables in ``docs/peers.md``.
 """
 
 from __future__ import annotations
