@@ -129,7 +129,7 @@ def write_page(report: Mapping[str, Any], page: Path) -> None:
     where = f"{report['machine']}, {'with' if report['vnni'] else 'without'} VNNI, {report['date']}"
     lines = [
         f"{where}; {', '.join(sorted({one for several in report['tools'].values() for one in several}))}.",
-        *(line for name, why in report["not_installed"].items() for line in ("", f"{name} does not install here: {why}")),
+        *(line for name, why in report["not_installed"].items() for line in ("", f"{name} does not install: {why}")),
         *(["", "**The machine was busy with other work**: latencies hold as ratios only."] if busy else []),
     ]
     for name, found in report["sets"].items():
