@@ -74,4 +74,5 @@ class Tool:
         except subprocess.TimeoutExpired as error:
             raise Foreign(f"took longer than {LIMIT / 3600:g} hours") from error
         if done.returncode:
-            raise Foreign(" / ".join((done.stderr or done.stdout).strip().splitlines()[-3:])[-600:])
+            said = " / ".join((done.stderr or done.stdout).strip().splitlines()[-3:])[-600:]
+            raise Foreign(said.replace(f"{self.home.parent}/", "").replace(f"{HERE.parent}/", ""))  # results are public

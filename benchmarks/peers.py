@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -158,7 +157,11 @@ class Contest:
                 try:
                     if _older(target, source):
                         print(f"{self.name}: {name}, {preset}", flush=True)
-                        self.tools[tool].run(f"with_{tool}", source, self.work / "calibration.npy", target, preset)
+                        given = self.work / "given.onnx"  # a copy: ModelOpt writes to what it is given
+                        write_bytes(given, source.read_bytes())
+                        self.tools[tool].run(f"with_{tool}", given, self.work / "calibration.npy", target, preset)
+                        for left in self.work.glob("given*"):
+                            left.unlink()
                     peer = Peer(name, graph, target, OPENVINO if tool == "nncf" else ONNX, tool != "modelopt")
                     tried[preset] = noise_of(self.ask(peer, "val"), reference), peer
                 except Foreign as error:
@@ -253,6 +256,22 @@ def _older(target: Path, source: Path) -> bool:
     return not target.is_file() or target.stat().st_mtime < source.stat().st_mtime
 
 
+def _command(args: argparse.Namespace) -> str:
+    """Without the folders of this machine."""
+    options = [
+        "--repeat",
+        args.repeat,
+        "--sets",
+        *args.sets,
+        "--ultralytics",
+        *args.ultralytics,
+        "--tools",
+        *args.tools,
+    ]
+    options += ["--epochs", str(args.epochs), *(["--quick"] if args.quick else []), "--seconds", f"{args.seconds:g}"]
+    return " ".join(["python benchmarks/peers.py --runs RUNS --work WORK", *options])
+
+
 def main() -> None:
     """One set after the other; a tool that does not install or fails is told with its reason."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -290,7 +309,7 @@ def main() -> None:
         sets[name] = figures.of_contest(contest, peers, logits, contest.times(peers, args.seconds), load)
         figures.show(name, sets[name])
     report = {
-        "command": " ".join(["python", "benchmarks/peers.py", *sys.argv[1:]]),
+        "command": _command(args),
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "machine": machine(),
         "vnni": any("vnni" in one for one in read_hardware().cpu.features),
