@@ -26,6 +26,8 @@ SHIPPED = "int8-u8s8"
 EDGEDX = "edgedx INT8"
 RESAMPLES = 2000
 BEGIN, END = "<!-- tables of benchmarks/peers.py: do not edit -->", "<!-- end of tables -->"
+BUSY = """**The machine was busy with other work**: longer calls are interrupted more often, so medians would flatter
+the quick. The last column is the fastest call instead; measure again on quiet cores before you build on it."""
 _Z = 1.959964
 
 
@@ -62,6 +64,7 @@ def of_contest(
             "p50_ms": round(times[peer.name]["p50_ms"], 4),
             "min_ms": round(times[peer.name]["min_ms"], 4),
             "p50_over_edgedx": round(times[peer.name]["p50_ms"] / times[EDGEDX]["p50_ms"], 2),
+            "fastest_over_edgedx": round(times[peer.name]["min_ms"] / times[EDGEDX]["min_ms"], 2),
             **peer.told,
         }
         if peer.name in pairs:
@@ -125,12 +128,12 @@ def write_page(report: Mapping[str, Any], page: Path) -> None:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise DataError(f"{page} has not the marks {BEGIN} and {END}", next_step="put them where the tables belong")
-    busy = any(one["load_before_timing"] > 0.5 for one in report["sets"].values())
+    busy = any(_busy(one) for one in report["sets"].values())
     where = f"{report['machine']}, {'with' if report['vnni'] else 'without'} VNNI, {report['date']}"
     lines = [
         f"{where}; {', '.join(sorted({one for several in report['tools'].values() for one in several}))}.",
         *(line for name, why in report["not_installed"].items() for line in ("", f"{name} does not install: {why}")),
-        *(["", "**The machine was busy with other work**: latencies hold as ratios only."] if busy else []),
+        *(["", BUSY] if busy else []),
     ]
     for name, found in report["sets"].items():
         images = found["images"]
@@ -145,9 +148,14 @@ def write_page(report: Mapping[str, Any], page: Path) -> None:
     write_text(page, f"{before}{BEGIN}\n\n{chr(10).join(lines).rstrip()}\n\n{END}{after}")
 
 
+def _busy(found: Mapping[str, Any]) -> bool:
+    return bool(found["load_before_timing"] > 0.5)
+
+
 def _table(found: Mapping[str, Any]) -> list[str]:
+    time, key = ("fastest call", "fastest_over_edgedx") if _busy(found) else ("P50", "p50_over_edgedx")
     lines = [
-        "| model | AUC (95 %) | less edgedx's | p (Holm) | balanced accuracy (95 %) | MB | P50, edgedx's INT8 = 1 |",
+        f"| model | AUC (95 %) | less edgedx's | p (Holm) | balanced accuracy (95 %) | MB | {time}, edgedx's = 1 |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, row in found["models"].items():
@@ -158,7 +166,7 @@ def _table(found: Mapping[str, Any]) -> list[str]:
         preset = row.get("preset", "default")
         shown += f" ({preset})" if preset not in ("default", "accurate", "max", "entropy") or "advised" in name else ""
         cells = [shown, _interval(row["auc"], 4), difference, chance, _interval(row["balanced_accuracy"], 3),
-                 f"{row['megabytes']:.2f}", f"{row['p50_over_edgedx']:.2f}"]  # fmt: skip
+                 f"{row['megabytes']:.2f}", f"{row[key]:.2f}"]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
