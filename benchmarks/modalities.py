@@ -2,7 +2,7 @@
 
     python benchmarks/modalities.py                        # on a CPU: 96 pixels, few epochs, first seeds first
     python benchmarks/modalities.py --sets skin brain --seeds 0 --parts models bench
-    python benchmarks/modalities.py --side 0 --seen 0      # the recipes' own size and epochs, three seeds: for a GPU
+    python benchmarks/modalities.py --side 0 --seen 0 --student-seen 0     # the recipes' own, three seeds: for a GPU
     python benchmarks/modalities.py --report               # no work: JSON, page and picture from what is there
 
 A set is a recipe in ``benchmarks/modalities/``. Test images are of groups (patients, lesions, clusters of like images)
@@ -68,12 +68,15 @@ class Plan:
     side : int
         Of the network's input, pixels; 0: as the recipe says.
     seen : int
-        Images that teacher and student each see at most, over all epochs; 0: as the recipe says.
+        Images that the teacher sees at most, over all epochs; 0: as the recipe says.
+    student_seen : int
+        The same of the student, which has to learn with fewer weights and is taught patiently.
     """
 
     runs: Path
     side: int
     seen: int
+    student_seen: int
     overrides: tuple[str, ...]
 
     @property
@@ -107,11 +110,11 @@ class Repeat:
         changes = [f"data.fold={self.number}" if plain.data.folds else f"train.seed={self.number}"]
         if self.plan.side:
             changes.append(f"preprocess.size=[{self.plan.side},{self.plan.side}]")
-        if self.plan.seen:
-            trained = TRAINED_SHARE * len(read_table(locate(str(plain.data.path)) / plain.data.csv)[0])
-            most = max(1, math.ceil(self.plan.seen / trained))
-            changes += [f"train.epochs={min(plain.train.epochs, most)}"]
-            changes += [f"student.epochs={min(plain.student.epochs, most)}"]
+        trained = TRAINED_SHARE * len(read_table(locate(str(plain.data.path)) / plain.data.csv)[0])
+        for seen, whose in ((self.plan.seen, "train"), (self.plan.student_seen, "student")):
+            if seen:
+                most = max(1, math.ceil(seen / trained))
+                changes.append(f"{whose}.epochs={min(getattr(plain, whose).epochs, most)}")
         others = [f"{recipe_of(name).data.path}/images" for name in ORDER if name != self.name]
         changes.append(f"foreign.far=[{', '.join(others)}, photographs, noise]")
         return load_recipe(str(path_of(self.name)), [*changes, *self.plan.overrides])
@@ -190,6 +193,7 @@ def report(options: argparse.Namespace, plan: Plan) -> None:
         "versions": versions(),
         "side": plan.side or "as in the recipes",
         "seen": plan.seen or "as in the recipes",
+        "student_seen": plan.student_seen or "as in the recipes",
         "overrides": list(plan.overrides),
         "sets": sets,
     }
@@ -203,13 +207,14 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", choices=ORDER, default=list(ORDER))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of sets that are not cut into folds")
     parser.add_argument("--side", type=int, default=96, help="pixels; 0: the recipes' own")
-    parser.add_argument("--seen", type=int, default=6000, help="images that a model sees in training; 0: the recipes'")
+    parser.add_argument("--seen", type=int, default=6000, help="images that a teacher sees; 0: as the recipes say")
+    parser.add_argument("--student-seen", type=int, default=12000, help="the same of a student")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--runs", type=Path, default=Path("runs/modalities"))
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     parser.add_argument("--report", action="store_true", help="write JSON and page, and do no work")
     options = parser.parse_args()
-    plan = Plan(options.runs, options.side, options.seen, tuple(options.overrides))
+    plan = Plan(options.runs, options.side, options.seen, options.student_seen, tuple(options.overrides))
     failed = []
     for part, repeat in [] if options.report else units(options, plan):
         begun = time.monotonic()

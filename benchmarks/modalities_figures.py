@@ -13,6 +13,7 @@ from edgedx.core.settings.recipe import Recipe
 from edgedx.core.table import null_for_nan, plain_cell, read_table
 from edgedx.lab.compress.control import FOLDER as CONTROL
 from edgedx.lab.data.reading.rows import locate
+from edgedx.lab.data.start.shortcuts import shortcuts_of_run
 from edgedx.lab.evidence.compare.baselines import FOLDER as BASELINES
 from edgedx.lab.evidence.compare.compare import compare
 from edgedx.lab.evidence.compare.lineup import Lineup, line_up
@@ -117,6 +118,7 @@ def of_set(recipe: Recipe, runs: list[Run], together: Path) -> dict[str, Any]:
         "sizes": _sizes(first),
         "seconds": {stage: read_record(first.path / stage)["wall_seconds"] for stage in ("teacher", "student")},
         "epochs": _epochs(first),
+        "shortcuts": shortcuts_of_run(first, first.recipe()).to_dict(),
     }
     tables = {
         name: path for name, path in _tables(first).items() if name in {one for two in ALONE.values() for one in two}

@@ -12,6 +12,7 @@ from modalities_figures import ALONE, FIXED, FLOOR, KAPPA, SHIPPED, TENSORRT
 from edgedx.core.files import write_text
 from edgedx.lab.run.plots import COLOURS, INK, new_figure, save_figure
 
+SHORTCUTS_SHOWN = 3  # of a kind, the worst
 GREY = "#9aa5ad"
 NAMES = {
     "kermany": "chest X-ray, children", "skin": "skin, dermatoscopy", "brain": "brain MRI", "fundus": "fundus",
@@ -74,6 +75,7 @@ def markdown(found: dict[str, Any]) -> str:
     ]
     for title, rows in (
         ("What the teacher is worth", _alone(sets)),
+        ("What is no disease and still tells the class", _shortcuts(sets)),
         ("Subgroups before and after compression", _gaps(sets)),
         ("Worse images", _worse(sets)),
         ("Images of another kind", _foreign(sets)),
@@ -90,8 +92,9 @@ def _settings(found: dict[str, Any]) -> str:
     if found["side"] == found["seen"] == "as in the recipes":
         return f"Size and epochs are those of the recipes.{more}"
     return (
-        f"For a computer without a graphics card: {found['side']} pixels a side, and each model saw at most "
-        f"{found['seen']} images in training; the recipes' own size and epochs (`--side 0 --seen 0`) give more.{more}"
+        f"For a computer without a graphics card: {found['side']} pixels a side, and teachers saw at most "
+        f"{found['seen']} images in training, students {found['student_seen']}; the recipes' own size and epochs "
+        f"(`--side 0 --seen 0 --student-seen 0`) give more.{more}"
     )
 
 
@@ -109,7 +112,7 @@ def _mean(own: dict[str, Any], subject: str | None, figure: str = "auc_roc") -> 
     if subject not in own["summary"]:
         return "-"
     if len(own["results"]) > 1:
-        one = own["summary"][SHIPPED][figure]
+        one = own["summary"][subject][figure]
         return f"{_number(one['mean'])} ({_number(one['least'])} to {_number(one['greatest'])})"
     one = own["results"][0]["subjects"][subject][figure]
     return f"{_number(one['value'])} [{_number(one['low'])}, {_number(one['high'])}]"
@@ -181,6 +184,27 @@ def _alone(sets: dict[str, Any]) -> str:
                          f"{one['value']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}]" for one in cells)))  # fmt: skip
     titles = ("images", "AUC won by distillation", "AUC won by pretrained weights")
     return _table(titles, rows) + "\n\nOf the first seed or fold alone." if rows else ""
+
+
+def _shortcuts(sets: dict[str, Any]) -> str:
+    rows = []
+    for name, own in sets.items():
+        found = own["shortcuts"]
+        facts = [_told(one) for one in found["confounders"]]
+        border = [_told(one) for one in found["border"]]
+        values = [f"{one['fact']} {one['value']}: {one['class']} {one['share']:.0%} of {one['images']}, else "
+                  f"{one['elsewhere']:.0%}" for one in found["markers"]]  # fmt: skip
+        rows.append((NAMES[name], *("; ".join(kind[:SHORTCUTS_SHOWN]) or "-" for kind in (facts, values, border))))
+    titles = ("images", "facts of the file or the table: AUC", "single values", "the outer sixteenth of the image: AUC")
+    return _table(titles, rows) + (
+        "\n\nFound by `edgedx data check` and by the report of a run, which warn of them: a network may learn these "
+        "instead of the disease, and then figures on images of the same collection say little about another hospital."
+    )
+
+
+def _told(one: dict[str, Any]) -> str:
+    fact = one["fact"].removesuffix(" (outer sixteenth of the image)")
+    return f"{fact}, {one['class']} {_number(one['auc'], 2)} [{_number(one['low'], 2)}, {_number(one['high'], 2)}]"
 
 
 def _gaps(sets: dict[str, Any]) -> str:
@@ -289,6 +313,6 @@ def picture(sets: dict[str, Any]) -> Any:
         axis.set_title(title, fontsize=10, color=INK, loc="left")
     left.set_xlim(right=1.005)
     right.set_xlim(-3, 103)
-    left.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.05), ncol=3)
+    left.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncol=3)
     right.set_xlabel("the class that is missed most often is named; the line is the mean", fontsize=8, color=INK)
     return figure

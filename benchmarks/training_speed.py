@@ -4,9 +4,11 @@
 
 For each backbone and size: images a second of `fit` (augmentation, running mean, clipping, looking at val, an eighth as
 many images, after each epoch: all that the product does), from the second epoch on; of the bare step: forward, backward
-and a fused AdamW on one batch that stays where it is, on a GPU compiled and captured, on a CPU the faster of plain and,
-with --compile, compiled. Each is a process of its own, in turns, on a CPU the bare step before and after `fit`; the
-limit is the faster of both. Images are random: what a network costs does not depend on what it sees.
+and a fused AdamW on one batch that stays where it is. On a GPU, where nothing else runs, the bare step is compiled and
+captured, in a process of its own. On a CPU neighbours come and go, so `fit` and the bare step take turns in one
+process, an epoch each: the ratio is the median over the epochs, and its range is told. With --compile, the compiled
+bare step of a CPU is measured as well, by itself. Images are random: what a network costs does not depend on what it
+sees.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -38,8 +41,11 @@ _SMALLEST = {"inception_v3": 80}  # pixels
 def recipe_for(backbone: str, side: int, batch: int, epochs: int, compiled: str) -> Any:
     """A recipe of the usual kind; of the loop before, the same without what it did not know."""
     from edgedx.core.settings.recipe import parse_recipe
-    from edgedx.core.settings.recipe_training import Train
 
+    try:
+        from edgedx.core.settings.recipe_training import Train
+    except ImportError:  # before that file was there
+        from edgedx.core.settings.recipe_sections import Train
     train: dict[str, Any] = {"frozen_epochs": 0, "epochs": epochs, "batch_size": batch, "checkpoint_minutes": 60}
     if "compile" in Train.model_fields:
         train["compile"] = compiled
@@ -91,8 +97,26 @@ def measure_fit(options: argparse.Namespace) -> dict[str, Any]:
     recipe = recipe_for(options.backbone, options.side, options.batch, options.epochs, options.compiled)
     model = build_model(options.backbone, 2, recipe.preprocess, dropout=0.2, stochastic_depth=0.1)
     count = options.batch * options.steps
-    marks: list[float] = []
-    began = time.perf_counter()
+    ends: list[float] = []
+    begins = [time.perf_counter()]  # of `fit`'s epochs
+    bare: list[float] = []  # seconds of as many bare steps, after each epoch
+    step: Callable[[], None] | None = None
+    peak = 0.0
+
+    def between(line: Any) -> None:
+        nonlocal step, peak
+        ends.append(time.perf_counter())
+        if options.turns:
+            if step is None:
+                peak = _peak_gb()  # of `fit` alone
+                step, _ = bare_step(options)
+                step()
+            began = time.perf_counter()
+            for _ in range(options.steps):
+                step()
+            bare.append(time.perf_counter() - began)
+        begins.append(time.perf_counter())
+
     outcome = fit(
         Training(
             model,
@@ -101,21 +125,28 @@ def measure_fit(options: argparse.Namespace) -> dict[str, Any]:
             images_of(max(2, count // 8), options.side),
             recipe,
             [Phase("all layers", options.epochs, 1e-4)],
-            watch=lambda line: marks.append(time.perf_counter()),
+            watch=between,
         )
     )
-    seconds = (marks[-1] - marks[0]) / (len(marks) - 1)
-    return {
+    epochs = [end - begin for begin, end in zip(begins, ends, strict=False)]
+    seconds = statistics.median(epochs[1:])
+    found = {
         "images_per_s": count / seconds,
-        "first_epoch_s": marks[0] - began,
+        "first_epoch_s": epochs[0],
         "epoch_s": seconds,
         "data_share": outcome.data_share,
-        "peak_gb": torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else _peak_gb(),
+        "peak_gb": torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else peak or _peak_gb(),
     }
+    if options.turns:
+        # Between two turns of the bare step lies an epoch: what the machine gave before and after it, in the mean.
+        pairs = zip(epochs[1:], bare[:-1], bare[1:], strict=True)
+        ratios = [(before + after) / 2 / epoch for epoch, before, after in pairs]
+        found |= {"bare_images_per_s": count / statistics.median(bare), "ratios": sorted(ratios)}
+    return found
 
 
-def measure_bare(options: argparse.Namespace) -> dict[str, Any]:
-    """The step alone, as fast as it can be had here without writing kernels."""
+def bare_step(options: argparse.Namespace) -> tuple[Callable[[], None], float]:
+    """The step alone, as fast as it can be had here without writing kernels; and the seconds to set it up."""
     import timm
     import torch
     import torch.nn.functional as F
@@ -162,7 +193,15 @@ def measure_bare(options: argparse.Namespace) -> dict[str, Any]:
         replay = graph.replay
     else:
         step()
-    set_up = time.perf_counter() - began
+    return replay, time.perf_counter() - began
+
+
+def measure_bare(options: argparse.Namespace) -> dict[str, Any]:
+    """Images a second of the bare step."""
+    import torch
+
+    on_gpu = torch.cuda.is_available()
+    replay, set_up = bare_step(options)
     times = []
     for _ in range(options.steps * 2 if on_gpu else options.steps):
         began = time.perf_counter()
@@ -179,11 +218,14 @@ def _peak_gb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
-def run_child(tree: Path, what: str, options: argparse.Namespace, backbone: str, side: int, compiled: str) -> Any:
+def run_child(
+    tree: Path, what: str, options: argparse.Namespace, backbone: str, side: int, compiled: str, turns: bool = False
+) -> Any:
     """One measurement in a process of its own."""
     command = [sys.executable, str(Path(__file__).resolve()), "--child", what, "--backbone", backbone]
     command += ["--side", str(side), "--batch", str(options.batch), "--steps", str(options.steps)]
     command += ["--epochs", str(options.epochs), "--compiled", compiled]
+    command += ["--turns"] if turns else []
     path = os.pathsep.join([str(tree), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -196,17 +238,18 @@ def measure(options: argparse.Namespace, previous: Path | None, backbone: str, s
     import torch
 
     on_gpu = torch.cuda.is_available()
-    ways = ["on"] if on_gpu and not options.plain else ["off", "on"] if options.compile else ["off"]
-    row: dict[str, Any] = {"backbone": backbone, "side": side, "bare": []}
-    row["bare"] += [{"compile": way, **run_child(_ROOT, "bare", options, backbone, side, way)} for way in ways]
-    row["fit"] = run_child(_ROOT, "fit", options, backbone, side, ways[0])
-    if not on_gpu:
-        row["bare"].append({"compile": "off", **run_child(_ROOT, "bare", options, backbone, side, "off")})
+    way = "on" if on_gpu and not options.plain else "off"
+    alone = [way] if on_gpu else ["on"] if options.compile else []
+    row: dict[str, Any] = {"backbone": backbone, "side": side}
+    row["bare"] = [{"compile": one, **run_child(_ROOT, "bare", options, backbone, side, one)} for one in alone]
+    row["fit"] = fit = run_child(_ROOT, "fit", options, backbone, side, way, turns=not on_gpu)
     if previous is not None:
         row["previous"] = run_child(previous, "fit", options, backbone, side, "off")
-    limit = max((one.get("images_per_s", 0.0) for one in row["bare"]), default=0.0)
-    if limit and "images_per_s" in row["fit"]:
-        row["ratio"] = row["fit"]["images_per_s"] / limit
+    if "ratios" in fit:
+        row["bare"].append({"compile": "off", "images_per_s": fit["bare_images_per_s"]})
+        row["ratio"] = statistics.median(fit["ratios"])
+    elif "images_per_s" in fit and "images_per_s" in row["bare"][0]:
+        row["ratio"] = fit["images_per_s"] / row["bare"][0]["images_per_s"]
     return row
 
 
@@ -221,6 +264,8 @@ def show(row: dict[str, Any]) -> str:
         else f"fit failed: {fit['failed']}"
     )
     ratio = f", ratio {row['ratio']:.2f}" if "ratio" in row else ""
+    if ratios := fit.get("ratios"):
+        ratio += f" ({ratios[0]:.2f} to {ratios[-1]:.2f})"
     earlier = f"; before {before['images_per_s']:.0f}" if "images_per_s" in before else before.get("failed", "")
     return f"{row['backbone']:22} {row['side']:4} px  bare {' '.join(speeds)}; {told}{ratio}{earlier}"
 
@@ -232,7 +277,7 @@ def main() -> None:
     parser.add_argument("--sides", nargs="+", type=int, default=[64, 224])
     parser.add_argument("--batch", type=int, default=None, help="default 128 on a GPU, 16 on a CPU")
     parser.add_argument("--steps", type=int, default=None, help="of an epoch; default 60 on a GPU, 8 on a CPU")
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=None, help="default 3 on a GPU, 8 on a CPU")
     parser.add_argument("--compile", action="store_true", help="on a CPU, try the compiled bare step too")
     parser.add_argument("--plain", action="store_true", help="on a GPU, neither is compiled")
     parser.add_argument("--previous", default=None, help="a revision, or a folder with an older edgedx in it")
@@ -240,6 +285,7 @@ def main() -> None:
     for hidden in ("--child", "--backbone", "--compiled"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     parser.add_argument("--side", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--turns", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         print(json.dumps({"fit": measure_fit, "bare": measure_bare}[options.child](options)))
@@ -252,6 +298,7 @@ def main() -> None:
     on_gpu = torch.cuda.is_available()
     options.batch = options.batch or (128 if on_gpu else 16)
     options.steps = options.steps or (60 if on_gpu else 8)
+    options.epochs = options.epochs or (3 if on_gpu else 8)
     device = torch.cuda.get_device_name() if on_gpu else f"{torch.get_num_threads()} threads"
     print(f"{machine()}; {device}; torch {torch.__version__}; batch {options.batch}", flush=True)
     rows = []

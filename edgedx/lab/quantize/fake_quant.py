@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .qdq import SMALLEST
+from .qdq import SMALLEST, EightBit
 
 _MOMENTUM = 0.02
 
@@ -18,12 +18,12 @@ class FakeQuantActivation(nn.Module):
 
     While training, the range follows the activations for `follow` steps and then stands still, so that the weights
     settle on the very numbers that ship. It follows the extremes of a batch, scaled as the calibration had scaled
-    those of its images.
+    those of its images, and within what a merged activation lets through: this range is all that there is of a ReLU6.
 
     Parameters
     ----------
-    ends : (float, float)
-        Calibrated range, the start.
+    tensor : EightBit
+        Calibrated range, the start; and limits.
     extremes : (float, float)
         Least and greatest value that calibration saw.
     kind : type
@@ -41,17 +41,17 @@ class FakeQuantActivation(nn.Module):
 
     def __init__(
         self,
-        ends: tuple[float, float],
+        tensor: EightBit,
         extremes: tuple[float, float],
         kind: type[np.uint8] | type[np.int8],
         symmetric: bool,
         follow: int = 0,
     ) -> None:
         super().__init__()
-        self.kind, self.symmetric, self.follow = kind, symmetric, follow
-        self.shares = [end / extreme if extreme else 1.0 for end, extreme in zip(ends, extremes, strict=True)]
-        self.register_buffer("low", torch.tensor(ends[0], dtype=torch.float64))
-        self.register_buffer("high", torch.tensor(ends[1], dtype=torch.float64))
+        self.kind, self.symmetric, self.follow, self.limits = kind, symmetric, follow, tensor.limits
+        self.shares = [end / extreme if extreme else 1.0 for end, extreme in zip(tensor.ends, extremes, strict=True)]
+        self.register_buffer("low", torch.tensor(tensor.ends[0], dtype=torch.float64))
+        self.register_buffer("high", torch.tensor(tensor.ends[1], dtype=torch.float64))
         self.register_buffer("seen", torch.tensor(extremes, dtype=torch.float64))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
@@ -83,7 +83,7 @@ class FakeQuantActivation(nn.Module):
     def _watch(self, values: Tensor) -> None:
         """Move the range while it still follows; by arithmetic instead of a question, see `_step`."""
         follows = self.steps < self.follow
-        now = torch.stack(torch.aminmax(values)).to(self.seen)
+        now = torch.stack(torch.aminmax(values)).clamp(*self.limits).to(self.seen)
         self.seen += follows * _MOMENTUM * (now - self.seen)
         self.low.copy_(torch.where(follows, self.seen[0] * self.shares[0], self.low))
         self.high.copy_(torch.where(follows, self.seen[1] * self.shares[1], self.high))

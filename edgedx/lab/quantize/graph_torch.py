@@ -19,7 +19,7 @@ from edgedx.core.errors import UnsupportedModel
 
 from .fake_quant import FakeQuantActivation, FakeQuantWeight
 from .onnx_graph import WEIGHTED, Graph, attributes
-from .qdq import PASSING, QuantizationPlan, eight_bit_ranges, write_qdq
+from .qdq import PASSING, QuantizationPlan, eight_bit_tensors, write_qdq
 
 Watch = Callable[[str, Tensor], Tensor]
 """Called with label and output of each weighted node; what it returns takes the output's place."""
@@ -65,7 +65,7 @@ class GraphModule(nn.Module):
     ) -> None:
         super().__init__()
         graph = Graph(write_qdq(exported, plan, trainable=True) if plan else exported)
-        ends = eight_bit_ranges(exported, plan) if plan else {}
+        eight = eight_bit_tensors(exported, plan) if plan else {}
         self.input, self.output = graph.inputs[0], graph.outputs[0]
         self.fake = nn.ModuleDict()
         self.tensors = nn.ParameterDict()
@@ -87,10 +87,10 @@ class GraphModule(nn.Module):
                     self.fake[inputs[1]] = nn.Identity()
                 else:
                     assert plan is not None
-                    ends_here = ends[node.input[0]]
-                    seen = (extremes or {}).get(node.input[0], ends_here)
+                    tensor = eight[node.input[0]]
+                    seen = (extremes or {}).get(node.input[0], tensor.ends)
                     self.fake[inputs[1]] = FakeQuantActivation(
-                        ends_here, seen, plan.activation_type, plan.symmetric, follow
+                        tensor, seen, plan.activation_type, plan.symmetric, follow
                     )
                     self.quantizes[inputs[1]] = node.input[0]
             elif kind == "DequantizeLinear":

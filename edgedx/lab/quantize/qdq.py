@@ -104,11 +104,28 @@ def write_qdq(exported: bytes, plan: QuantizationPlan, *, trainable: bool = Fals
     return _Writer(Graph(exported), plan, trainable).write()
 
 
-def eight_bit_ranges(exported: bytes, plan: QuantizationPlan) -> dict[str, tuple[float, float]]:
-    """Every tensor that `plan` makes 8-bit, with the range it gets."""
+@dataclass(frozen=True)
+class EightBit:
+    """A tensor that becomes 8-bit.
+
+    Attributes
+    ----------
+    ends : (float, float)
+        The range it gets.
+    limits : (float, float)
+        What the activation that was merged into it lets through: no range may go beyond.
+    """
+
+    ends: tuple[float, float]
+    limits: tuple[float, float] = (-np.inf, np.inf)
+
+
+def eight_bit_tensors(exported: bytes, plan: QuantizationPlan) -> dict[str, EightBit]:
+    """Every tensor that `plan` makes 8-bit, by name."""
     writer = _Writer(Graph(exported), plan, trainable=True)
     writer.decide()
-    return {name: writer.ranges[name] for name in sorted(writer.eight)}
+    unlimited = (-np.inf, np.inf)
+    return {name: EightBit(writer.ranges[name], writer.merged.get(name, unlimited)) for name in sorted(writer.eight)}
 
 
 class _Writer:
@@ -120,7 +137,7 @@ class _Writer:
         self.eight: set[str] = set()  # tensors that are 8-bit
         self.integer: set[str] = set()  # nodes that compute with integers, by first output
         self.renamed: dict[str, str] = {}  # output of a node whose activation was merged into it
-        self.merged: set[str] = set()
+        self.merged: dict[str, tuple[float, float]] = {}  # its activated output, and what the activation lets through
         self.residual: set[tuple[str, str]] = set()
         self.constants: dict[tuple[Any, ...], str] = {}
         self.initializers: list[onnx.TensorProto] = []
@@ -181,7 +198,7 @@ class _Writer:
         if len(readers) == 1 and (limits := self.graph.clip_range(readers[0])) and limits[0] == 0.0:
             activated = readers[0].output[0]
             if activated not in self.graph.outputs and activated in self.ranges:
-                self.merged.add(activated)
+                self.merged[activated] = limits
                 self.renamed[output] = activated
                 high = min(max(self.ranges[activated][1], 0.0), limits[1])
                 self.ranges[activated] = 0.0, high
@@ -214,7 +231,7 @@ class _Writer:
         integer = node.output[0] in self.integer
         for place, name in enumerate(node.input):
             if name in self.eight and self._reads_step(node, name, integer):
-                copy.input[place] = f"{name}/dq"
+                copy.input[place] = f"{name}/dq" if integer or self.trainable else self._float_for_good(node, name)
         if integer and self.graph.is_weighted(node):
             self._weights(node, copy)
         copy.output[0] = self.renamed.get(node.output[0], node.output[0])
@@ -229,6 +246,20 @@ class _Writer:
         maker = self.graph.maker.get(name)
         # Float to float needs no rounding in between; an integer kernel has left nothing but 8 bits.
         return self.cpu and maker is not None and (maker.input[0] if name in self.merged else name) in self.integer
+
+    def _float_for_good(self, node: onnx.NodeProto, name: str) -> str:
+        """What a node that stays in float reads instead of an 8-bit tensor.
+
+        ONNX Runtime (1.32, `WeightBiasQuantization`) quantizes a float convolution between 8-bit tensors by itself,
+        with one scale for all channels, and depthwise ones do not bear that. It knows the convolution by the
+        DequantizeLinear before it. A Clip without limits stands between them: it changes nothing and costs nothing.
+        """
+        free = f"{name}/float"
+        if not (self.cpu and self.graph.is_weighted(node)):
+            return f"{name}/dq"
+        if all(free not in made.output for made in self.nodes):
+            self._node("Clip", [f"{name}/dq"], free)
+        return free
 
     def _step_down(self, name: str) -> None:
         if name not in self.eight:

@@ -17,7 +17,7 @@ from edgedx.lab.network.backbone import build_model
 from edgedx.lab.quantize.fake_quant import FakeQuantActivation
 from edgedx.lab.quantize.graph_torch import GraphModule
 from edgedx.lab.quantize.onnx_graph import with_weights
-from edgedx.lab.quantize.qdq import Scheme, write_qdq
+from edgedx.lab.quantize.qdq import EightBit, Scheme, write_qdq
 from edgedx.lab.quantize.to_onnx import export_onnx
 from edgedx.lab.quantize.workbench import noise_of
 
@@ -87,7 +87,7 @@ def test_an_unknown_operator_is_refused_by_name() -> None:
 
 
 def test_a_range_follows_the_training_and_then_stands_still() -> None:
-    part = FakeQuantActivation((0.0, 4.0), (0.0, 8.0), np.uint8, False, follow=100).train()
+    part = FakeQuantActivation(EightBit((0.0, 4.0)), (0.0, 8.0), np.uint8, False, follow=100).train()
     for _ in range(100):
         part(torch.tensor([0.0, 16.0]))
     assert 6.5 < part.ends[1] < 8.0  # half of the 16 it now sees, as it was half of 8
@@ -97,8 +97,16 @@ def test_a_range_follows_the_training_and_then_stands_still() -> None:
     assert part.eval()(torch.tensor([1000.0])).item() == pytest.approx(stopped[1], rel=1e-6)
 
 
+def test_a_range_never_follows_beyond_the_activation_that_was_merged_into_it() -> None:
+    part = FakeQuantActivation(EightBit((0.0, 6.0), (0.0, 6.0)), (0.0, 6.0), np.uint8, False, follow=10).train()
+    for _ in range(10):
+        values = part(torch.tensor([-9.0, 60.0]))  # of the convolution, before its ReLU6
+    assert part.ends == (0.0, 6.0)
+    assert values.tolist() == pytest.approx([0.0, 6.0])
+
+
 def test_gradients_pass_where_values_fit_and_stop_where_they_are_cut() -> None:
-    part = FakeQuantActivation((0.0, 4.0), (0.0, 4.0), np.uint8, False)
+    part = FakeQuantActivation(EightBit((0.0, 4.0)), (0.0, 4.0), np.uint8, False)
     values = torch.tensor([-1.0, 1.03, 9.0], requires_grad=True)
     part(values).sum().backward()
     assert values.grad is not None and values.grad.tolist() == [0.0, 1.0, 0.0]

@@ -20,7 +20,7 @@ from edgedx.core.preprocess import normalise
 from edgedx.device.runtime.run_onnx import OnnxRunner
 from edgedx.lab.data.predict import predict
 from edgedx.lab.quantize.onnx_graph import Graph, attributes, operators, with_weights
-from edgedx.lab.quantize.qdq import Scheme, eight_bit_ranges, step_of, write_qdq
+from edgedx.lab.quantize.qdq import EightBit, Scheme, eight_bit_tensors, step_of, write_qdq
 from edgedx.lab.quantize.workbench import noise_of
 
 ON_ARM = pytest.mark.skipif(platform.machine() != "aarch64", reason="ONNX Runtime has S8S8 kernels on ARM alone")
@@ -42,11 +42,22 @@ def test_every_layer_and_addition_becomes_an_integer_kernel(scheme: Scheme, tmp_
     assert not {"Conv", "Add", "Relu", "Clip"} & set(found)
 
 
+@pytest.mark.parametrize("scheme", ["u8s8", pytest.param("s8s8", marks=ON_ARM)])
+def test_a_layer_kept_in_float_is_computed_in_float(scheme: Scheme, tmp_path: Path) -> None:
+    model = quantizing.residual()
+    kept = Graph(model).weighted()[1]
+    plan = plan_for(model, scheme).keeping([kept.name])
+    found = as_onnx_runtime_runs_it(write_qdq(model, plan), tmp_path)
+    assert (found["QLinearConv"], found["Conv"]) == (2, 1)  # it would quantize the third by itself
+
+
 def test_an_activation_disappears_into_the_range_of_its_convolution() -> None:
     model = quantizing.residual(limit=1.0)
     plan = plan_for(model, "u8s8")
     assert {"Relu", "Clip"} & set(operators(write_qdq(model, plan))) == set()
-    assert eight_bit_ranges(model, plan)["sc"] == (0.0, 1.0)  # what the clip let through, and nothing above
+    assert eight_bit_tensors(model, plan)["sc"] == EightBit(
+        (0.0, 1.0), (0.0, 1.0)
+    )  # what the clip let through, and nothing above
     data = quantizing.images(16, start=500)
     assert (
         noise_of(*(predict(OnnxRunner(m, fused=False), data, quantizing.SPEC) for m in (write_qdq(model, plan), model)))
