@@ -5,9 +5,9 @@
 `images` uncompressed chest phantoms of `side` x `side` pixels and 12 bits, all of different content (as in
 scan_throughput.py). By turns, `rounds` times: decoder processes that do nothing else, one and two of them; `edgedx
 archive` with one and with two processes, each with its decoder. Its seconds are those between its workers' first
-and last row, without Python's start, which is told beside it. One process is held to one core, two to two. What follows
-for more cores and for a million studies is arithmetic: images a second of a core, times cores; it holds as long as the
-storage gives the bytes.
+and last row, without the start of their processes, which is told beside it. One process is held to one core, two to
+two. What follows for more cores and for a million studies is arithmetic: images a second of a core, times cores; it
+holds as long as the storage gives the bytes.
 """
 
 from __future__ import annotations

@@ -30,7 +30,9 @@ CHOICES: dict[str, list[str]] = {
     AS_IT_IS: [],
     "larger": [],  # 1.67 times the side, see `changes_of`
     "longer": [],  # twice the epochs
-    "stopped early": ["train.patience=2"],
+    "no dropout": ["model.dropout=0", "model.stochastic_depth=0"],
+    "stopped early": ["train.patience=3"],
+    "for few labels": ["train.frozen_epochs=5", "train.layer_decay=0.75", "train.patience=3"],
     "balanced softmax": ["train.imbalance=balanced-softmax"],
     "classes not weighted": ["train.imbalance=none"],
     "classes drawn evenly": ["train.imbalance=sampler"],
@@ -39,6 +41,10 @@ CHOICES: dict[str, list[str]] = {
     "more weight decay": ["train.weight_decay=0.1"],
     "twice the learning rate": ["train.learning_rate=2e-3"],
     "half the learning rate": ["train.learning_rate=5e-4"],
+    "deeper layers slower": ["train.layer_decay=0.75"],
+    "head learned longer first": ["train.frozen_epochs=5"],
+    "head alone": ["train.frozen_epochs=15", "train.epochs=0"],
+    "half the epochs": [],
     "no mean of weights": ["train.ema=0"],
     "content crop": ["preprocess.crop=content"],
 }
@@ -50,8 +56,8 @@ def changes_of(choice: str, repeat: Repeat) -> list[str]:
     if choice == "larger":
         side = round(repeat.recipe.preprocess.size[0] * 5 / 3 / 32) * 32
         return [f"preprocess.size=[{side},{side}]"]
-    if choice == "longer":
-        return [f"train.epochs={2 * repeat.recipe.train.epochs}"]
+    if factor := {"longer": 2, "half the epochs": 0.5}.get(choice):
+        return [f"train.epochs={round(factor * repeat.recipe.train.epochs)}"]
     return CHOICES[choice]
 
 

@@ -1,6 +1,6 @@
 """What hospitals gain from training together: each alone, federated by three methods, and all images in one place.
 
-    EDGEDX_DATA=... python benchmarks/federated.py [--rounds 4] [--side 64]
+    EDGEDX_DATA=... python benchmarks/federated.py [--rounds 6] [--side 64] [--sets chest skin] [--ways fedavg ...]
 
 Skin lesions of HAM10000 by ``source`` (four collections; malignant or not), and chest X-rays of children and of adults
 as two hospitals (cxr_pneumonia_kermany, chest-xray3; normal or pneumonia). Every model is judged on held-out images of
@@ -34,7 +34,13 @@ from edgedx.lab.run.card import ModelCard
 from edgedx.lab.run.stage import machine, versions
 from edgedx.lab.train.finetune import fit_teacher
 
-METHODS = ("fedavg", "fedprox", "fedbn")
+Changes = dict[str, dict[str, Any]]
+METHODS: dict[str, Changes] = {
+    "fedavg": {},
+    "fedprox": {"federated": {"method": "fedprox"}},
+    "fedbn": {"federated": {"method": "fedbn"}},
+}
+"""What a recipe has else for each way to federate, by section."""
 MALIGNANT = {"akiec": "malignant", "bcc": "malignant", "mel": "malignant"}
 BENIGN = {"bkl": "benign", "nv": "benign", "df": "benign", "vasc": "benign"}
 COLOUR = {"colour": "rgb", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
@@ -109,15 +115,25 @@ def answers(model: Any, recipe: Recipe, parts: Parts) -> dict[str, np.ndarray]:
     return {name: predict(TorchRunner(model), part.subset("test"), recipe.preprocess) for name, part in parts.items()}
 
 
-def trained(name: str, recipe: Recipe, parts: Parts, folder: Path) -> dict[str, np.ndarray]:
-    """Logits of one way of training at each site: ``alone:SITE``, ``together``, or a federated method."""
+def changed(recipe: Recipe, changes: Changes) -> Recipe:
+    """A recipe with other settings in some sections."""
+    raw = recipe.model_dump(mode="json")
+    for section, values in changes.items():
+        raw[section] |= values
+    return parse_recipe(raw)
+
+
+def trained(
+    name: str, recipe: Recipe, parts: Parts, folder: Path, methods: dict[str, Changes] = METHODS
+) -> dict[str, np.ndarray]:
+    """Logits of one way of training at each site: ``alone:SITE``, ``together``, or one of `methods`."""
     kept = folder / f"{name.replace(':', '-')}.npz"
     if kept.is_file():
         with np.load(kept, allow_pickle=False) as arrays:
             return dict(arrays)
     begun = time.monotonic()
-    if name in METHODS:
-        logits = _federated(name, recipe, parts, folder)
+    if name in methods:
+        logits = _federated(changed(recipe, methods[name]), parts, folder / name)
     else:
         data = joined(parts) if name == "together" else parts[name.partition(":")[2]]
         state = folder / f"{name.replace(':', '-')}.safetensors"
@@ -129,11 +145,9 @@ def trained(name: str, recipe: Recipe, parts: Parts, folder: Path) -> dict[str, 
     return logits
 
 
-def _federated(method: str, recipe: Recipe, parts: Parts, folder: Path) -> dict[str, np.ndarray]:
+def _federated(chosen: Recipe, parts: Parts, place: Path) -> dict[str, np.ndarray]:
     from edgedx.lab.federated.simulate import federate_here
 
-    chosen = recipe.model_copy(update={"federated": recipe.federated.model_copy(update={"method": method})})
-    place = folder / method
     place.mkdir(parents=True, exist_ok=True)
     own: dict[str, np.ndarray] = {}
 
@@ -147,7 +161,7 @@ def _federated(method: str, recipe: Recipe, parts: Parts, folder: Path) -> dict[
     )  # fmt: skip
     save_checkpoint(place, model, card)
     logits = answers(model, chosen, parts)
-    return {**logits, **(own if method == "fedbn" else {})}
+    return {**logits, **(own if chosen.federated.method == "fedbn" else {})}
 
 
 def judged(recipe: Recipe, parts: Parts, logits: dict[str, dict[str, np.ndarray]]) -> dict[str, Any]:
@@ -158,9 +172,11 @@ def judged(recipe: Recipe, parts: Parts, logits: dict[str, dict[str, np.ndarray]
         cases: Cases = replace(cases_of(test, recipe.task), subgroups=[{}] * len(test))
         rows = {"alone": logits[f"alone:{site}"][site]}
         rows |= {f"alone at {other}": logits[f"alone:{other}"][site] for other in parts if other != site}
-        rows |= {method: logits[method][site] for method in METHODS}
-        rows["fedbn, own layers"] = logits["fedbn"][f"{site} own"]
-        rows["together"] = logits["together"][site]
+        for way, given in logits.items():
+            if not way.startswith("alone:"):
+                rows[way] = given[site]
+            if f"{site} own" in given:
+                rows[f"{way}, own layers"] = given[f"{site} own"]
         base = predictions_of_logits(cases, rows["alone"], 1.0, POINT)
         figures: dict[str, Any] = {}
         for name, values in rows.items():
@@ -174,34 +190,46 @@ def judged(recipe: Recipe, parts: Parts, logits: dict[str, dict[str, np.ndarray]
     return result
 
 
-def main() -> None:
-    """Run, print and keep."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(parser: argparse.ArgumentParser, out: Path) -> None:
+    """What both benchmarks of federations are told."""
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark/federated"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--side", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "federated.json")
-    options = parser.parse_args()
-    need_flower()
-    report: dict[str, Any] = {
-        "schema_version": 1, "date": time.strftime("%Y-%m-%d"), "machine": machine(), "versions": versions(),
-        "side": options.side, "rounds": options.rounds, "seed": options.seed, "sets": {},
-    }  # fmt: skip
-    for name, maker in (("chest", chest), ("skin", skin)):
-        recipe, parts = maker(options)
-        ways = [*(f"alone:{site}" for site in parts), *METHODS, "together"]
-        logits = {way: trained(way, recipe, parts, options.work / f"{name}-models") for way in ways}
-        seconds = {way: round(float(logits[way]["seconds"][0]), 1) for way in ways}
-        report["sets"][name] = {"seconds": seconds, "sites": judged(recipe, parts, logits)}
-        write_json(options.out, report)
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--out", type=Path, default=out)
+
+
+def show(report: dict[str, Any]) -> None:
+    """Print a report."""
     for name, one in report["sets"].items():
         for site, found in one["sites"].items():
             print(f"{name}, {site}: {found['train']} to train, {found['positive']} of {found['test']} positive in test")
             for model, figures in found["models"].items():
                 auc, more = figures["auc"], figures["more_than_alone"]
                 told = f"{auc['value']:.3f} [{auc['low']:.3f}, {auc['high']:.3f}]"
-                print(f"  {model:<24} {told}  {more['value']:+.3f} [{more['low']:+.3f}, {more['high']:+.3f}]")
+                print(f"  {model:<44} {told}  {more['value']:+.3f} [{more['low']:+.3f}, {more['high']:+.3f}]")
+
+
+def main() -> None:
+    """Run, print and keep."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments(parser, Path(__file__).parent / "results" / "federated.json")
+    parser.add_argument("--sets", nargs="+", choices=["chest", "skin"], default=["chest", "skin"])
+    parser.add_argument("--ways", nargs="+", choices=[*METHODS, "together"], default=[*METHODS, "together"])
+    options = parser.parse_args()
+    need_flower()
+    report: dict[str, Any] = {
+        "schema_version": 1, "date": time.strftime("%Y-%m-%d"), "machine": machine(), "versions": versions(),
+        "side": options.side, "rounds": options.rounds, "seed": options.seed, "sets": {},
+    }  # fmt: skip
+    for name in options.sets:
+        recipe, parts = {"chest": chest, "skin": skin}[name](options)
+        ways = [*(f"alone:{site}" for site in parts), *options.ways]
+        logits = {way: trained(way, recipe, parts, options.work / f"{name}-models") for way in ways}
+        seconds = {way: round(float(logits[way]["seconds"][0]), 1) for way in ways}
+        report["sets"][name] = {"seconds": seconds, "sites": judged(recipe, parts, logits)}
+        write_json(options.out, report)
+    show(report)
 
 
 if __name__ == "__main__":

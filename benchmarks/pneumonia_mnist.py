@@ -1,10 +1,11 @@
 """PneumoniaMNIST over seeds: AUC of teacher, student and INT8 student on the official test set.
 
     python benchmarks/pneumonia_mnist.py --seeds 0 1 2 [--runs runs/benchmark] [--set train.epochs=6]
-                                         [--teachers RUNS]
+                                         [--teachers RUNS] [--on local|ray|slurm [--jobs 2]]
 
 Stages that are finished are read, not repeated. With --teachers the teachers of earlier runs of the same recipe are
-taken as they are, and only what comes after is made anew. Needs EDGEDX_DATA or the file in the cache. Writes
+taken as they are, and only what comes after is made anew. With --on seeds are units of the launcher, each this command
+with --one; the figures are then read here. Needs EDGEDX_DATA or the file in the cache. Writes
 ``benchmarks/results/pneumonia_mnist.json``.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import statistics
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,9 @@ from edgedx.cli.common import profile_for
 from edgedx.core.files import write_json
 from edgedx.core.settings.recipe import load_recipe
 from edgedx.lab.compress.compress import compress
+from edgedx.lab.launch.launch import launch, launcher_on
+from edgedx.lab.launch.local import gpus_here
+from edgedx.lab.launch.unit import Unit
 from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import machine, versions
 from edgedx.lab.ship.deploy import deploy
@@ -57,6 +62,21 @@ def one_seed(seed: int, runs: Path, overrides: list[str], teachers: Path | None)
     }
 
 
+def by_launcher(options: argparse.Namespace) -> None:
+    """Have each seed run by a process of its own."""
+    same = [word for one in options.overrides for word in ("--set", one)]
+    same += ["--teachers", str(options.teachers)] if options.teachers else []
+    units = [
+        Unit(
+            f"seed {seed}",
+            options.runs / "launched" / f"seed-{seed}",
+            ((sys.executable, __file__, "--seeds", str(seed), "--runs", str(options.runs), "--one", *same),),
+        )
+        for seed in options.seeds
+    ]
+    launch(units, launcher_on(options.on, jobs=options.jobs, gpus=gpus_here(), cores=options.cores), "seeds")
+
+
 def main() -> None:
     """Run the seeds and print mean and spread."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -64,7 +84,16 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/benchmark"))
     parser.add_argument("--teachers", type=Path)
     parser.add_argument("--set", action="append", default=[], dest="overrides")
+    parser.add_argument("--on", help="local, ray, ray://HOST:10001, slurm or slurm:PARTITION")
+    parser.add_argument("--jobs", type=int, default=0)
+    parser.add_argument("--cores", type=int, default=4)
+    parser.add_argument("--one", action="store_true", help="run the first seed, and write no figures")
     options = parser.parse_args()
+    if options.one:
+        one_seed(options.seeds[0], options.runs, options.overrides, options.teachers)
+        return
+    if options.on:
+        by_launcher(options)
     rows = [one_seed(seed, options.runs, options.overrides, options.teachers) for seed in options.seeds]
     report = {
         "schema_version": 1,

@@ -14,14 +14,13 @@ judged, ModelOpt's among them); single-thread latencies are taken by turns. Writ
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import time
-import venv
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from foreign_tools import Foreign, Tool
 
 from edgedx.core.files import write_json
 from edgedx.core.preprocess import normalise
@@ -44,66 +43,23 @@ from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import machine, versions
 from edgedx.lab.train.short_figures import auc_of_logits
 
-PACKAGES = {
-    "ort": ["onnxruntime", "onnx", "sympy"],
-    "nncf": ["nncf", "openvino", "onnx", "onnxruntime"],
-    "modelopt": ["nvidia-modelopt[onnx]"],
-}
-_FEED = "import sys, numpy as np\nsource, target, images = sys.argv[1], sys.argv[2], np.load(sys.argv[3])\n"
-WORKERS = {
-    "ort": _FEED
-    + """
-from onnxruntime.quantization import CalibrationDataReader, quantize_static
-class Reader(CalibrationDataReader):
-    def __init__(self): self.left = iter(images)
-    def get_next(self):
-        image = next(self.left, None)
-        return None if image is None else {"image": image[None]}
-quantize_static(source, target, Reader())
-""",
-    "nncf": _FEED
-    + """
-import nncf, onnx
-data = nncf.Dataset(list(images), lambda image: {"image": image[None]})
-onnx.save(nncf.quantize(onnx.load(source), data, subset_size=len(images)), target)
-""",
-    "modelopt": _FEED
-    + """
-from modelopt.onnx.quantization import quantize
-quantize(source, quantize_mode="int8", calibration_data=images, calibration_method="entropy", output_path=target,
-         calibration_eps=["cpu"])
-""",
-}
+TOOLS = {"ort": "default", "nncf": "default", "modelopt": "entropy"}  # with the preset that is the tool's own
 
 
-def foreign(tool: str, work: Path, source: Path, images: Path) -> tuple[bytes | None, dict[str, Any]]:
+def foreign(name: str, work: Path, source: Path, images: Path) -> tuple[bytes | None, dict[str, Any]]:
     """Quantize with another tool in its own environment: its model, or None and why not."""
-    home = work / f"venv-{tool}"
-    python, target = home / "bin" / "python", work / f"{tool}.onnx"
-    if not (home / "installed").is_file():
-        venv.create(home, with_pip=True, clear=True)
-        found = _run([str(python), "-m", "pip", "install", "-q", *PACKAGES[tool]])
-        if found:
-            return None, {"installed": False, "reason": found}
-        (home / "installed").write_text("\n")
+    target = work / f"{name}.onnx"
     target.unlink(missing_ok=True)
-    begun = time.monotonic()
-    failed = _run([str(python), "-c", WORKERS[tool], str(source), str(target), str(images)])
-    if failed or not target.is_file():
-        return None, {"installed": True, "reason": failed or "it wrote no model"}
-    listed = subprocess.run([str(python), "-m", "pip", "freeze"], capture_output=True, text=True, check=True).stdout
-    names = {name.partition("[")[0] for name in PACKAGES[tool]}
-    used = [line for line in listed.splitlines() if line.partition("==")[0] in names]
-    return target.read_bytes(), {"versions": used, "seconds": round(time.monotonic() - begun, 1)}
-
-
-def _run(command: list[str]) -> str:
-    """Empty when it went well, else the last lines of what it said."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
-    except subprocess.TimeoutExpired:
-        return "took longer than 30 minutes"
-    return "" if done.returncode == 0 else " / ".join((done.stderr or done.stdout).strip().splitlines()[-3:])[-600:]
+        tool = Tool(name, work)
+    except Foreign as error:
+        return None, {"installed": False, "reason": str(error)}
+    begun = time.monotonic()
+    try:
+        tool.run(f"with_{name}", source, images, target, TOOLS[name])
+    except Foreign as error:
+        return None, {"installed": True, "reason": str(error)}
+    return target.read_bytes(), {"versions": tool.versions(), "seconds": round(time.monotonic() - begun, 1)}
 
 
 def own(args: argparse.Namespace, models: dict[str, bytes], told: dict[str, Any], exported: bytes) -> None:
@@ -148,7 +104,7 @@ def main() -> None:
     parser.add_argument("--recipe", help="recipe instead of RUN/recipe.yaml")
     parser.add_argument("--set", nargs="*", default=[], help="overrides of the recipe")
     parser.add_argument("--device", default="x86-avx2", help="profile of this machine's CPU")
-    parser.add_argument("--tools", nargs="*", default=list(PACKAGES), choices=list(PACKAGES))
+    parser.add_argument("--tools", nargs="*", default=list(TOOLS), choices=list(TOOLS))
     parser.add_argument("--seconds", type=float, default=20.0, help="time for all latencies together")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "quantizers.json")
     args = parser.parse_args()

@@ -88,6 +88,7 @@ def test_an_option_that_several_commands_have_is_explained_in_the_same_words() -
     detail |= {"--variant", "--json", "--to", "--class", "--images"}
     detail |= {"--on"}  # where it runs: a device of this machine or a cluster
     detail |= {"--inbox", "--port"}  # of the page
+    detail |= {"--tls-certificate"}  # of a server, or of who asks a PACS
     detail |= {"--keys", "--threshold"}  # of a fleet
     words: dict[str, set[str]] = {}
     for command in _commands().values():

@@ -121,6 +121,9 @@ class Code(str, Enum):
         "See the log for what ended it; then `edgedx scan retry`.")
     CHANGED = ("CHANGED", "quarantined", "Only by `edgedx gate`: the file changed after it was listed.",
         "Run it again when nothing writes into the folder.")
+    NOT_RETRIEVED = ("NOT_RETRIEVED", "quarantined",
+        "Only by `edgedx archive`: the PACS listed the object and does not give it; its answer is in the message.",
+        "Ask whoever runs the PACS whether it was deleted or may not be sent to us; then begin again, another --out.")
     NOT_A_NUMBER = ("NOT_A_NUMBER", "quarantined", "The model's answer is not a number.",
         "Run `edgedx doctor`; install the bundle again.")
     # fmt: on

@@ -57,6 +57,17 @@ def spoiled(app: Callable[..., Any], spoil: Callable[[Any], None]) -> Callable[.
     return call
 
 
+def stopping(app: Callable[..., Any], number: int) -> Callable[..., Any]:
+    """An app at which somebody presses Ctrl-C in round `number`."""
+
+    def call(message: Any, context: Any) -> Any:
+        if message.metadata.message_type == "train" and message.content["config"]["round"] == number:
+            raise KeyboardInterrupt
+        return app(message, context)
+
+    return call
+
+
 def start(folder: Path, log: str, *arguments: str) -> subprocess.Popen[bytes]:
     """``edgedx federated ARGUMENTS`` as a process of its own; what it says is in ``LOG.txt``."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

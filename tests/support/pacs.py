@@ -73,26 +73,67 @@ class Orthanc:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.http}/{path}", timeout=30) as answer:
             return json.load(answer)
 
+    def put(self, file: Path) -> None:
+        """Store a DICOM file."""
+        address = f"http://127.0.0.1:{self.http}/instances"
+        urllib.request.urlopen(urllib.request.Request(address, data=file.read_bytes())).close()
+
+    def delete(self, uid: str) -> None:
+        """Remove an object."""
+        found = [one["ID"] for one in self.get("instances?expand") if one["MainDicomTags"]["SOPInstanceUID"] == uid]
+        address = f"http://127.0.0.1:{self.http}/instances/{found[0]}"
+        urllib.request.urlopen(urllib.request.Request(address, method="DELETE")).close()
+
     def uids(self) -> list[str]:
         """SOP Instance UIDs of all instances."""
         return [one["MainDicomTags"]["SOPInstanceUID"] for one in self.get("instances?expand")]
 
 
 @contextmanager
-def orthanc(folder: Path, port: int, *, calling: str = "EDGEDX", plugins: Sequence[Path] = ()) -> Iterator[Orthanc]:
-    """An archive that takes objects from one application entity alone; what it holds survives in `folder`."""
+def orthanc(
+    folder: Path, port: int, *, calling: str = "EDGEDX", plugins: Sequence[Path] = (), sends_to: int = 1, **more: object
+) -> Iterator[Orthanc]:
+    """An archive that takes objects from one application entity alone; what it holds survives in `folder`.
+
+    Parameters
+    ----------
+    sends_to : int
+        Port of `calling`, for C-MOVE.
+    more
+        Other settings of Orthanc's.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     http = free_port()
     settings = {
         "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"), "DicomPort": port,
         "HttpPort": http, "DicomAet": "ORTHANC", "DicomCheckCalledAet": True, "DicomAlwaysAllowStore": False,
-        "DicomModalities": {"edgedx": [calling, "127.0.0.1", 1]}, "RemoteAccessAllowed": False,
+        "DicomModalities": {"edgedx": [calling, "127.0.0.1", sends_to]}, "RemoteAccessAllowed": False,
         "AuthenticationEnabled": False, "Plugins": list(map(str, plugins)), "ConcurrentJobs": 1, "HttpThreadsCount": 2,
+        **more,
     }  # fmt: skip
     (folder / "orthanc.json").write_text(json.dumps(settings))
     with _running(["Orthanc", folder / "orthanc.json"], port, folder):
         wait_for(lambda: _listens(http))
         yield Orthanc(http)
+
+
+@contextmanager
+def dcmqrscp(folder: Path, port: int, files: Sequence[Path], *options: str, sends_to: int = 1) -> Iterator[None]:
+    """dcmtk's small archive, title QRSCP, with these files in it."""
+    store = folder / "store"
+    store.mkdir(parents=True, exist_ok=True)
+    copies = [store / file.name for file in files]
+    for file, copy in zip(files, copies, strict=True):
+        copy.write_bytes(file.read_bytes())
+    subprocess.run([str(dcmtk("dcmqridx")), store, *copies], check=True, capture_output=True)
+    (folder / "dcmqrscp.cfg").write_text(
+        f"NetworkTCPPort = {port}\nMaxPDUSize = 16384\nMaxAssociations = 16\n"
+        f"HostTable BEGIN\nedgedx = (EDGEDX, 127.0.0.1, {sends_to})\nHostTable END\n"
+        f"VendorTable BEGIN\nVendorTable END\n"
+        f"AETable BEGIN\nQRSCP {store} RW (200, 1024mb) ANY\nAETable END\n"
+    )
+    with _running([str(dcmtk("dcmqrscp")), "-c", folder / "dcmqrscp.cfg", *options], port, folder):
+        yield
 
 
 @dataclass

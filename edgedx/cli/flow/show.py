@@ -250,6 +250,8 @@ def archived(summary: dict[str, Any], *, json: bool) -> None:
     line("files", f"{summary['files']}, {summary['contents']} contents, {summary['copies']} copies")
     for status, count in summary["statuses"].items():
         line(status.partition(" ")[0], f"{count} {status.partition(' ')[2]}".strip())
+    if summary["missing"]:
+        line("missing", f"{summary['missing']} that the PACS lists and did not give, or that are no images")
     line("table", summary["results"])
     from edgedx.core.result import NOT_A_MEDICAL_DEVICE
 

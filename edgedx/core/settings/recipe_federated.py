@@ -31,6 +31,14 @@ class Federated(Section):
     weighting: Literal["images", "equal"] = Field(
         "images", description="Of the mean: by the number of training images that a site says it has, or all alike."
     )
+    fixed_statistics: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of the rounds, the last ones, in which sites normalize by the common running statistics of "
+        "batch norm instead of those of their own batches, as the finished model will (FixBN, Zhong et al. 2023). "
+        "Where statistics stay at the sites it does nothing.",
+    )
     clip_norm: float = Field(
         0.0,
         ge=0,

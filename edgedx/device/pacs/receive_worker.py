@@ -15,8 +15,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from socketserver import BaseServer
+from typing import Any, Protocol
 
 from edgedx.core.errors import InputOutputError
 from edgedx.dicom.receive import MAX_PDU, Load, Status, is_image_class, syntaxes, told_title
@@ -32,8 +34,15 @@ _LAST_SECONDS = 5.0  # for objects that are on their way when the scanner ends
 _STACK = 1 << 20  # of a thread; the memory limit counts it in full
 
 
+class Taker(Protocol):
+    """Who decides what is done with an object."""
+
+    def take(self, sop_class: str, sop_instance: str, syntax: str, data: BytesIO) -> Status:
+        """Answer to a C-STORE (see `Desk.take`)."""
+
+
 class Reception:
-    """A storage SCP on one inbox.
+    """A storage SCP.
 
     Parameters
     ----------
@@ -41,7 +50,7 @@ class Reception:
         Takes a line for the log: codes, titles and addresses alone.
     """
 
-    def __init__(self, desk: Desk, listen: Listen, tell: Callable[[str], None]) -> None:
+    def __init__(self, desk: Taker, listen: Listen, tell: Callable[[str], None]) -> None:
         self._desk, self._listen, self._tell = desk, listen, tell
         self.load = Load()
         self._low = False
@@ -74,11 +83,18 @@ class Reception:
         assert server.socket is not None
         server.socket.close()
         self.listener = Listener(bound, self.load, self._listen.connections, self._dropped, self._listen.tls())
-        server.socket = self.listener
+        self._entity, server.socket = entity, self.listener
         server.server_address = self.listener.getsockname()
         self.server = server
         self.thread = threading.Thread(target=server.serve_forever, name="listener", daemon=True)
         self.thread.start()
+
+    def close(self) -> None:
+        """Take nothing any more; connections are ended."""
+        BaseServer.shutdown(self.server)  # pynetdicom's would look for it among those that it started
+        self.listener.close()
+        for association in self._entity.active_associations:
+            association.abort()
 
     def _store(self, event: Any) -> int:
         request = event.request

@@ -218,29 +218,32 @@ def record(
     whole : ObjectAnswer, optional
         What `answer` is of, where each frame was answered.
     """
-    source = SourceFile(name=os.fsencode(name).decode(errors="backslashreplace"), sha256=item.sha256, bytes=item.bytes)
+    of_source: dict[str, Any] = {}
+    spent: dict[str, float] = {}
+    if decoded is not None:
+        of_source = {
+            "format": decoded.format,
+            "sop_instance_uid": decoded.sop_instance_uid,
+            "transfer_syntax": decoded.transfer_syntax,
+            "decoder": decoded.decoder,
+        }
+        for each in ("decode_ms", "preprocess_ms"):
+            spent[each] = round(sum(getattr(one, each) for one in decoded.frames), 3)
+        if not decoded.rest:
+            frame = _frame_read(decoded)
+    if answer is not None:
+        spent["infer_ms"] = round(answer.infer_ms, 3)
+    source = SourceFile(
+        name=os.fsencode(name).decode(errors="backslashreplace"), sha256=item.sha256, bytes=item.bytes, **of_source
+    )
     runtime = Runtime(
         bundle=bundle.digest,
         model=f"{bundle.manifest.name} {bundle.manifest.version}",
         variant=variant,
         provider=provider,
         edgedx=__version__,
+        **spent,
     )
-    if decoded is not None:
-        source = source.model_copy(
-            update={
-                "format": decoded.format,
-                "sop_instance_uid": decoded.sop_instance_uid,
-                "transfer_syntax": decoded.transfer_syntax,
-                "decoder": decoded.decoder,
-            }
-        )
-        spent = {name: sum(getattr(one, name) for one in decoded.frames) for name in ("decode_ms", "preprocess_ms")}
-        runtime = runtime.model_copy(update={name: round(value, 3) for name, value in spent.items()})
-        if not decoded.rest:
-            frame = _frame_read(decoded)
-    if answer is not None:
-        runtime = runtime.model_copy(update={"infer_ms": round(answer.infer_ms, 3)})
     return Result(
         key=item.key,
         status=status,

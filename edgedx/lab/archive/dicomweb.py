@@ -9,89 +9,77 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from email.message import Message
-from functools import cache
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
+from edgedx.core.codes import Code
 from edgedx.core.errors import DataError, DependencyMissing, InputOutputError
 from edgedx.device.scanner.inbox import LARGEST
 
+from .access import NotGiven, no_answer
+
 _PAGE = 500
-_TRIES = 4
-_WAIT_S = 2.0
+_TRIES, _WAIT_S = 4, 2.0
 _SECONDS = 60.0
+_GONE = (404, 410)
+"""Answers that are about this one object: it was deleted meanwhile."""
 _STUDY, _SERIES, _INSTANCE = "0020000D", "0020000E", "00080018"
 _WHOLE = 'multipart/related; type="application/dicom"; transfer-syntax=*'  # as it is stored: nothing is transcoded
 
 
-def is_pacs(source: str) -> bool:
-    """Whether a source is the address of a DICOMweb service."""
-    return source.startswith(("https://", "http://"))
-
-
-def instances_of(source: str) -> Iterator[str]:
-    """Addresses of all instances, by study, rising by UID within each.
+class DicomWeb:
+    """A DICOMweb service.
 
     Parameters
     ----------
     source : str
         Root of the service; what stands behind ``?`` selects studies, e.g. ``?ModalitiesInStudy=CR&StudyDate=2020-``
         in QIDO-RS's own words.
-
-    Raises
-    ------
-    InputOutputError
-        The service does not answer, or not as DICOMweb.
     """
-    from pydicom.uid import UID
 
-    base, wanted = _split(source)
-    client = _client(base)
-    studies = sorted({_uid(one, _STUDY) for one in _all(client.search_for_studies, search_filters=wanted)})
-    for study in studies:
-        found = {(_uid(one, _SERIES), _uid(one, _INSTANCE)) for one in _all(client.search_for_instances, study)}
+    def __init__(self, source: str) -> None:
+        self._base, self._wanted = _split(source.partition("/studies/")[0])
+        self._client = _client(self._base)
+
+    def studies(self) -> Iterator[str]:
+        """See `Pacs`; raises InputOutputError where the service does not answer, or not as DICOMweb."""
+        found = _all(self._client.search_for_studies, search_filters=self._wanted)
+        yield from sorted({_uid(one, _STUDY) for one in found})
+
+    def objects(self, study: str) -> Iterator[str]:
+        """See `Pacs`."""
+        found = {(_uid(one, _SERIES), _uid(one, _INSTANCE)) for one in _all(self._client.search_for_instances, study)}
         for series, instance in sorted(found):
-            for uid in (study, series, instance):
-                if not UID(uid).is_valid:
-                    raise DataError("the PACS named an instance by what is no UID (PS3.5 9.1)")
-            yield f"{base}/studies/{study}/series/{series}/instances/{instance}"
+            yield f"{self._base}/studies/{study}/series/{series}/instances/{instance}"
 
+    def fetch(self, address: str) -> bytes:
+        """See `Pacs`; at most as long as the largest file that is read."""
+        for attempt in range(1, _TRIES + 1):
+            try:
+                return self._retrieve(address)
+            except (OSError, ValueError) as error:  # requests' errors are OSErrors
+                status = getattr(getattr(error, "response", None), "status_code", None)
+                if status in _GONE:
+                    raise NotGiven(f"HTTP status {status}") from error
+                if attempt == _TRIES:
+                    what = f"an instance cannot be retrieved from the PACS: {type(error).__name__}"
+                    raise no_answer(what) from error
+                time.sleep(_WAIT_S * attempt)
+        raise AssertionError("the last attempt raises")
 
-def fetch(address: str, folder: Path) -> Path:
-    """Retrieve one instance as a DICOM file below `folder`; it holds no more than the largest that is read.
+    def close(self) -> None:
+        """Nothing is open."""
 
-    Raises
-    ------
-    InputOutputError
-        It cannot be had, at four attempts.
-    """
-    for attempt in range(1, _TRIES + 1):
-        try:
-            content = _retrieve(address)
-            break
-        except (OSError, ValueError) as error:  # requests' errors are OSErrors
-            if attempt == _TRIES:
-                raise InputOutputError(
-                    f"an instance cannot be retrieved from the PACS: {type(error).__name__}",
-                    next_step="repeat the command when it answers: what is finished is kept",
-                ) from error
-            time.sleep(_WAIT_S * attempt)
-    path = folder / "instance.dcm"
-    path.write_bytes(content)
-    return path
-
-
-def _retrieve(address: str) -> bytes:
-    session = _client(address.partition("/studies/")[0])._session
-    with session.get(address, headers={"Accept": _WHOLE}, timeout=_SECONDS, stream=True) as answer:
-        answer.raise_for_status()
-        body = bytearray()
-        for piece in answer.iter_content(1 << 20):
-            body += piece
-            if len(body) > LARGEST:
-                raise ValueError("larger than what is read")
-        return _only_part(answer.headers.get("Content-Type", ""), bytes(body))
+    def _retrieve(self, address: str) -> bytes:
+        session = self._client._session
+        with session.get(address, headers={"Accept": _WHOLE}, timeout=_SECONDS, stream=True) as answer:
+            answer.raise_for_status()
+            body = bytearray()
+            for piece in answer.iter_content(1 << 20):
+                body += piece
+                if len(body) > LARGEST:
+                    raise NotGiven(f"it has more than {LARGEST} bytes", Code.TOO_LARGE)
+            return _only_part(answer.headers.get("Content-Type", ""), bytes(body))
 
 
 def _only_part(content_type: str, body: bytes) -> bytes:
@@ -123,10 +111,15 @@ def _all(search: Any, *given: str, **named: Any) -> Iterator[dict[str, Any]]:
 
 
 def _uid(found: dict[str, Any], tag: str) -> str:
+    from pydicom.uid import UID
+
     try:
-        return str(found[tag]["Value"][0])
+        uid = UID(found[tag]["Value"][0])
     except (KeyError, IndexError, TypeError):
         raise DataError(f"an answer of the PACS lacks ({tag[:4]},{tag[4:]})") from None
+    if not uid.is_valid:
+        raise DataError("the PACS named something by what is no UID (PS3.5 9.1)")
+    return str(uid)
 
 
 def _split(source: str) -> tuple[str, dict[str, str]]:
@@ -134,7 +127,6 @@ def _split(source: str) -> tuple[str, dict[str, str]]:
     return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/"), "", "")), dict(parse_qsl(parts.query))
 
 
-@cache
 def _client(base: str) -> Any:
     try:
         from dicomweb_client.api import DICOMwebClient

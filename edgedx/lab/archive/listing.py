@@ -12,7 +12,9 @@ from edgedx.core.errors import DataError, InputOutputError, UsageError
 from edgedx.core.files import atomic_write, storage_error
 from edgedx.device.scanner.decide import ignored_entry
 
-from .dicomweb import instances_of, is_pacs
+from .access import Access, is_pacs
+from .journal import addresses_of, forget
+from .pacs import pacs_of
 from .parquet import parquet
 
 LISTING = "listing.parquet"
@@ -21,7 +23,7 @@ _ROWS = 100_000
 
 
 def paths_of(where: str) -> Iterator[bytes]:
-    """Absolute paths of a source, or addresses, in an order that does not depend on the machine.
+    """Absolute paths of a source, in an order that does not depend on the machine.
 
     Of a folder, what a scanner would ignore (hidden and partial files) is left out. Paths of a CSV are relative to it.
 
@@ -32,9 +34,6 @@ def paths_of(where: str) -> Iterator[bytes]:
     DataError
         The CSV has no column ``path``, or a row without one.
     """
-    if is_pacs(where):
-        yield from (address.encode() for address in instances_of(where))
-        return
     source = Path(where)
     if source.is_dir():
         yield from _walk(os.fsencode(source.absolute()))
@@ -42,7 +41,7 @@ def paths_of(where: str) -> Iterator[bytes]:
     if source.suffix.lower() != ".csv":
         raise UsageError(
             f"{source} is neither a folder nor a CSV nor an address",
-            next_step=f"give a CSV with a column {COLUMN}, or https://PACS/dicom-web",
+            next_step=f"give a CSV with a column {COLUMN}, https://PACS/dicom-web, or dimse://...",
         )
     folder = os.fsencode(source.absolute().parent)
     try:
@@ -78,17 +77,34 @@ def _walk(folder: bytes) -> Iterator[bytes]:
             yield entry.path
 
 
-def write_listing(source: str, out: Path) -> int:
+def write_listing(source: str, out: Path, access: Access | None = None) -> int:
     """Write ``listing.parquet``, whole or not at all; returns how many files it names.
 
     A path that stands twice in a CSV is listed once.
+
+    Parameters
+    ----------
+    access : Access, optional
+        Of a PACS.
     """
+    if not is_pacs(source):
+        return _write(paths_of(source), out)
+    pacs = pacs_of(source, access or Access())
+    try:
+        count = _write(addresses_of(pacs, source, out), out)
+    finally:
+        pacs.close()
+    forget(out)
+    return count
+
+
+def _write(paths: Iterator[bytes], out: Path) -> int:
     pa, pq = parquet()
     schema = pa.schema([(COLUMN, pa.binary())])
     seen: set[bytes] = set()
     with atomic_write(out / LISTING) as stream, pq.ParquetWriter(stream, schema, compression="zstd") as writer:
         batch: list[bytes] = []
-        for path in paths_of(source):
+        for path in paths:
             if path in seen:
                 continue
             seen.add(path)

@@ -8,6 +8,8 @@ from typing import Any
 from edgedx.core.errors import DependencyMissing
 from edgedx.core.result import Result
 
+from .access import NotGiven
+
 
 def parquet() -> tuple[Any, Any]:
     """The modules ``pyarrow`` and ``pyarrow.parquet``.
@@ -55,6 +57,13 @@ def schema_of(classes: Sequence[str]) -> Any:
             pa.field("provider", text, nullable=False),
         ]
     )
+
+
+def row_of_missing(error: NotGiven, path: bytes, schema: Any) -> dict[str, Any]:
+    """The row of an object that a PACS does not give. It has no content, so no hash: `path`, `code` and `message`."""
+    blank = {field.name: None if field.nullable else 0 if field.name == "bytes" else "" for field in schema}
+    told = {"path": path, "status": error.code.outcome, "code": error.code.value, "message": error.message}
+    return {**blank, **told}
 
 
 def row_of(result: Result, path: bytes, classes: Sequence[str]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ class Plan(Strict):
     """``archive.json`` of the folder."""
 
     schema_version: Literal[1] = 1
-    source: str = Field(description="Folder or CSV that was listed.")
+    source: str = Field(description="Folder, CSV or PACS that was listed.")
     files: int = Field(ge=0, description="Files that were listed.")
     size: int = Field(ge=1, description="Files of a shard.")
     bundle_path: str = Field(description="Where the bundle lies, for every node.")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -16,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from edgedx.core.errors import EdgedxError, ImageError, InputOutputError
 from edgedx.core.files import atomic_write
@@ -31,30 +30,37 @@ from edgedx.device.scanner.facts import Item
 from edgedx.device.scanner.inbox import LARGEST, Inbox
 from edgedx.device.scanner.readers import Readers, decoders_for
 
-from .dicomweb import fetch, is_pacs
+from .access import Access, NotGiven, Objects, is_pacs
 from .listing import shard_of
-from .parquet import parquet, row_of, schema_of
+from .pacs import pacs_of
+from .parquet import parquet, row_of, row_of_missing, schema_of
 from .plan import Plan, part_of, read_plan
 
 BATCH = 16
 _AHEAD = 4
 """Batches that are decoded while one is answered."""
+_GROUP = 1024
+"""Rows that are written at once."""
 T = TypeVar("T")
+Outcome = AdmittedImage | Result | NotGiven
 
 
-def work(out: Path, numbers: Sequence[int], decoders: int) -> None:
+def work(out: Path, numbers: Sequence[int], decoders: int, access: Access) -> None:
     """Make the parts of these shards that are not there yet.
 
     Parameters
     ----------
     decoders : int
         Decoder processes beside this one.
+    access : Access
+        To a PACS.
 
     Raises
     ------
     InputOutputError
         A file is not there or cannot be opened: a table that misses it in silence would be wrong.
     """
+    parquet()  # its import takes as long as a hundred images
     plan = read_plan(out)
     bundle = open_any(Path(plan.bundle_path))
     if bundle.digest != plan.bundle:
@@ -62,6 +68,8 @@ def work(out: Path, numbers: Sequence[int], decoders: int) -> None:
             f"{plan.bundle_path} is another bundle now than when this archive was begun",
             next_step="give the one of then, or another --out",
         )
+    pacs = pacs_of(plan.source, access) if is_pacs(plan.source) else None
+    objects = Objects(pacs) if pacs else None
     runner = open_runner(bundle, variant=plan.variant, threads=1)
     with runner:
         check_golden(bundle, runner, plan.variant)
@@ -70,16 +78,19 @@ def work(out: Path, numbers: Sequence[int], decoders: int) -> None:
         examiner = Examiner(bundle, plan.variant, predictor, children[0], settle=0.0)
         readers = Readers(examiner, children)
         try:
+            readers.warm()
             for number in numbers:
                 if not part_of(out, number).is_file():
                     begun = time.time()
-                    _make(out, plan, number, examiner, readers)
+                    _make(out, plan, number, examiner, readers, objects)
                     print(json.dumps({"shard": number, "begun": begun, "ended": time.time()}), flush=True)
         finally:
             readers.close()
+            if pacs:
+                pacs.close()
 
 
-def _make(out: Path, plan: Plan, number: int, examiner: Examiner, readers: Readers) -> None:
+def _make(out: Path, plan: Plan, number: int, examiner: Examiner, readers: Readers, objects: Objects | None) -> None:
     pa, pq = parquet()
     classes = examiner.bundle.manifest.classes
     schema = schema_of(classes)
@@ -89,31 +100,44 @@ def _make(out: Path, plan: Plan, number: int, examiner: Examiner, readers: Reade
         atomic_write(part_of(out, number)) as stream,
         pq.ParquetWriter(stream, schema, compression="zstd") as writer,
     ):
-        begun: list[list[tuple[bytes, Future[AdmittedImage | Result]]]] = []
         batches = _by(BATCH, enumerate(paths, first))
+        begun: list[tuple[list[bytes], Future[list[Outcome]]]] = []
+        told: list[dict[str, Any]] = []
         while True:
-            while len(begun) < _AHEAD and (batch := next(batches, None)):
-                begun.append([(path, readers.run(partial(_read, examiner, place, path))) for place, path in batch])
+            while len(begun) < max(_AHEAD, 2 * len(readers)) and (batch := next(batches, None)):
+                # One task for a batch: threads that wake each other for each image cost time.
+                begun.append(([path for _, path in batch], readers.run(partial(_read_all, examiner, objects, batch))))
             if not begun:
                 break
-            rows = _answered(examiner, begun.pop(0))
-            writer.write_table(pa.Table.from_pylist([row_of(one, path, classes) for path, one in rows], schema=schema))
+            names, outcomes = begun.pop(0)
+            told += [
+                row_of_missing(one, path, schema) if isinstance(one, NotGiven) else row_of(one, path, classes)
+                for path, one in zip(names, _answered(examiner, outcomes.result()), strict=True)
+            ]
+            if len(told) >= _GROUP or not begun:
+                writer.write_table(pa.Table.from_pylist(told, schema=schema))
+                told = []
 
 
-def _answered(
-    examiner: Examiner, batch: Sequence[tuple[bytes, Future[AdmittedImage | Result]]]
-) -> list[tuple[bytes, Result]]:
-    outcomes = [outcome.result() for _, outcome in batch]
+def _answered(examiner: Examiner, outcomes: Sequence[Outcome]) -> list[Result | NotGiven]:
     admitted = iter(examiner.answer([one for one in outcomes if isinstance(one, AdmittedImage)]))
-    results = [one if isinstance(one, Result) else next(admitted).result for one in outcomes]
-    return [(path, result) for (path, _), result in zip(batch, results, strict=True)]
+    return [next(admitted).result if isinstance(one, AdmittedImage) else one for one in outcomes]
 
 
-def _read(examiner: Examiner, place: int, where: bytes, decoder: Decoder) -> AdmittedImage | Result:
-    if not is_pacs(os.fsdecode(where)):
+def _read_all(
+    examiner: Examiner, objects: Objects | None, batch: Sequence[tuple[int, bytes]], decoder: Decoder
+) -> list[Outcome]:
+    return [_read(examiner, objects, place, path, decoder) for place, path in batch]
+
+
+def _read(examiner: Examiner, objects: Objects | None, place: int, where: bytes, decoder: Decoder) -> Outcome:
+    if objects is None:
         return _read_file(examiner, place, Path(os.fsdecode(where)), decoder)
-    with tempfile.TemporaryDirectory(prefix="edgedx-") as folder:
-        return _read_file(examiner, place, fetch(os.fsdecode(where), Path(folder)), decoder)
+    try:
+        with objects.file(os.fsdecode(where)) as path:
+            return _read_file(examiner, place, path, decoder)
+    except NotGiven as error:
+        return error
 
 
 def _read_file(examiner: Examiner, place: int, path: Path, decoder: Decoder) -> AdmittedImage | Result:
@@ -158,10 +182,10 @@ def _by(count: int, items: Iterator[T]) -> Iterator[list[T]]:
 
 
 def main() -> int:
-    """``python -m edgedx.lab.archive.shard OUT DECODERS NUMBER...``: what a unit of the launcher runs."""
-    out, decoders, *numbers = sys.argv[1:]
+    """``python -m edgedx.lab.archive.shard OUT DECODERS ACCESS NUMBER...``: what a unit of the launcher runs."""
+    out, decoders, access, *numbers = sys.argv[1:]
     try:
-        work(Path(out), list(map(int, numbers)), int(decoders))
+        work(Path(out), list(map(int, numbers)), int(decoders), Access.model_validate_json(access))
     except EdgedxError as error:
         print(f"error: {error}{f'; {error.next_step}' if error.next_step else ''}", file=sys.stderr)
         return 5

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NoReturn
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import Context, Message, RecordDict
@@ -21,7 +22,7 @@ from flwr.supercore.inflatable.inflatable_object import (
     no_object_id_recompute,
 )
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents, pull_objects, push_objects
-from flwr.supernode.fleet_http_connection import http_request_response
+from flwr.supernode import fleet_http_connection
 
 from edgedx.core.errors import InputOutputError
 from edgedx.core.progress import tell
@@ -59,8 +60,10 @@ def dial(
     """
     failure: list[BaseException] = []
     finished = False
+    # Flower's own would end this process, whatever else it does, by a thread and five seconds later.
+    fleet_http_connection.flwr_exit = _refused
     try:
-        with http_request_response(
+        with fleet_http_connection.http_request_response(
             server, False, ca.read_bytes(), (key, key.public_key()), max_wait_time=wait_s
         ) as connection:
             try:
@@ -68,9 +71,9 @@ def dial(
                 finished = True
             except BaseException as error:  # Flower would log it and end as if nothing had been
                 failure.append(error)
-    except SystemExit as error:  # Flower's way to say that it cannot connect
+    except ConnectionRefusedError as error:
         failure.append(error)
-    if failure and not isinstance(failure[0], Exception | SystemExit):
+    if failure and not isinstance(failure[0], Exception):
         raise failure[0]
     if not finished:
         kind = type(failure[0]).__name__ if failure else "no connection"
@@ -79,6 +82,10 @@ def dial(
             f"({kind})",
             next_step="check the address, --ca and that the server lists this site's .pub; then repeat the command",
         ) from (failure[0] if failure else None)
+
+
+def _refused(code: int, message: str | None = None, *_: Any, **__: Any) -> NoReturn:
+    raise ConnectionRefusedError(code, message)
 
 
 def _answer_all(connection: tuple, app: ClientApp, name: str, done: Callable[[], bool]) -> None:  # type: ignore[type-arg]

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+import platform
+import sys
 
 from edgedx.core.errors import DependencyMissing
+
+OLDEST_PYTHON = (3, 11)
 
 
 def need_flower(*, privacy: bool = False) -> None:
@@ -13,8 +17,15 @@ def need_flower(*, privacy: bool = False) -> None:
     Raises
     ------
     DependencyMissing
-        It is not installed, or not its accountant where differential privacy is asked for.
+        It is not installed, or not its accountant where differential privacy is asked for; or this Python is older
+        than Flower's oldest, where pip leaves both out without a word.
     """
+    if sys.version_info < OLDEST_PYTHON:
+        raise DependencyMissing(
+            f"federated training needs Python {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or later, as Flower does; this is "
+            f"{platform.python_version()}",
+            next_step="make an environment of a later Python, and there pip install 'edgedx[federated]'",
+        )
     try:
         import flwr.app  # noqa: F401
         import flwr.serverapp  # noqa: F401
@@ -25,6 +36,6 @@ def need_flower(*, privacy: bool = False) -> None:
     except ImportError as error:
         raise DependencyMissing(
             f"federated training needs the package {(error.name or 'flwr').replace('_', '-')}",
-            next_step="pip install 'edgedx[federated]' (Python 3.11 or later)",
+            next_step="pip install 'edgedx[federated]'",
         ) from error
     logging.getLogger("flwr").setLevel(logging.ERROR)

@@ -10,11 +10,14 @@ from typing import Any
 from edgedx.core.files import atomic_write, write_json
 from edgedx.core.settings.recipe import Recipe
 from edgedx.lab.run.renew import FEDERATED as REPORT
+from edgedx.lab.train.optimizer import schedule
 
 from .rounds import Federation
 
 TABLE = "federated-sites.csv"
 NOT_A_DEVICE = "edgedx is not a medical device, and these figures are no clinical validation."
+_STEPS = 100
+"""Of a round, for its learning rate: how many a site really makes is its own affair."""
 _FIELDS = ("site", "images", "patients", "auc", "low", "high", "own_auc", "own_low", "own_high", "problem")
 
 
@@ -42,9 +45,12 @@ def write_report(folder: Path, recipe: Recipe, given: Federation) -> dict[str, A
     return report
 
 
-def history_of(rounds: list[dict[str, Any]], learning_rate: float) -> list[dict[str, Any]]:
-    """Learning curves of a federation as those of any training: the mean over images of what sites told."""
+def history_of(rounds: list[dict[str, Any]], recipe: Recipe) -> list[dict[str, Any]]:
+    """Learning curves of a federation as those of any training: the mean over images of what sites told, and the
+    learning rate at which each round ended."""
     lines = []
+    options, own = recipe.train, recipe.federated
+    factors = schedule(_STEPS * own.rounds, _STEPS * options.warmup_epochs / own.epochs)
     for line in rounds:
         told = [said for said in line["sites"].values() if "loss" in said]
         lines.append(
@@ -52,7 +58,7 @@ def history_of(rounds: list[dict[str, Any]], learning_rate: float) -> list[dict[
                 "phase": "federated",
                 "epoch": float(line["round"]),
                 **{key: _mean(told, key) for key in ("loss", "val_loss", "val_auc")},
-                "learning_rate": learning_rate,
+                "learning_rate": options.learning_rate * factors[_STEPS * line["round"] - 1],
                 "seconds": line.get("seconds", 0.0),
             }
         )

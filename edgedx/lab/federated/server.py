@@ -121,7 +121,7 @@ def _with_data(recipe: Recipe, run: Run, work: Any, *, overwrite: bool, resume: 
 
     def train() -> dict[str, Any]:
         given, origin, model = work()
-        outcome = Outcome(history=history_of(given.rounds, recipe.train.learning_rate))
+        outcome = Outcome(history=history_of(given.rounds, recipe))
         metrics = finish(model, recipe, data, run.teacher.path, outcome, role="teacher", weights_from=origin)
         return {**metrics, "federated": write_report(run.path, recipe, given)}
 

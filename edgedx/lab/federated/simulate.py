@@ -104,7 +104,7 @@ def simulate(
         if not resume:
             (folder / STATE).unlink(missing_ok=True)
         given, origin, model = federate_here(recipe, parts, folder / STATE, resume=resume)
-        outcome = Outcome(history=history_of(given.rounds, recipe.train.learning_rate))
+        outcome = Outcome(history=history_of(given.rounds, recipe))
         told = f"{origin}; trained at {len(parts)} simulated sites"
         metrics = finish(model, recipe, data, folder, outcome, role="teacher", weights_from=told)
         return {**metrics, "federated": write_report(run.path, recipe, given)}

@@ -102,7 +102,9 @@ class Site:
             update={"train": options.model_copy(update={"seed": options.seed * 1000 + number, "patience": 0})}
         )
         self._become(sent, self.local)
-        phases = [Phase("all layers", own.epochs, options.learning_rate)]
+        part = part_of(number, own.rounds)
+        fixed = part[0] >= 1 - own.fixed_statistics and not self.local_names
+        phases = [Phase("all layers", own.epochs, options.learning_rate, part=part, fixed_statistics=fixed)]
         if number == 1 and options.frozen_epochs and self.recipe.model.weights != "none":
             phases.insert(0, Phase("new head", options.frozen_epochs, options.frozen_learning_rate, frozen=True))
         train = self.parts["train"]
@@ -162,6 +164,12 @@ class Site:
         return Elastic(
             labels, anchor_of(self.model), {n: torch.ones(()) for n in anchor_of(self.model)}, own.proximal_weight
         )
+
+
+def part_of(number: int, rounds: int) -> tuple[float, float]:
+    """Where a round lies in the one schedule of all of them: a learning rate that began anew each time would undo what
+    sites have in common already."""
+    return (number - 1) / rounds, number / rounds
 
 
 def auc_with_interval(

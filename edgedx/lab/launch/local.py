@@ -13,6 +13,24 @@ from edgedx.core.progress import Bar
 from .unit import BLINK_S, Unit, start, stop
 
 
+def gpus_here() -> list[str]:
+    """GPUs of this machine that work may use, as CUDA_VISIBLE_DEVICES names them."""
+    import torch
+
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = torch.cuda.device_count()
+    return named.split(",")[:count] if named else [str(index) for index in range(count)]
+
+
+def cores_and_gpus() -> int:
+    """Units at the same time on this machine: one for each GPU, without GPUs one for two cores."""
+    return len(gpus_here()) or _by_cores()
+
+
+def _by_cores() -> int:
+    return max(1, (os.cpu_count() or 1) // 2)
+
+
 @dataclass(frozen=True)
 class Local:
     """This machine.
@@ -30,7 +48,7 @@ class Local:
 
     def run(self, units: Sequence[Unit], bar: Bar) -> list[Unit]:
         """Run all, and return those that failed."""
-        jobs = min(self.jobs or len(self.gpus) or max(1, (os.cpu_count() or 1) // 2), len(units))
+        jobs = min(self.jobs or len(self.gpus) or _by_cores(), len(units))
         slots, waiting, failed = list(range(jobs)), list(units), list[Unit]()
         running: list[tuple[int, subprocess.Popen[bytes], Unit, int]] = []
         try:

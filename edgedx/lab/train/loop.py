@@ -151,7 +151,7 @@ class _Loop:
         compiling = Compiling(step_by, self.options.compile, steps, done, facts.get("compiled"), title, quiet=quiet)
         losses, epoch_first = Losses(steps, self.device), done
         ahead = self.training.ahead + sum(self._steps(later) for later in self.phases[number + 1 :])
-        _train_mode(self.model, phase.frozen)
+        _train_mode(self.model, phase)
         with (
             progress(title, steps, done=done, quiet=quiet, ahead=ahead) as bar,
             held_interrupt() as interrupted,
@@ -170,7 +170,7 @@ class _Loop:
                     self._refuse_divergence(losses.first_bad(wait=True), phase)
                     judged = step_by.average.module if step_by.average is not None else self.model
                     score, val_loss = self._evaluate(judged)
-                    _train_mode(self.model, phase.frozen)
+                    _train_mode(self.model, phase)
                     line = {
                         "phase": phase.name,
                         "epoch": round((step + 1) / self.feed.steps_per_epoch, 2),
@@ -290,10 +290,14 @@ def _freeze(model: nn.Module, frozen: bool) -> None:
         head.requires_grad_(True)
 
 
-def _train_mode(model: nn.Module, frozen: bool) -> None:
-    model.train(not frozen)
+def _train_mode(model: nn.Module, phase: Phase) -> None:
+    model.train(not phase.frozen)
     for head in _heads(model):
         head.train()
+    if phase.fixed_statistics:
+        for layer in model.modules():
+            if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+                layer.eval()
 
 
 def _heads(model: nn.Module) -> list[nn.Module]:

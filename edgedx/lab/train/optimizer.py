@@ -72,9 +72,21 @@ class Rates:
             group["lr"] = rate * float(factor)
 
 
-def schedule(step: int, steps: int, warmup: float) -> float:
-    """Factor at a step: a linear rise over `warmup` steps, then half a cosine to zero."""
-    warmup = min(warmup, steps / 4)
+def schedule(steps: int, warmup: float, part: tuple[float, float] = (0.0, 1.0)) -> list[float]:
+    """Factor of each step: a linear rise over `warmup` steps, then half a cosine to zero.
+
+    Parameters
+    ----------
+    part : tuple of float
+        From which share of the rise and the cosine to which these steps lead: 0 to 1 is all of it.
+    """
+    begin, end = part
+    whole = steps / (end - begin)
+    warmup = min(warmup, whole / 4)
+    return [_factor(begin * whole + step, whole, warmup) for step in range(steps)]
+
+
+def _factor(step: float, steps: float, warmup: float) -> float:
     if step < warmup:
         return (step + 1) / (warmup + 1)
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, steps - warmup)))

@@ -28,6 +28,11 @@ class Phase:
         Train the classifier alone, with the base in eval mode (its batch statistics too).
     steps : int
         Where set, the length in steps instead of epochs: a control trains as long as what it is compared with.
+    part : tuple of float
+        Where the phase lies in a schedule that is longer than itself, from which share of it to which: the rounds of a
+        federation are parts of one.
+    fixed_statistics : bool
+        Batch norm normalizes by its running statistics as they are, and leaves them so.
     """
 
     name: str
@@ -35,6 +40,8 @@ class Phase:
     learning_rate: float
     frozen: bool = False
     steps: int = 0
+    part: tuple[float, float] = (0.0, 1.0)
+    fixed_statistics: bool = False
 
     def length(self, steps_per_epoch: int) -> int:
         """Steps of this phase."""

@@ -63,7 +63,8 @@ class Step:
         decay = min(self.options.ema, 1 - 10 / max(steps, 11)) if not phase.frozen else 0.0
         self.average = Average(model) if decay else None
         warmup = self.options.warmup_epochs * feed.steps_per_epoch
-        pace = [(schedule(step, steps, warmup), weight_at(first + step, decay)) for step in range(steps)]
+        factors = schedule(steps, warmup, phase.part)
+        pace = [(factor, weight_at(first + step, decay)) for step, factor in enumerate(factors)]
         self.pace = sent(np.array(pace, np.float32), self.device)
         self.now = self.pace[0].clone()
         self.loss: Callable[..., Tensor] = self._loss

@@ -31,8 +31,9 @@ from .files import write_study, write_table
 from .space import check_space, defaults, with_values
 from .study import grid_of, open_study, place_of, suggest, translated
 from .tickets import GRACE, TICKET, work
+from .workers import Workers, run_workers
 
-STORAGE = "study.sqlite"
+SQLITE, ON_A_SHARE = "study.sqlite", "study.log"
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,13 @@ class Tuning:
     out : Path
         Folder for the data set, the study unless `storage` names another place, and what is found.
     storage : str, optional
-        See `tune_study.open_study`.
+        See `study.open_study`.
     minutes : float, optional
         No trial is begun after so long; 0 only writes what is known.
     grace : float
         Seconds without a sign of life of its process after which a trial is taken again.
+    workers : Workers
+        Processes that train; as a rule this one.
     """
 
     recipe: Recipe
@@ -57,11 +60,30 @@ class Tuning:
     study: str | None = None
     minutes: float | None = None
     grace: float = GRACE
+    workers: Workers = Workers()
 
     @property
     def url(self) -> str:
-        """Of the storage."""
-        return self.storage or f"sqlite:///{(self.out / STORAGE).absolute()}"
+        """Of the storage: without another one, a file of `out`; of a cluster one that stands a share.
+
+        Raises
+        ------
+        UsageError
+            The study was begun in a file that stands none.
+        """
+        on_a_share, sqlite = ((self.out / name).absolute() for name in (ON_A_SHARE, SQLITE))
+        if self.storage:
+            return self.storage
+        if on_a_share.exists():
+            return f"journal:{on_a_share}"
+        if self.workers.on == "local":
+            return f"sqlite:///{sqlite}"
+        if sqlite.exists():
+            raise UsageError(
+                f"{sqlite} was begun on one machine, and SQLite does not belong on a share",
+                next_step="name another --out for the cluster, or give --storage",
+            )
+        return f"journal:{on_a_share}"
 
 
 def tune(plan: Tuning, on_end: Callable[[FrozenTrial, FrozenTrial | None], object] = lambda *_: None) -> dict[str, Any]:
@@ -93,7 +115,8 @@ def tune(plan: Tuning, on_end: Callable[[FrozenTrial, FrozenTrial | None], objec
     kept = stage_settings(recipe, "task", "preprocess", "augment", "model", "train")
     kept["tune"] = recipe.tune.model_dump(mode="json", include={"space", "sampler"})
     about = {"recipe": sha256_bytes(canonical_json(kept)), "data": data.digest}
-    study = open_study(plan.url, plan.study or recipe.name, recipe.tune, recipe.train.seed, about)
+    url = plan.url
+    study = open_study(url, plan.study or recipe.name, recipe.tune, recipe.train.seed, about)
 
     def objective(trial: Trial) -> float:
         values = {key: suggest(trial, key, parameter) for key, parameter in recipe.tune.space.items()}
@@ -108,9 +131,13 @@ def tune(plan: Tuning, on_end: Callable[[FrozenTrial, FrozenTrial | None], objec
 
     begun, seconds = time.monotonic(), 60 * plan.minutes if plan.minutes is not None else None
     count, prescribed = tickets(recipe)
-    with translated(plan.url):
+    with translated(url):
+        if not plan.workers.alone and seconds != 0:
+            run_workers(
+                plan.workers, recipe, plan.out, trials=count, url=url, study=study.study_name, minutes=plan.minutes
+            )
         work(study, count, objective, prescribed, seconds=seconds, on_end=after, grace=plan.grace)
-    facts = {"storage": place_of(plan.url), "wall_seconds": round(time.monotonic() - begun, 1)}
+    facts = {"storage": place_of(url), "wall_seconds": round(time.monotonic() - begun, 1)}
     return write_study(study, recipe, plan.out, facts)
 
 

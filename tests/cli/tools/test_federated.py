@@ -33,11 +33,44 @@ def test_simulate_tells_the_figures_by_site_and_what_comes_next(folder: Path) ->
     assert json.loads(again.stdout)["sites"].keys() == {"h0", "h1"}
 
 
+def test_a_federated_run_goes_through_compress_gate_and_deploy(tmp_path: Path) -> None:
+    """And the bundle is that of the CPU here, in INT8, and answers for an image of each hospital."""
+    pytest.importorskip("flwr", reason="the optional package flwr (pip install 'edgedx[federated]')")
+    federation.write_hospitals(tmp_path / "set", hospitals=2, patients=120)
+    raw = federation.recipe(tmp_path / "set", rounds=8, epochs=2).model_dump(mode="json")
+    raw["train"]["learning_rate"] = raw["student"]["learning_rate"] = 0.005
+    raw["student"]["epochs"] = 8
+    raw["gate"]["max_auc_drop"] = 0.1  # 24 images in val
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(raw))
+    for arguments in (
+        ("federated", "simulate", "two.yaml", "--by", "hospital", "--out", "run"),
+        ("compress", "run", "--int8"),
+        ("gate", "run"),
+        ("deploy", "run", "--target", "cpu"),
+    ):
+        done = edgedx(tmp_path, *arguments)
+        assert done.returncode == 0, (arguments, done.stdout, done.stderr)
+    (bundle,) = tmp_path.glob("run/devices/*/bundle/*.edgedx")
+    dark, bright = "set/images/p000-0.png", "set/images/p011-0.png"
+    done = edgedx(tmp_path, "predict", dark, bright, "--bundle", str(bundle), "--json")
+    assert done.returncode == 0, done.stderr
+    assert [one["label"] for one in json.loads(done.stdout)["predictions"]] == ["dark", "bright"]
+
+
 def test_a_missing_flower_is_named_with_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "flwr.app", None)
     done = edgedx(folder, "federated", "simulate", "two.yaml", "--sites", "2")
     assert done.returncode == 3
     assert "federated training needs the package flwr" in done.stderr and "edgedx[federated]" in done.stderr
+
+
+def test_an_older_python_is_named_before_a_package_that_pip_left_out(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 10, 14, "final", 0))
+    done = edgedx(folder, "federated", "simulate", "two.yaml", "--sites", "2")
+    assert done.returncode == 3
+    assert "needs Python 3.11 or later" in done.stderr and "later Python" in done.stderr
 
 
 def test_keys_are_made_once_and_the_secret_is_readable_by_its_owner_alone(folder: Path) -> None:

@@ -170,6 +170,7 @@ def test_a_site_whose_key_is_not_listed_is_not_let_in(places: Path, tmp_path: Pa
         federation.wait_for(tmp_path / "server.txt", "waiting for 1 site:")
         with pytest.raises(InputOutputError, match="does not take this site's key") as caught:
             _take_part(places, "stranger", tmp_path / "stranger", port, minutes=0.1)
+        assert not any("force_exit" in one.name for one in threading.enumerate()), "Flower would end this process"
     finally:
         server.kill()
         server.wait()

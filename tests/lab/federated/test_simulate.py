@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 from pathlib import Path
@@ -27,6 +28,7 @@ from edgedx.lab.federated.site import Site  # noqa: E402
 from edgedx.lab.federated.start import empty_model, first_model  # noqa: E402
 from edgedx.lab.federated.weights import local_names, tensors_of  # noqa: E402
 from edgedx.lab.network.checkpoint import load_checkpoint  # noqa: E402
+from edgedx.lab.train.optimizer import schedule  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +81,9 @@ def test_the_result_is_an_ordinary_run_with_a_report_by_site(folder: Path, tmp_p
     assert [line["round"] for line in report["rounds"]] == [1, 2] and report["privacy"] is None
     card = load_checkpoint(tmp_path / "run/teacher").card
     assert card.role == "teacher" and "3 simulated sites" in card.weights_from and card.operating_points
-    assert (tmp_path / "run/teacher/history.csv").read_text().count("federated") == 2
+    lines = list(csv.DictReader((tmp_path / "run/teacher/history.csv").open()))
+    assert [line["phase"] for line in lines] == ["federated"] * 2
+    assert 1e-3 > float(lines[0]["learning_rate"]) > 0.5e-3 > 0.01e-3 > float(lines[1]["learning_rate"])
     assert simulate(recipe, tmp_path / "run", Division(by="hospital"))["reused"]
 
 
@@ -92,13 +96,44 @@ def test_one_site_alone_is_ordinary_training(folder: Path, parts: dict[str, Data
     assert all(torch.equal(value, trained[name]) for name, value in tensors_of(model).items())
 
 
-def test_rounds_go_on_where_a_killed_server_left_off(folder: Path, parts: dict[str, Dataset], tmp_path: Path) -> None:
-    whole = federate_here(federation.recipe(folder), parts, tmp_path / "a")[2]
-    first = federation.recipe(folder, rounds=1)
-    federate_here(first, parts, tmp_path / "b")
-    given, _, resumed = federate_here(federation.recipe(folder), parts, tmp_path / "b", resume=True)
+def test_rounds_go_on_where_a_stopped_server_left_off(folder: Path, parts: dict[str, Dataset], tmp_path: Path) -> None:
+    recipe = federation.recipe(folder)
+    whole = federate_here(recipe, parts, tmp_path / "a")[2]
+    names = dict(enumerate(parts, 1))
+    apps: dict[int, Any] = {n: client_app(Site(name, recipe, parts[name])) for n, name in names.items()}
+    with pytest.raises(KeyboardInterrupt):
+        stopping = {**apps, 2: federation.stopping(apps[2], number=2)}
+        federate(recipe, first_model(recipe)[0], LocalGrid(stopping, names), names, tmp_path / "b")
+    resumed, _ = first_model(recipe)
+    given = federate(recipe, resumed, LocalGrid(apps, names), names, tmp_path / "b", resume=True)
     assert [line["round"] for line in given.rounds] == [1, 2]
     assert all(torch.equal(value, tensors_of(resumed)[name]) for name, value in tensors_of(whole).items())
+
+
+def test_a_site_warms_up_once_and_its_learning_rate_falls_over_all_rounds(
+    folder: Path, parts: dict[str, Dataset]
+) -> None:
+    recipe = federation.recipe(folder, rounds=4)
+    site, sent = Site("h0", recipe, parts["h0"]), tensors_of(first_model(recipe)[0])
+    for number in (1, 2, 3, 4):
+        site.train(sent, number)
+    ends = [line["learning_rate"] / recipe.train.learning_rate for line in site.history]
+    steps = len(parts["h0"].subset("train")) // recipe.train.batch_size
+    expected = schedule(4 * steps, recipe.train.warmup_epochs * steps)[steps - 1 :: steps]
+    assert ends == pytest.approx(expected, rel=1e-5) and ends[1] > ends[2] > ends[3]
+
+
+def test_statistics_of_batch_norm_are_renewed_in_the_first_half_and_fixed_in_the_last(
+    folder: Path, parts: dict[str, Dataset]
+) -> None:
+    recipe = federation.recipe(folder, rounds=2)
+    site = Site("h0", recipe, parts["h0"])
+    sent = {name: value.clone() for name, value in tensors_of(first_model(recipe)[0]).items()}
+    statistics = {name for name in sent if "running_" in name}
+    for number, moved in ((1, True), (2, False)):
+        got, _ = site.train(sent, number)
+        assert all(torch.equal(got[name], sent[name]) != moved for name in statistics)
+        assert not any(torch.equal(got[name], sent[name]) for name in set(sent) - statistics)
 
 
 def test_fedprox_stays_nearer_to_what_was_sent(folder: Path, parts: dict[str, Dataset]) -> None:

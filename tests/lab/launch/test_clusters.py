@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray_nodes import two_nodes
 
 from edgedx.core.errors import MissingError
 from edgedx.lab.launch.launch import launch
@@ -34,17 +35,9 @@ for number in range(done, 20):
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    ray = pytest.importorskip("ray", reason="needs edgedx[cluster]")
-    from ray.cluster_utils import Cluster
-
     monkeypatch.setenv("RAY_DISABLE_IMPORT_WARNING", "1")
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    made.add_node(num_cpus=1)
-    made.wait_for_nodes()
-    yield made
-    if ray.is_initialized():
-        ray.shutdown()
-    made.shutdown()
+    with two_nodes() as made:
+        yield made
 
 
 def _units(folder: Path, count: int) -> list[Unit]:

@@ -75,7 +75,14 @@ def test_rates_follow_the_schedule_in_proportion() -> None:
     before = [group["lr"] for group in optimizer.param_groups]
     Rates(optimizer, CPU).set(torch.tensor(0.25))
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([rate / 4 for rate in before])
-    assert [schedule(step, 100, 10) for step in (0, 10, 55)] == pytest.approx([1 / 11, 1.0, 0.5])
+    factors = schedule(100, 10)
+    assert [factors[step] for step in (0, 10, 55)] == pytest.approx([1 / 11, 1.0, 0.5])
+
+
+def test_the_parts_of_a_schedule_are_the_whole() -> None:
+    """So rounds of a federation warm up once, and each goes on at the rate at which the last one ended."""
+    parts = [factor for number in range(5) for factor in schedule(20, 12, (number / 5, (number + 1) / 5))]
+    assert parts == pytest.approx(schedule(100, 12))
 
 
 def test_a_restored_moment_lies_in_memory_as_its_parameter_does() -> None:

@@ -3,7 +3,6 @@ saw its patient."""
 
 from __future__ import annotations
 
-import os
 import statistics
 import sys
 import time
@@ -24,6 +23,7 @@ from edgedx.lab.judge.evaluation_files import predictions_csv
 from edgedx.lab.judge.figures import Figures, figures_with_intervals
 from edgedx.lab.judge.subject import open_subject
 from edgedx.lab.launch.launch import launch, launcher_on
+from edgedx.lab.launch.local import gpus_here
 from edgedx.lab.launch.unit import Unit
 from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import machine, versions
@@ -102,15 +102,7 @@ def _train(plan: CrossValidation, recipe: Path) -> None:
         Unit(f"fold {fold}", plan.run(fold), tuple(map(tuple, plan.commands(fold, recipe))))
         for fold in range(plan.folds)
     ]
-    launch(units, launcher_on(plan.on, jobs=plan.jobs, gpus=_gpus(), cores=plan.cores), "training folds")
-
-
-def _gpus() -> list[str]:
-    import torch
-
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    count = torch.cuda.device_count()
-    return named.split(",")[:count] if named else [str(index) for index in range(count)]
+    launch(units, launcher_on(plan.on, jobs=plan.jobs, gpus=gpus_here(), cores=plan.cores), "training folds")
 
 
 def subjects_of(run: Path) -> Iterator[tuple[str, Path]]:
