@@ -1,9 +1,9 @@
-"""Transfer against scratch and against feature extraction on PneumoniaMNIST.
+"""Transfer against scratch and against feature extraction, on runs of any recipe.
 
 Epochs until the best val AUC that training from scratch ever reaches, and DeLong's test on the official test set.
 
     python benchmarks/transfer.py --transfer runs/benchmark/seed-0 --scratch runs/scratch runs/scratch20 \\
-                                  [--frozen runs/frozen]
+                                  [--frozen runs/frozen] [--name breast]
 
 Make the runs with
 
@@ -11,6 +11,10 @@ Make the runs with
     edgedx finetune pneumonia-mnist --out runs/scratch --from-scratch
     edgedx finetune pneumonia-mnist --out runs/scratch20 --from-scratch --set train.epochs=20
     edgedx finetune pneumonia-mnist --out runs/frozen --set train.epochs=0 --set train.frozen_epochs=7
+
+and of another recipe in the same way, such as ``edgedx finetune benchmarks/modalities/breast.yaml --set data.folds=null
+--set preprocess.size=[96,96] --set train.epochs=9``. The result is ``results/transfer.json``, with --name breast
+``results/transfer-breast.json``.
 
 The first pair sees the same number of images; the second gives the scratch model time to converge; the last trains the
 new head alone (feature extraction). An epoch of the new head counts as one, although its base is frozen and it costs a
@@ -24,10 +28,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from edgedx.core.files import write_json
+from edgedx.core.files import read_json, write_json
+from edgedx.core.settings.recipe import load_recipe
+from edgedx.lab.data.cases_file import SUMMARY
 from edgedx.lab.evidence.compare.compare import compare as significance_of
 from edgedx.lab.evidence.compare.files import report_of
 from edgedx.lab.evidence.compare.lineup import line_up
+from edgedx.lab.run.renew import RECIPE
 from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import machine
 
@@ -55,6 +62,13 @@ def _test_auc(run: Path) -> float:
     return float(Run(run).teacher.metrics["test"]["auc"]["value"])
 
 
+def about(run: Path) -> dict[str, Any]:
+    """What was learned, from how many images."""
+    recipe = load_recipe(str(Run(run).path / RECIPE))
+    splits = read_json(Run(run).data / SUMMARY)["splits"]
+    return {"recipe": recipe.name, "size": recipe.preprocess.size, "seed": recipe.train.seed, "splits": splits}
+
+
 def significance(runs: list[Path]) -> dict[str, Any]:
     """DeLong and McNemar of the first run's teacher against those of the others."""
     found = significance_of(line_up([Run(run).teacher.path for run in runs]), baseline=str(runs[0] / "teacher"))
@@ -66,6 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--transfer", type=Path, required=True)
     parser.add_argument("--scratch", type=Path, required=True, nargs="+", help="One run or several, of other lengths.")
+    parser.add_argument("--name", help="Of the result, where it is not PneumoniaMNIST's.")
     parser.add_argument("--frozen", type=Path, help="Run whose base stayed as it was pretrained.")
     options = parser.parse_args()
     rows = [compare(options.transfer, scratch) for scratch in options.scratch]
@@ -74,6 +89,7 @@ def main() -> None:
         "schema_version": 1,
         "date": time.strftime("%Y-%m-%d"),
         "machine": machine(),
+        **about(options.transfer),
         "transfer_val_auc": curve,
         "transfer_test_auc": _test_auc(options.transfer),
         "scratch": rows,
@@ -82,7 +98,8 @@ def main() -> None:
         report["frozen_val_auc"], report["frozen_test_auc"] = epochs(options.frozen), _test_auc(options.frozen)
     others = [*options.scratch, *([options.frozen] if options.frozen else [])]
     report["against_transfer"] = significance([options.transfer, *others])
-    write_json(Path(__file__).parent / "results" / "transfer.json", report)
+    name = f"transfer-{options.name}.json" if options.name else "transfer.json"
+    write_json(Path(__file__).parent / "results" / name, report)
     print(f"transfer, {len(curve)} epochs: val AUC " + " ".join(f"{value:.4f}" for value in curve))
     for row in rows:
         print(f"scratch, {len(row['scratch_val_auc'])} epochs: " + " ".join(f"{v:.4f}" for v in row["scratch_val_auc"]))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 from typing_extensions import Self
 
-from .content import cropped
+from .content import content_box, cropped
 from .files import canonical_json, sha256_bytes
 from .image import Image
 
@@ -145,6 +145,23 @@ def place_box(
         place = box[position] / shape[axis] * sides[axis] + before - cut
         places.append(min(max(place / spec.size[axis], 0.0), 1.0))
     return places[0], places[1], places[2], places[3]
+
+
+def place_region(region: NDArray[np.bool_], image: Image, spec: PreprocessSpec) -> NDArray[np.bool_]:
+    """Where `region`, a marked part of an image of shape (H, W), is on its canvas: cut and resized as the image is.
+
+    Returns
+    -------
+    ndarray of shape ``spec.size``, bool
+        Pixels that it covers half, of a smaller one those that it covers most; none where it was cut away.
+    """
+    part = region.astype(np.float32)
+    if spec.crop == "content":
+        top, bottom, left, right = content_box(_colour(_to_unit(image, spec), spec))
+        part = np.ascontiguousarray(part[top:bottom, left:right])
+    cover = _resize(part, spec)
+    most = float(cover.max())
+    return np.asarray(cover >= min(0.5, most)) if most > 0 else np.zeros(spec.size, np.bool_)
 
 
 def normalise(canvas: Canvas, spec: PreprocessSpec) -> NDArray[np.float32]:

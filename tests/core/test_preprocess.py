@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from edgedx.core.image import Image, VoiWindow
-from edgedx.core.preprocess import PreprocessSpec, canvas, normalise, preprocess, saturated_share
+from edgedx.core.preprocess import PreprocessSpec, canvas, normalise, place_region, preprocess, saturated_share
 
 RGB: dict[str, Any] = {"colour": "rgb", "mean": (0.5, 0.4, 0.3), "std": (0.2, 0.25, 0.3)}
 
@@ -267,3 +267,29 @@ def test_an_image_of_padding_alone_is_black_and_all_saturated() -> None:
     image = Image(np.arange(4096).reshape(64, 64), (0, 4095), padding=np.ones((64, 64), bool))
     spec = PreprocessSpec(size=(32, 32), window="percentile")
     assert canvas(image, spec).max() == 0 and saturated_share(image, spec) == 1
+
+
+@pytest.mark.parametrize("crop", ["none", "content"])
+@pytest.mark.parametrize("resize", ["stretch", "letterbox", "crop"])
+@pytest.mark.parametrize("shape", [(200, 300), (300, 200), (40, 30)])
+def test_a_marked_part_goes_where_its_image_goes(shape: tuple[int, int], resize: str, crop: str) -> None:
+    """The part is the light one: on the canvas it is told by its light, half of it at the edge."""
+    height, width = shape
+    pixels = np.zeros(shape, np.uint8)
+    pixels[height // 5 :, : -width // 5] = 80  # what is left of the black border
+    marked = np.zeros(shape, bool)
+    marked[height // 2 : height * 3 // 4, width // 3 : width // 2] = True
+    pixels[marked] = 250
+    image, spec = Image.of_array(pixels), _spec(size=(64, 80), resize=resize, crop=crop)
+    expected, found = canvas(image, spec) >= 164, place_region(marked, image, spec)
+    assert expected.sum() > 100 and (expected & found).sum() / (expected | found).sum() > 0.9
+
+
+def test_a_part_smaller_than_a_pixel_is_not_lost_and_one_that_is_cut_away_is_nowhere() -> None:
+    pixels, marked = _noise(320, 320), np.zeros((320, 320), bool)
+    marked[101, 205] = True
+    found = place_region(marked, Image.of_array(pixels), _spec())
+    assert np.argwhere(found).tolist() == [[10, 20]]
+    wide = np.zeros((100, 400), bool)
+    wide[:, :20] = True
+    assert not place_region(wide, Image.of_array(_noise(100, 400)), _spec(resize="crop")).any()

@@ -265,6 +265,7 @@ def explained(explanations: Any, folder: Path, written: Sequence[Path], *, synth
     print_table(titles, _map_rows(explanations), width=130)
     line("above", f"maps of another image of the class by {first} itself; not above 0: nothing is shown")
     line("areas", "low is good for deletion, high for insertion, both against the random order")
+    _places(explanations)
     if reasons := Counter(reason for _, reason in images.left_out).most_common():
         line("left out", f"{len(images.left_out)}: " + "; ".join(f"{count} {reason}" for reason, count in reasons))
     for note in notes(explanations):
@@ -272,6 +273,25 @@ def explained(explanations: Any, folder: Path, written: Sequence[Path], *, synth
     line("note", "not for diagnosis")
     line("written", f"{folder}: {', '.join(path.name for path in written)}")
     synthetic_note(synthetic)
+
+
+def _places(explanations: Any) -> None:
+    """How much of each map lies at the border and, where regions are known, in them."""
+    from edgedx.lab.evidence.explain.methods import METHODS
+    from edgedx.lab.evidence.explain.pointing_files import border_area, border_share, game
+
+    titles = ["", "method", f"at the border ({border_area(explanations):.2f} of the area)"]
+    if explanations.regions is not None:
+        titles += ["points at the finding", "chance", "other image", "weight in it", "chance", "other image"]
+    rows = []
+    for key in explanations.maps:
+        row = [key[0], METHODS[key[1]].title, _figure(border_share(explanations, key))]
+        for name in ("pointing", "energy") if explanations.regions is not None else ():
+            one = game(explanations, key, name) or {}
+            chance = [f"{one[part].value:.2f}" if part in one else "-" for part in ("area", "other")]
+            row += [_figure(one.get("value")), *chance]
+        rows.append(row)
+    print_table(tuple(titles), rows, width=130)
 
 
 def _map_rows(explanations: Any) -> list[list[str]]:

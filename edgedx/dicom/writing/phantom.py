@@ -7,8 +7,6 @@ What it teaches a network has no clinical value whatever; it tests software.
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedx.core.files import write_text
+from edgedx.core.table import csv_text
 
 from .make import PatientFacts, write_dicom
 
 LABELS = ("normal", "opacity")
 COLUMNS = ("image", "label", "patient_id", "sex", "age", "view")
+BOXES, BOX_COLUMNS = "boxes.csv", ("image", "left", "top", "width", "height")
 BITS_STORED = 12
 
 _Plane = NDArray[np.float32]
+_Box = tuple[int, int, int, int]  # left, top, width, height, pixels
 _PEAK = 2**BITS_STORED - 1
+_SPREADS = 2.0  # as far as an opacity's box reaches, standard deviations: an eighth of its peak is left there
 _POSITIVE_SHARE = 0.45
 _SIDES = (200, 420)  # pixels
 
@@ -56,6 +58,7 @@ class _Body:
     rib_peak: float
     tissue: float
     soft: tuple[_Blob, ...]
+    opacities: tuple[_Blob, ...]  # those of `soft` that the label is about
 
 
 def write_phantoms(folder: Path | str, patients: int, seed: int) -> Path:
@@ -68,7 +71,7 @@ def write_phantoms(folder: Path | str, patients: int, seed: int) -> Path:
     Parameters
     ----------
     folder : path
-        Gets ``labels.csv`` and ``images/``; made when missing.
+        Gets ``labels.csv``, ``images/`` and ``boxes.csv``, a row for each opacity of an image; made when missing.
     patients : int
         At least 1.
     seed : int
@@ -90,14 +93,14 @@ def write_phantoms(folder: Path | str, patients: int, seed: int) -> Path:
         raise ValueError("patients is at least 1 and seed at least 0")
     folder = Path(folder)
     rows: list[tuple[str, ...]] = []
+    boxes: list[tuple[str | int, ...]] = []
     for number in range(patients):
-        rows += _write_patient(folder, number, np.random.default_rng([seed, number]), seed)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(rows)
-    path = folder / "labels.csv"
-    write_text(path, text.getvalue())
+        written, found = _write_patient(folder, number, np.random.default_rng([seed, number]), seed)
+        rows += written
+        boxes += found
+    write_text(folder / BOXES, csv_text(BOX_COLUMNS, boxes))
+    path = folder / "labels.csv"  # last: who finds it finds all of it
+    write_text(path, csv_text(COLUMNS, rows))
     return path
 
 
@@ -115,10 +118,13 @@ def draw_phantom(label: str, rng: np.random.Generator) -> NDArray[np.uint16]:
     ndarray of shape (H, W), uint16
         12-bit values, high is dense (MONOCHROME2).
     """
-    return _expose(_grow(label, rng), "PA", rng)
+    return _expose(_grow(label, rng), "PA", rng)[0]
 
 
-def _write_patient(folder: Path, number: int, rng: np.random.Generator, seed: int) -> list[tuple[str, ...]]:
+def _write_patient(
+    folder: Path, number: int, rng: np.random.Generator, seed: int
+) -> tuple[list[tuple[str, ...]], list[tuple[str | int, ...]]]:
+    """Rows of ``labels.csv`` and of ``boxes.csv``."""
     label = LABELS[int(rng.random() < _POSITIVE_SHARE)]
     patient_id = f"PH{seed:04d}-{number:05d}"
     sex = "MF"[int(rng.integers(2))]
@@ -126,9 +132,10 @@ def _write_patient(folder: Path, number: int, rng: np.random.Generator, seed: in
     subject = PatientFacts(patient_id, f"PHANTOM^{number:05d}", sex, age)
     body = _grow(label, rng)
     rows: list[tuple[str, ...]] = []
+    boxes: list[tuple[str | int, ...]] = []
     for instance in range(1, int(rng.integers(2, 5)) + 1):
         view = "PA" if rng.random() < 0.7 else "AP"
-        pixels = _expose(body, view, rng)
+        pixels, found = _expose(body, view, rng)
         photometric = "MONOCHROME2"
         if rng.random() < 0.4:
             photometric, pixels = "MONOCHROME1", (_PEAK - pixels).astype(np.uint16)
@@ -150,7 +157,8 @@ def _write_patient(folder: Path, number: int, rng: np.random.Generator, seed: in
             instance_number=instance,
         )
         rows.append((name, label, patient_id, sex, str(age), view))
-    return rows
+        boxes += [(name, *box) for box in found]
+    return rows, boxes
 
 
 def _grow(label: str, rng: np.random.Generator) -> _Body:
@@ -161,7 +169,7 @@ def _grow(label: str, rng: np.random.Generator) -> _Body:
         side = rng.choice((-1.0, 1.0))
         return side * (lung_x + u(-spread, spread) * lung_w), u(-0.62, 0.62) * lung_h * spread / 0.6 - 0.08
 
-    blobs = []
+    blobs, opacities = [], []
     # Everybody has small dense dots (vessels end-on, calcifications) and hila of varying size: without such
     # look-alikes one threshold on local brightness would solve the task.
     for _ in range(int(rng.integers(1, 5))):
@@ -173,7 +181,7 @@ def _grow(label: str, rng: np.random.Generator) -> _Body:
         )
     if label == "opacity":
         for _ in range(int(rng.integers(1, 4))):
-            blobs.append(_Blob(*in_lung(0.6), u(0.07, 0.13), u(0.07, 0.13), u(0, np.pi), u(0.13, 0.30)))
+            opacities.append(_Blob(*in_lung(0.6), u(0.07, 0.13), u(0.07, 0.13), u(0, np.pi), u(0.13, 0.30)))
     return _Body(
         lung_x=lung_x,
         lung_w=lung_w,
@@ -184,12 +192,13 @@ def _grow(label: str, rng: np.random.Generator) -> _Body:
         rib_phase=u(0, 1),
         rib_peak=u(0.06, 0.11),
         tissue=u(0.85, 1.15),
-        soft=tuple(blobs),
+        soft=(*blobs, *opacities),
+        opacities=tuple(opacities),
     )
 
 
-def _expose(body: _Body, view: str, rng: np.random.Generator) -> NDArray[np.uint16]:
-    """One exposure: pose and size, attenuation, detector."""
+def _expose(body: _Body, view: str, rng: np.random.Generator) -> tuple[NDArray[np.uint16], list[_Box]]:
+    """One exposure: pose and size, attenuation, detector; and where the opacities are on it."""
     height, width = (int(side) for side in rng.integers(_SIDES[0], _SIDES[1] + 1, 2))
     x, y = _body_coordinates(height, width, rng)
     dense = _attenuation(body, x, y, 1.2 if view == "AP" else 1.0, rng)
@@ -197,7 +206,18 @@ def _expose(body: _Body, view: str, rng: np.random.Generator) -> NDArray[np.uint
     dense = np.asarray(cv2.GaussianBlur(dense, (0, 0), rng.uniform(0.5, 1.1)), np.float32)
     dense += rng.standard_normal(dense.shape, np.float32) * np.float32(rng.uniform(0.010, 0.028))
     value = rng.uniform(250, 800) + rng.uniform(1500, 2500) * np.clip(dense, 0, None) ** rng.uniform(0.8, 1.2)
-    return np.asarray(np.clip(np.rint(value), 0, _PEAK), np.uint16)
+    boxes = [box for blob in body.opacities if (box := _box_around(blob, x, y)) is not None]
+    return np.asarray(np.clip(np.rint(value), 0, _PEAK), np.uint16), boxes
+
+
+def _box_around(blob: _Blob, x: _Plane, y: _Plane) -> _Box | None:
+    """The box around a density; None where it lies outside the image."""
+    inside = _draw(blob, x, y) >= np.float32(blob.peak * np.exp(-0.5 * _SPREADS**2))
+    if not inside.any():
+        return None
+    rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
+    left, top = int(columns[0]), int(rows[0])
+    return left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top
 
 
 def _body_coordinates(height: int, width: int, rng: np.random.Generator) -> tuple[_Plane, _Plane]:

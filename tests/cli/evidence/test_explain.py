@@ -85,6 +85,30 @@ def test_images_from_outside_are_numbered_and_old_pictures_go(folder: Path, tmp_
     assert (tmp_path / "explain" / "explain.json").is_file()
 
 
+def test_masks_say_whether_a_map_points_at_the_finding(folder: Path) -> None:
+    masks = folder / "masks"
+    images = sorted((folder / "set" / "images").iterdir())
+    for number, image in enumerate(images):
+        mask = np.zeros(cv2.imread(str(image), cv2.IMREAD_UNCHANGED).shape[:2], np.uint8)
+        mask[: len(mask) // 2] = 255
+        if number % 2:
+            masks.mkdir(exist_ok=True)
+            assert cv2.imwrite(str(masks / f"{image.stem}_mask.png"), mask)
+    given = ["--count", "12", "--methods", "ig", "--pictures", "2", "--out", "pointed"]
+    done = edgedx(folder, "explain", "run/teacher", *given, "--regions", "masks")
+    assert done.returncode == 0, done.stderr
+    assert "weight in" in done.stdout and "at the border" in done.stdout
+    told = json.loads((folder / "pointed" / "explain.json").read_text())
+    (one,) = told["regions"]["maps"]
+    assert told["regions"]["area"] == pytest.approx(0.5, abs=0.07) and 0 < told["regions"]["images"] < 12
+    assert told["regions"]["images"] + told["regions"]["skipped"]["no mask or box"] == 12
+    assert one["energy"]["area"]["value"] == pytest.approx(told["regions"]["area"], abs=0.01)
+    assert f"{told['regions']['images']} of 12 images have a region (masks of masks" in done.stdout
+    with (folder / "pointed" / "explain.csv").open() as stream:
+        cells = [row["energy"] for row in csv.DictReader(stream)]
+    assert sum(cell != "" for cell in cells) == told["regions"]["images"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
@@ -94,6 +118,7 @@ def test_images_from_outside_are_numbered_and_old_pictures_go(folder: Path, tmp_
         (["run", "--split", "all"], 2, "no such split"),
         (["nothing"], 5, "nothing at nothing"),
         (["run", "--images", "nowhere"], 5, "no such file or folder"),
+        (["run", "--regions", "nowhere"], 5, "--regions takes a folder of masks"),
         (["run", "--images", "empty"], 5, "holds no image"),
         ([f"{VARIANTS}/fp32.onnx", "--methods", "gradcam", "--count", "2"], 2, "--methods lime"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -20,7 +21,7 @@ from edgedx.core.preprocess import PreprocessSpec, canvas
 from edgedx.dicom.reading.open import open_image
 from edgedx.dicom.reading.read import read_dicom
 from edgedx.dicom.writing.make import PatientFacts, write_dicom
-from edgedx.dicom.writing.phantom import COLUMNS, draw_phantom, write_phantoms
+from edgedx.dicom.writing.phantom import BOXES, COLUMNS, _expose, _grow, draw_phantom, write_phantoms
 
 PATIENTS = 150
 TYPE_1 = """
@@ -61,9 +62,10 @@ def test_same_seed_same_bytes_and_another_seed_other_bytes(tmp_path: Path) -> No
 
     first = tree("a", 2, 1)
     assert first == tree("b", 2, 1)
-    assert not set(first.values()) & set(tree("c", 2, 2).values())
+    other = {name: data for name, data in tree("c", 2, 2).items() if name != BOXES}  # of healthy patients it is empty
+    assert not set(first.values()) & set(other.values())
     larger = tree("d", 3, 1)
-    assert all(larger[name] == data for name, data in first.items() if name != "labels.csv")
+    assert all(larger[name] == data for name, data in first.items() if not name.endswith(".csv"))
 
 
 def test_table_matches_the_folder_and_patients_keep_one_label(labels: Path, rows: Rows) -> None:
@@ -205,3 +207,20 @@ def test_what_does_not_fit_the_object_is_refused(
     with pytest.raises(ValueError):
         write_dicom(tmp_path / "a.dcm", pixels, **options)  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
+
+
+def test_boxes_hold_the_opacities_and_only_images_with_one_have_boxes(labels: Path, rows: Rows) -> None:
+    with (labels.parent / BOXES).open(newline="") as stream:
+        boxed = {row["image"] for row in csv.DictReader(stream)}
+    assert boxed == {row["image"] for row in rows if row["label"] == "opacity"}
+    for seed in range(6):
+        body = _grow("opacity", np.random.default_rng(seed))
+        without = replace(body, soft=body.soft[: -len(body.opacities)], opacities=())
+        pixels, boxes = _expose(body, "PA", np.random.default_rng(seed))
+        bare, none = _expose(without, "PA", np.random.default_rng(seed))  # the same pose, texture and noise
+        assert len(boxes) == len(body.opacities) and none == []
+        inside = np.zeros(pixels.shape, bool)
+        for left, top, width, height in boxes:
+            inside[top : top + height, left : left + width] = True
+        added = pixels.astype(float) - bare
+        assert added[inside].sum() > 0.85 * added.sum() > 0 and inside.mean() < 0.35

@@ -76,14 +76,14 @@ def _row(recipe: Recipe, entry: dict[str, Any]) -> Row:
     split = split_named(named)
     if data.split_column and not split:
         problem = problem or f"split {named!r} is none of {', '.join(SPLITS)}"
-    roi, wrong = _box([cells[column] for column in data.roi_columns])
+    roi, wrong = box_of_cells([cells[column] for column in data.roi_columns])
     problem = problem or wrong
     groups = {column: cells[column] for column in data.subgroup_columns}
     beside = {column.name: cells.get(column.name, "") for column in recipe.columns.use}
     return Row(name, label, patient, split, groups, problem, columns=beside, roi=roi)
 
 
-def _box(texts: list[str]) -> tuple[tuple[float, float, float, float] | None, str]:
+def box_of_cells(texts: list[str]) -> tuple[tuple[float, float, float, float] | None, str]:
     """Left, top, width and height, and why they are no box."""
     if not any(texts):
         return None, ""

@@ -26,6 +26,8 @@ from .fidelity import CHANCE, alike, means
 from .images import ExplainedImages
 from .methods import NoMap, heat_maps, places_of, require
 from .models import Explainable, classes_to_explain, opened
+from .pointing import border_cannot_tell, in_regions, on_border
+from .regions import Regions
 from .sanity import DRAWS, Sanity, check
 
 CONTROL = "random"
@@ -50,6 +52,12 @@ class Explanation:
         Of all models but the first, against the first.
     others : dict of method to dict of str to ndarray of shape (N,)
         The first model's maps against its own maps of other images.
+    border : dict of (model, method) to ndarray of shape (N,)
+        Share of each map's weight on the border ring; of maps that could not tell there is none.
+    regions : Regions or None
+        Where the finding is, as far as that is known.
+    pointing : dict of (model, method) to dict of str to ndarray of shape (N,)
+        See `pointing.in_regions`; empty without regions.
     curves : dict of (model, method) to Curves
         Of the first images; each model has the control too.
     """
@@ -69,6 +77,9 @@ class Explanation:
     missing: dict[Key, str] = field(default_factory=dict)
     alike: dict[Key, dict[str, np.ndarray]] = field(default_factory=dict)
     others: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    border: dict[Key, np.ndarray] = field(default_factory=dict)
+    regions: Regions | None = None
+    pointing: dict[Key, dict[str, np.ndarray]] = field(default_factory=dict)
     curves: dict[Key, Curves] = field(default_factory=dict)
     sanity: list[Sanity] = field(default_factory=list)
     seconds: float = 0.0
@@ -111,6 +122,7 @@ def explain(
     methods: Sequence[str],
     *,
     wanted: str | None = None,
+    regions: Regions | None = None,
     device: str = "cpu",
     seed: int = 0,
     resamples: int = RESAMPLES,
@@ -122,6 +134,8 @@ def explain(
     ----------
     wanted : str, optional
         The class to explain; what the first model decides on each image unless given.
+    regions : Regions, optional
+        Of the same images, see `regions_of`: maps are judged by whether they point there.
     parts : Parts
         Where results are kept as they come; see `parts_of`.
 
@@ -150,6 +164,7 @@ def explain(
             places=[None if model.cut is None else model.cut.places for model in models],
             seed=seed,
             resamples=resamples,
+            regions=regions,
         )
         networks = [model for model in models if model.cut is not None]
         steps = len(models) * (len(methods) * (len(images) + few) + few)
@@ -227,17 +242,27 @@ def _compare(explanation: Explanation) -> None:
     for (name, method), maps in explanation.maps.items():
         if name != first and (first, method) in explanation.maps:
             explanation.alike[name, method] = alike(explanation.maps[first, method], maps)
-    if len(explanation.images) > 1:
-        # Of the same class, where there are several: an other class is looked for elsewhere.
-        other = np.arange(len(explanation.images))
-        for one in np.unique(explanation.classes):
-            rows = np.random.default_rng(explanation.seed).permutation(np.flatnonzero(explanation.classes == one))
-            other[rows] = np.roll(rows, 1)
+    other = _other_images(explanation)
+    for key, maps in explanation.maps.items():
+        if not border_cannot_tell(explanation.grids.get(key)):
+            explanation.border[key] = on_border(maps)
+        if explanation.regions is not None:
+            explanation.pointing[key] = in_regions(maps, explanation.regions.masks, other)
+    if len(other) > 1:
         alone = other == np.arange(len(other))
         for method in explanation.methods:
             if (own := explanation.maps.get((first, method))) is not None:
                 likeness = alike(own, own[other])
                 explanation.others[method] = {key: np.where(alone, np.nan, value) for key, value in likeness.items()}
+
+
+def _other_images(explanation: Explanation) -> np.ndarray:
+    """Another image for each one, (N,): of the same class, as an other class is looked for elsewhere; else itself."""
+    other = np.arange(len(explanation.images))
+    for one in np.unique(explanation.classes):
+        rows = np.random.default_rng(explanation.seed).permutation(np.flatnonzero(explanation.classes == one))
+        other[rows] = np.roll(rows, 1)
+    return other
 
 
 def _delete_and_insert(

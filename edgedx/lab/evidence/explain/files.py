@@ -16,6 +16,11 @@
 - ``curves``: ``model``, ``method`` (``random`` is the control), ``deletion``, ``insertion`` (Intervals, areas),
   ``deletion_gain``, ``insertion_gain`` (Intervals, paired, above 0 is better than the control; null for the control),
   ``deletion_curve``, ``insertion_curve`` (means, at ``fractions``);
+- ``border``: ``each_side``, ``area`` (of the ring), ``maps``: ``model``, ``method``, ``share`` (Interval) of the map's
+  positive weight on the ring; maps of 2 x 2 places cannot tell and are left out;
+- ``regions``: null, or ``where``, ``images``, ``skipped`` (reason to count), ``area``, ``tolerance_pixels``, ``maps``:
+  ``model``, ``method``, ``pointing`` and ``energy``: null or Intervals ``value``, ``area`` (chance), ``other`` (maps of
+  another image), ``above_area`` and ``above_other`` (paired, above 0 is better);
 - ``sanity``: ``model``, ``method``, ``stages`` (``random``, ``spearman``, ``shared``, ``iou``, ``ssim``), ``passes``,
   ``sentence``;
 - ``pictures``: ``file``, ``kind`` (fidelity, curves, sanity, image), ``caption``.
@@ -45,6 +50,15 @@ from .explain import CONTROL, MOST_CURVES, MOST_SANITY, Explanation, Key
 from .fidelity import CHANCE
 from .methods import METHODS
 from .pictures import draw, is_empty
+from .pointing_files import (
+    CELLS,
+    border_sentences,
+    border_to_dict,
+    cells,
+    region_notes,
+    region_sentences,
+    regions_to_dict,
+)
 from .sanity import LIMIT
 
 REPORT, TABLE, NAMES = "explain.json", "explain.csv", "images.csv"
@@ -89,6 +103,8 @@ def to_dict(explanation: Explanation, pictures: Sequence[dict[str, str]]) -> dic
         "fractions": FRACTIONS.tolist(),
         "curve_images": min(len(images), MOST_CURVES),
         "curves": [_curves(explanation, key) for key in explanation.curves],
+        "border": border_to_dict(explanation),
+        "regions": regions_to_dict(explanation),
         "sanity_images": min(len(images), MOST_SANITY) if explanation.sanity else 0,
         "sanity": [one.to_dict() for one in explanation.sanity],
         "notes": notes(explanation),
@@ -134,7 +150,12 @@ def _curves(explanation: Explanation, key: Key) -> dict[str, Any]:
 
 def sentences(explanation: Explanation) -> list[str]:
     """What a reader should take home: methods with the same outcome in one sentence."""
-    return [*_likeness(explanation), *_sanity(explanation)]
+    return [
+        *region_sentences(explanation),
+        *border_sentences(explanation),
+        *_likeness(explanation),
+        *_sanity(explanation),
+    ]
 
 
 def _likeness(explanation: Explanation) -> list[str]:
@@ -171,6 +192,7 @@ def _sanity(explanation: Explanation) -> list[str]:
 def notes(explanation: Explanation) -> list[str]:
     """What to know before reading the figures."""
     texts = ["A heat map shows where an answer comes from, not whether it is right or why."]
+    texts += region_notes(explanation)
     coarse = {name: places for (name, _), places in explanation.grids.items() if max(places) <= _COARSE}
     for places in sorted(set(coarse.values())):
         *names, last = (name for name in coarse if coarse[name] == places)
@@ -237,5 +259,6 @@ def _rows_csv(explanation: Explanation) -> str:
         for position in range(len(explanation.images)):
             figures = [text[name][position] if name in text else np.nan for name in CHANCE]
             figures += [areas[name][position] if position < len(areas[name]) else np.nan for name in areas]
+            figures += cells(explanation, key, position)
             rows.append([position + 1, *key, *map(number_cell, figures)])
-    return csv_text(["number", "model", "method", *CHANCE, "deletion", "insertion"], rows)
+    return csv_text(["number", "model", "method", *CHANCE, "deletion", "insertion", *CELLS], rows)

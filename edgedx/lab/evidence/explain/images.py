@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgedx.core.errors import DataError, UsageError
 from edgedx.core.files import storage_error
+from edgedx.core.image import Image
 from edgedx.core.preprocess import Canvas
+from edgedx.core.settings.recipe import Recipe
 from edgedx.core.stats.cases import Cases
 from edgedx.core.stats.patients import patient_keys
 from edgedx.core.table import read_table
+from edgedx.dicom.reading.open import open_image
 from edgedx.lab.data.dataset import load_dataset
 from edgedx.lab.data.given_images import IMAGE, PATIENT, SKIPPED, ListedImage, ReadImage, read_batches
+from edgedx.lab.data.sources import Row, Source, open_source
 from edgedx.lab.judge.subject import Subject
 
 _BATCH = 64
+
+
+def _no_files(_: int) -> Image:
+    raise DataError("these images have no files", next_step="name a run or images whose files are there")
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,11 @@ class ExplainedImages:
         The labels in words; empty where none are known.
     left_out : list of (str, str)
         Image and reason.
+    boxes : ndarray of shape (N, 4), float32, optional
+        What a label is about, where the run's table says it: left, top, right, bottom, shares of the canvas; NaN where
+        an image has none.
+    read : callable
+        The image at a position, as its file has it.
     """
 
     names: list[str]
@@ -41,6 +57,8 @@ class ExplainedImages:
     truths: list[str]
     where: str
     left_out: list[tuple[str, str]] = field(default_factory=list)
+    boxes: NDArray[np.float32] | None = None
+    read: Callable[[int], Image] = _no_files
 
     def __len__(self) -> int:
         return len(self.names)
@@ -59,7 +77,27 @@ def of_split(subject: Subject, split: str, count: int, seed: int) -> ExplainedIm
     part = part.take(_draw(len(part), count, seed))
     cases = Cases(part.names, part.patients, part.labels, part.subgroups, subject.task, subject.classes)
     truths = [cases.truth(row) for row in range(len(part))]
-    return ExplainedImages(part.names, part.patients, np.asarray(part.canvases[part.rows]), truths, split)
+    return ExplainedImages(
+        part.names, part.patients, np.asarray(part.canvases[part.rows]), truths, split,
+        boxes=part.boxes, read=_reader(subject.recipe, part.names),
+    )  # fmt: skip
+
+
+def _reader(recipe: Recipe, names: list[str]) -> Callable[[int], Image]:
+    """Reads images of a run's data set again, which is listed when the first one is asked for."""
+
+    @cache
+    def listed() -> tuple[Source, dict[str, Row]]:
+        source = open_source(recipe)
+        return source, {row.name: row for row in source.rows}
+
+    def read(position: int) -> Image:
+        source, rows = listed()
+        if (row := rows.get(names[position])) is None:
+            raise DataError("an image of the run is not in its data set any more", next_step="edgedx finetune it again")
+        return source.read(row)[0]
+
+    return read
 
 
 def of_files(subject: Subject, source: Path, count: int, seed: int) -> ExplainedImages:
@@ -89,7 +127,10 @@ def of_files(subject: Subject, source: Path, count: int, seed: int) -> Explained
         )
     names = [given.name for given in kept]
     patients = patient_keys([given.patient for given in kept], names)
-    return ExplainedImages(names, patients, np.stack(canvases), [""] * len(kept), "given images", left_out)
+    return ExplainedImages(
+        names, patients, np.stack(canvases), [""] * len(kept), "given images", left_out,
+        read=lambda position: open_image(kept[position].path, frames=subject.accept.multi_frame).image,
+    )  # fmt: skip
 
 
 def _list(source: Path) -> list[ListedImage]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 NOT_FOR_DIAGNOSIS = "not for diagnosis"
 _GREY = "#8796a3"
+_REGION = "#35d0ba"
 _SHORT = {"ig": "integrated\ngradients"}
 
 
@@ -108,6 +109,7 @@ def side_by_side(explanation: Explanation, index: int) -> Any:
                 axis.imshow(picture, cmap="gray" if picture.ndim == 2 else None, vmin=0, vmax=1)
             else:
                 _map(axis, picture, explanation, (name, method), index)
+            _outline(axis, explanation, index)
     title = f"{_caption(explanation, index)}; {NOT_FOR_DIAGNOSIS}"
     letters = int(14 * figure.get_figwidth())  # so many of this size fit a line
     figure.suptitle(textwrap.fill(title, letters), fontsize=8.5, color=INK)
@@ -137,6 +139,14 @@ def _map(axis: Any, picture: np.ndarray, explanation: Explanation, key: Key, ind
     if key in explanation.grids and is_coarse(explanation.grids[key]):
         rows, columns = explanation.grids[key]
         axis.set_xlabel(f"{rows} x {columns} places", fontsize=7, color=INK)
+
+
+def _outline(axis: Any, explanation: Explanation, index: int) -> None:
+    """Where the finding is, as far as it is known."""
+    if explanation.regions is not None and explanation.regions.known[index]:
+        mask = np.pad(explanation.regions.masks[index], 1)  # closed where it touches the rim
+        places = [np.arange(side) - 1 for side in mask.shape]
+        axis.contour(places[1], places[0], mask, levels=[0.5], colors=_REGION, linewidths=0.9)
 
 
 def _scale(figure: Any) -> None:
