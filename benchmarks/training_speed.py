@@ -301,7 +301,10 @@ def main() -> None:
     options.epochs = options.epochs or (3 if on_gpu else 8)
     device = torch.cuda.get_device_name() if on_gpu else f"{torch.get_num_threads()} threads"
     print(f"{machine()}; {device}; torch {torch.__version__}; batch {options.batch}", flush=True)
-    rows = []
+    facts = {"schema_version": 1, "date": time.strftime("%Y-%m-%d"), "machine": machine(), "device": device}
+    facts |= {"torch": torch.__version__, "batch": options.batch, "steps": options.steps, "epochs": options.epochs}
+    facts |= {"previous": options.previous}
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         previous = Path(options.previous) if options.previous else None
         if previous is not None and not previous.is_dir():
@@ -312,12 +315,10 @@ def main() -> None:
             for backbone in options.backbones:
                 rows.append(measure(options, previous, backbone, max(side, _SMALLEST.get(backbone, 0))))
                 print(show(rows[-1]), flush=True)
+                if options.save:
+                    write_json(options.save, {**facts, "rows": rows})
         if previous is not None and not Path(options.previous).is_dir():
             subprocess.run(["git", "worktree", "remove", "--force", str(previous)], cwd=_ROOT, check=True)
-    if options.save:
-        facts = {"date": time.strftime("%Y-%m-%d"), "machine": machine(), "device": device, "torch": torch.__version__}
-        settings = {"batch": options.batch, "steps": options.steps, "epochs": options.epochs}
-        write_json(options.save, {"schema_version": 1, **facts, **settings, "previous": options.previous, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ _NEGATIVE = re.compile(
 _UNSURE = re.compile(r"(?i)^(unsure|uncertain|unknown|ambiguous|unclear|excluded?|bad|poor|misc|todo|review)\b.*")
 _PATIENT_IN_NAME = "(?i)((?:patient|person|subject|subj|case|pat|p|s)[-_]?[0-9]+)(?![0-9])"
 _IN_NAME = re.compile(_PATIENT_IN_NAME)
+_VERY_FEW = 1000
+"""Images; below, five epochs of the new head alone before all layers were better than one (docs/better-teachers.md)."""
 _RARE = 5
 """Images; a label with fewer, and with a name like another's, is a slip of the pen."""
 
@@ -257,7 +259,7 @@ def _complete(guess: Guess, root: Path, images: Sequence[Path], name: str) -> Gu
                 "if you know them, add a column patient_id to a table"
             )
     count = len(images) if task["kind"] == "multilabel" else sum(guess.classes.values())
-    few = count < 2000
+    few, very_few = count < 2000, count < _VERY_FEW
     sections: dict[str, Any] = {
         "name": name,
         "title": " or ".join(task["classes"]) if len(task["classes"]) < 5 else f"{len(task['classes'])} classes",
@@ -265,7 +267,11 @@ def _complete(guess: Guess, root: Path, images: Sequence[Path], name: str) -> Gu
         "data": data,
         "preprocess": preprocess,
         "model": {"backbone": "tf_efficientnet_lite0"},
-        "train": {"epochs": 20 if few else 8, "batch_size": 16 if few else 32},
+        "train": {
+            **({"frozen_epochs": 5} if very_few else {}),
+            "epochs": 20 if few else 8,
+            "batch_size": 16 if few else 32,
+        },
         "student": {"macs": 0.5, "epochs": 30 if few else 10},
     }
     if task["kind"] == "multiclass":
@@ -274,7 +280,7 @@ def _complete(guess: Guess, root: Path, images: Sequence[Path], name: str) -> Gu
         sections["accept"] = {"modality": seen.modalities}
         remarks["accept"] = "what the headers say; other images are refused on the device"
     remarks["task"] = ", ".join(f"{one}: {number}" for one, number in list(guess.classes.items())[:8]) + " images"
-    remarks["train"] = f"{count} images"
+    remarks["train"] = f"{count} images" + ("; so few that the new head learns longer first" if very_few else "")
     return Guess(sections, remarks, notices, guess.classes)
 
 
