@@ -256,8 +256,8 @@ def aims(sets: dict[str, Any]) -> list[str]:
     lines = [
         _said(len(above) >= 6, "AUC of the INT8 student above the floor, p < .05 (Holm), on six sets: on "
               f"{len(above)} of {len(tested)} ({', '.join(NAMES[name] for name in above) or 'none'})"),
-        _said(max(lost.values()) <= 0.005, f"INT8 student within .005 AUC of its teacher on each set (of {len(lost)} with at least "
-              f"{TELLING} images tested): most lost "
+        _said(max(lost.values()) <= 0.005, "INT8 student within .005 AUC of its teacher on each set (of "
+              f"{len(lost)} with at least {TELLING} images tested): most lost "
               f"{max(lost.values()):.4f} ({NAMES[max(lost, key=lambda name: lost[name])]})"),
         _said(statistics.mean(lost.values()) <= 0.001, "and within .001 in the mean: "
               f"{statistics.mean(lost.values()):.4f}"),
