@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from edgedx.core.errors import DataError
+from edgedx.core.progress import tell
 from edgedx.core.settings.recipe import Recipe
 from edgedx.core.stats.metrics import fit_temperature
 from edgedx.lab.data.dataset import Dataset
@@ -32,6 +33,8 @@ from edgedx.lab.update.elastic import Elastic, anchor_of
 from .start import empty_model
 from .weights import load_into, local_names, shared_names, tensors_of
 
+SETTLED_STEPS = 20
+"""Of a site, before its batch-norm statistics are fixed; after 4 a network from random weights came out constant."""
 LOCAL = "local.safetensors"
 """What stays at a site, kept between rounds and over a restart."""
 
@@ -108,6 +111,12 @@ class Site:
         if number == 1 and options.frozen_epochs and self.recipe.model.weights != "none":
             phases.insert(0, Phase("new head", options.frozen_epochs, options.frozen_learning_rate, frozen=True))
         train = self.parts["train"]
+        steps = (number - 1) * own.epochs * max(1, len(train) // options.batch_size)
+        if fixed and steps < SETTLED_STEPS and own.rounds * (1 - own.fixed_statistics) > number - 2:  # the first such
+            tell(
+                f"{self.name}: batch-norm statistics are fixed after {steps} steps here, which may be too few for them "
+                "to settle; more rounds, or federated.fixed_statistics: 0"
+            )
         title = f"{self.name}, round {number}"
         outcome = fit(Training(self.model, self._task(), train, self.parts["val"], recipe, phases, title=title))
         self.model.to("cpu")

@@ -96,6 +96,15 @@ def test_one_site_alone_is_ordinary_training(folder: Path, parts: dict[str, Data
     assert all(torch.equal(value, trained[name]) for name, value in tensors_of(model).items())
 
 
+def test_a_site_says_where_statistics_are_fixed_before_they_settled(
+    folder: Path, parts: dict[str, Dataset], capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = federation.recipe(folder, rounds=2)
+    start, _ = first_model(recipe)
+    Site("h0", recipe, parts["h0"]).train(tensors_of(start), 2)
+    assert "may be too few for them to settle" in " ".join(capsys.readouterr().err.split())
+
+
 def test_rounds_go_on_where_a_stopped_server_left_off(folder: Path, parts: dict[str, Dataset], tmp_path: Path) -> None:
     recipe = federation.recipe(folder)
     whole = federate_here(recipe, parts, tmp_path / "a")[2]
