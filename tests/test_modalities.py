@@ -49,13 +49,18 @@ def _set(floor: float, teacher: float, shipped: float, p: float, widened: float 
         "groups": 50, "best_classical": "hog-svm", "results": [result],
         "summary": modalities_figures._summary([result]),
         "sizes": {"teacher_macs": 4e8, "student_macs": 1e8, "bytes": {SHIPPED: 1_000_000}},
+        "shortcuts": {
+            "confounders": [{"fact": "bytes per pixel", "class": "malignant", "auc": 0.78, "low": 0.66, "high": 0.87}],
+            "markers": [],
+            "border": [],
+        },
         "bench": {"p50_ms": {"student, int8-u8s8": 1.0, "teacher x FP32": 4.0, "resnet50 FP32 (latency only)": 30.0}},
     }  # fmt: skip
 
 
 def _found(**sets: dict[str, Any]) -> dict[str, Any]:
     modalities_figures.correct(sets)
-    return {"date": "2026-11-28", "machine": "a CPU", "side": 96, "seen": 6000, "sets": sets}
+    return {"date": "2026-11-28", "machine": "a CPU", "side": 96, "seen": 6000, "student_seen": 12000, "sets": sets}
 
 
 @pytest.mark.parametrize("name", modalities.ORDER)
@@ -72,7 +77,7 @@ def test_every_recipe_of_the_folder_is_one_of_the_sets() -> None:
 
 
 def test_the_first_models_of_all_sets_come_before_anything_else(tmp_path: Path) -> None:
-    plan = modalities.Plan(tmp_path / "runs", 96, 0, ())
+    plan = modalities.Plan(tmp_path / "runs", 96, 0, 0, ())
     options = argparse.Namespace(parts=modalities.PARTS, sets=["kermany", "breast"], seeds=[0, 1])
     order = [(part, one.name, one.number) for part, one in modalities.units(options, plan)]
     assert order[:4] == [
@@ -92,15 +97,15 @@ def test_a_plan_changes_side_epochs_and_fold_and_nothing_else(tmp_path: Path, mo
     (home / "labels.csv").write_text("image,label,group_id\n" + "x.png,benign,g\n" * 600)
     monkeypatch.setenv("EDGEDX_DATA", str(tmp_path))
     plain = modalities.recipe_of("breast")
-    changed = modalities.Repeat(modalities.Plan(tmp_path / "r", 96, 2000, ()), "breast", 3).recipe
+    changed = modalities.Repeat(modalities.Plan(tmp_path / "r", 96, 2000, 4000, ()), "breast", 3).recipe
     assert (changed.preprocess.size, changed.data.fold, changed.train.epochs, changed.student.epochs) == (
         (96, 96),
         3,
         5,
-        5,
+        10,
     )
     assert "skin_ham10000/images" in changed.foreign.far and "breast_us_busi/images" not in changed.foreign.far
-    full = modalities.Repeat(modalities.Plan(tmp_path / "r", 0, 0, ("train.epochs=2",)), "breast", 0).recipe
+    full = modalities.Repeat(modalities.Plan(tmp_path / "r", 0, 0, 0, ("train.epochs=2",)), "breast", 0).recipe
     assert full.preprocess.size == plain.preprocess.size and full.student.epochs == plain.student.epochs
     assert full.train.epochs == 2
 

@@ -24,7 +24,7 @@ _GROUPS: dict[str, tuple[Code, ...]] = {
     "unlike": (Code.OUT_OF_DISTRIBUTION,),
     "damaged": (
         *(Code.EMPTY, Code.BROKEN_HEADER, Code.HEADER_MISMATCH, Code.TRUNCATED, Code.DECODE_FAILED),
-        *(Code.DECODER_CRASH, Code.DECODER_TIMEOUT, Code.CHANGED),
+        *(Code.DECODER_CRASH, Code.DECODER_TIMEOUT, Code.CHANGED, Code.NOT_RETRIEVED),
     ),
     "format": (
         *(Code.UNKNOWN_FORMAT, Code.NOT_DICOM, Code.DEFLATED, Code.TRANSFER_SYNTAX, Code.PIXEL_FORMAT),
