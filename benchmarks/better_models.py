@@ -13,13 +13,13 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from modalities import ORDER, Plan, Repeat
 
 from edgedx.core.files import read_json, write_json
-from edgedx.core.settings.recipe import load_recipe
 from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import machine, versions
 from edgedx.lab.train.finetune import finetune
@@ -63,13 +63,8 @@ def changes_of(choice: str, repeat: Repeat) -> list[str]:
 
 def one(choice: str, repeat: Repeat, folder: Path) -> dict[str, Any]:
     """Train a teacher, or read it; its figures on val and test, and seconds."""
-    plain = repeat.recipe
-    recipe = load_recipe(str(Path(__file__).parent / "modalities" / f"{repeat.name}.yaml"), [
-        *([f"data.fold={repeat.number}"] if plain.data.folds else [f"train.seed={repeat.number}"]),
-        f"preprocess.size={list(plain.preprocess.size)}",
-        f"train.epochs={plain.train.epochs}",
-        *changes_of(choice, repeat),
-    ])  # fmt: skip
+    overrides = tuple(changes_of(choice, repeat))
+    recipe = replace(repeat, plan=replace(repeat.plan, overrides=overrides)).recipe
     run = Run(folder / repeat.name / choice.replace(" ", "-") / str(repeat.number))
     run.keep_recipe(recipe)
     record = finetune(recipe, run, resume=True)

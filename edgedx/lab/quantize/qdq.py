@@ -254,11 +254,10 @@ class _Writer:
         with one scale for all channels, and depthwise ones do not bear that. It knows the convolution by the
         DequantizeLinear before it. A Clip without limits stands between them: it changes nothing and costs nothing.
         """
-        free = f"{name}/float"
         if not (self.cpu and self.graph.is_weighted(node)):
             return f"{name}/dq"
-        if all(free not in made.output for made in self.nodes):
-            self._node("Clip", [f"{name}/dq"], free)
+        free = f"{node.output[0]}/float"
+        self._node("Clip", [f"{name}/dq"], free)
         return free
 
     def _step_down(self, name: str) -> None:
