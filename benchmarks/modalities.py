@@ -9,7 +9,7 @@ A set is a recipe in ``benchmarks/modalities/``. Test images are of groups (pati
 that training never saw. Sets of fewer than 900 images are cut into five folds, which are judged together; the others
 are trained once for each seed, on one split. Parts, in the order of their use, each done for all sets before the next:
 
-- models: teacher, student, INT8 for x86 and in TensorRT's scheme (simulated in float), classical baselines and the
+- models: teacher, the other members of its committee, student, INT8 for x86 and in TensorRT's scheme (simulated in float), classical baselines and the
   floor (frozen features of the pretrained backbone, logistic regression), of the first seed or fold;
 - bench: their latency and that of ResNet-50 at the same input, by turns in one run;
 - alone: the same student trained without a teacher, and the teacher from random weights, of the first seed or fold;
@@ -28,7 +28,7 @@ import math
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -57,6 +57,8 @@ ORDER = ("kermany", "skin", "brain", "breast", "fundus", "ct-lung", "chest3", "c
 PARTS = ("models", "bench", "alone", "more", "robustness")
 TENSORRT, FULL_MODEL = "orin-nano-8gb", "resnet50"
 TRAINED_SHARE = 0.7
+FEW = 1000
+"""Images; below, other members than above were better together on val (docs/better-teachers.md)."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class Plan:
         Images that the teacher sees at most, over all epochs; 0: as the recipe says.
     student_seen : int
         The same of the student, which has to learn with fewer weights and is taught patiently.
+    committee : bool
+        The student learns the mean of three teachers: the recipe's own and two that were trained otherwise.
     """
 
     runs: Path
@@ -78,6 +82,7 @@ class Plan:
     seen: int
     student_seen: int
     overrides: tuple[str, ...]
+    committee: bool = True
 
     @property
     def folder(self) -> Path:
@@ -92,16 +97,39 @@ class Repeat:
     plan: Plan
     name: str
     number: int
+    kind: str = ""
 
     @property
     def run(self) -> Run:
         """Its run folder."""
-        return Run(self.plan.folder / self.name / str(self.number))
+        return Run(self.plan.folder / self.name / "-".join([str(self.number), *([self.kind] if self.kind else [])]))
 
     @property
     def scratch(self) -> Run:
         """The run of the teacher from random weights."""
-        return Run(self.plan.folder / self.name / f"{self.number}-scratch")
+        return replace(self, kind="scratch").run
+
+    @property
+    def others(self) -> list[Repeat]:
+        """Of the committee: what differs makes several better than each (Wenzel et al. 2020)."""
+        if not self.plan.committee:
+            return []
+        rate = self.recipe.train.learning_rate
+        if self.images < FEW:
+            changes = {
+                "slow": [f"train.learning_rate={rate / 2}"],
+                "head": ["train.frozen_epochs=15", "train.epochs=0"],
+            }
+        else:
+            changes = {"mixup": ["augment.mixup=0.2"], "again": [f"train.seed={self.recipe.train.seed + 100}"]}
+        plans = {kind: replace(self.plan, overrides=(*self.plan.overrides, *own)) for kind, own in changes.items()}
+        return [replace(self, plan=plan, kind=kind) for kind, plan in plans.items()]
+
+    @cached_property
+    def images(self) -> int:
+        """Of the whole set."""
+        data = recipe_of(self.name).data
+        return len(read_table(locate(str(data.path)) / data.csv)[0])
 
     @cached_property
     def recipe(self) -> Recipe:
@@ -110,7 +138,7 @@ class Repeat:
         changes = [f"data.fold={self.number}" if plain.data.folds else f"train.seed={self.number}"]
         if self.plan.side:
             changes.append(f"preprocess.size=[{self.plan.side},{self.plan.side}]")
-        trained = TRAINED_SHARE * len(read_table(locate(str(plain.data.path)) / plain.data.csv)[0])
+        trained = TRAINED_SHARE * self.images
         for seen, whose in ((self.plan.seen, "train"), (self.plan.student_seen, "student")):
             if seen:
                 most = max(1, math.ceil(seen / trained))
@@ -150,6 +178,7 @@ def units(options: argparse.Namespace, plan: Plan) -> Iterator[tuple[str, Repeat
 def work(part: str, repeat: Repeat) -> None:
     """Do one unit; what is finished is only read."""
     recipe, run = repeat.recipe, repeat.run
+    teachers = [one.run.teacher.path for one in repeat.others]
     if part in ("models", "more"):
         train(repeat)
     if part == "bench" and not (run.path / "bench.json").is_file():
@@ -159,22 +188,24 @@ def work(part: str, repeat: Repeat) -> None:
     if part == "alone":
         repeat.scratch.keep_recipe(recipe)
         finetune(recipe, repeat.scratch, from_scratch=True, resume=True)
-        compress(recipe, run, profile_for("this"), int8=True, ablate=True, resume=True)
+        compress(recipe, run, profile_for("this"), int8=True, ablate=True, teachers=teachers, resume=True)
     if part == "robustness" and not (run.path / ROBUSTNESS).is_file():
         subjects = [open_subject(path) for path in (run.teacher.path, figures.variants(run)[figures.SHIPPED].path)]
         found = robustness(subjects, folder=run.path)
         write_robustness(found, run.path)
         finished(run.path)
-    figures.judge(run, repeat.scratch)
+    figures.judge(run, repeat.scratch, [one.run for one in repeat.others])
 
 
 def train(repeat: Repeat) -> None:
-    """Teacher, student, its INT8 forms, and the baselines."""
+    """Teachers, student, its INT8 forms, and the baselines."""
     recipe, run = repeat.recipe, repeat.run
-    run.keep_recipe(recipe)
-    finetune(recipe, run, resume=True)
+    for one in (repeat, *repeat.others):
+        one.run.keep_recipe(one.recipe)
+        finetune(one.recipe, one.run, resume=True)
+    teachers = [one.run.teacher.path for one in repeat.others]
     for device in ("this", TENSORRT):
-        compress(recipe, run, profile_for(device), int8=True, resume=True)
+        compress(recipe, run, profile_for(device), int8=True, teachers=teachers, resume=True)
     baselines(recipe, run.path)
 
 
@@ -195,6 +226,7 @@ def report(options: argparse.Namespace, plan: Plan) -> None:
         "seen": plan.seen or "as in the recipes",
         "student_seen": plan.student_seen or "as in the recipes",
         "overrides": list(plan.overrides),
+        "committee": plan.committee,
         "sets": sets,
     }
     write_json(RESULT, found)
@@ -211,10 +243,18 @@ def main() -> None:
     parser.add_argument("--student-seen", type=int, default=12000, help="the same of a student")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--runs", type=Path, default=Path("runs/modalities"))
+    parser.add_argument("--one-teacher", action="store_true", help="no committee: the student learns from one")
     parser.add_argument("--set", action="append", default=[], dest="overrides")
     parser.add_argument("--report", action="store_true", help="write JSON and page, and do no work")
     options = parser.parse_args()
-    plan = Plan(options.runs, options.side, options.seen, options.student_seen, tuple(options.overrides))
+    plan = Plan(
+        options.runs,
+        options.side,
+        options.seen,
+        options.student_seen,
+        tuple(options.overrides),
+        not options.one_teacher,
+    )
     failed = []
     for part, repeat in [] if options.report else units(options, plan):
         begun = time.monotonic()

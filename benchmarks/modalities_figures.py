@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from edgedx.core.files import read_json, write_text
 from edgedx.core.settings.recipe import Recipe
@@ -28,7 +30,7 @@ from edgedx.lab.run.device_build import CompiledVariant
 from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import RECORD, read_record
 
-SHIPPED, TENSORRT = "int8-u8s8", "int8-trt"
+SHIPPED, TENSORRT, COMMITTEE = "int8-u8s8", "int8-trt", "committee"
 FLOOR = "frozen-logistic"
 CLASSICAL = ("pixels", "hog")
 RESAMPLES = 1000
@@ -40,6 +42,7 @@ QUESTIONS = {  # what is asked: the second less the first
     "INT8 over the floor": (FLOOR, SHIPPED),
     "INT8 over the best classical baseline": ("classical", SHIPPED),
     "INT8 over the teacher": ("teacher", SHIPPED),
+    "committee over the teacher": ("teacher", COMMITTEE),
     "INT8 in TensorRT's scheme over the teacher": ("teacher", TENSORRT),
 }
 ALONE = {  # of the first seed or fold, the only one that these are trained for
@@ -65,14 +68,23 @@ def _models(run: Run, scratch: Run) -> dict[str, Path]:
     return found | {name: one.path for name, one in variants(run).items() if name.startswith("int8")}
 
 
-def judge(run: Run, scratch: Run) -> None:
-    """Write ``judged/NAME.csv`` of every model that has none, or an older one."""
+def judge(run: Run, scratch: Run, others: Sequence[Run] = ()) -> None:
+    """Write ``judged/NAME.csv`` of every model that has none, or an older one; `others` are of the committee."""
     for name, path in _models(run, scratch).items():
         table = run.path / "judged" / f"{name}.csv"
         record = path / RECORD if path.is_dir() else path.parent / RECORD
         if not table.is_file() or table.stat().st_mtime < record.stat().st_mtime:
             found = evaluate(open_subject(path), resamples=2)  # for the answers; figures come from the tables
             write_text(table, predictions_csv(found.asked.cases, found.answers))
+    for other in others:
+        judge(other, scratch=other)
+    tables = [one.path / "judged" / "teacher.csv" for one in (run, *others)]
+    if others and all(table.is_file() for table in tables):
+        lineup = line_up(tables)
+        mean = np.mean([one.probabilities for one in lineup.answers.values()], axis=0)
+        likeliest = [lineup.cases.classes[index] for index in mean.argmax(axis=1)]
+        together = replace(next(iter(lineup.answers.values())), probabilities=mean, decisions=likeliest)
+        write_text(run.path / "judged" / f"{COMMITTEE}.csv", predictions_csv(lineup.cases, together))
 
 
 def judged(run: Run) -> bool:
