@@ -9,8 +9,9 @@ A set is a recipe in ``benchmarks/modalities/``. Test images are of groups (pati
 that training never saw. Sets of fewer than 900 images are cut into five folds, which are judged together; the others
 are trained once for each seed, on one split. Parts, in the order of their use, each done for all sets before the next:
 
-- models: teacher, the other members of its committee, student, INT8 for x86 and in TensorRT's scheme (simulated in float), classical baselines and the
-  floor (frozen features of the pretrained backbone, logistic regression), of the first seed or fold;
+- models: teacher, the other members of its committee, student, INT8 for x86 and in TensorRT's scheme (simulated in
+  float), classical baselines and the floor (frozen features of the pretrained backbone, logistic regression), of the
+  first seed or fold;
 - bench: their latency and that of ResNet-50 at the same input, by turns in one run;
 - alone: the same student trained without a teacher, and the teacher from random weights, of the first seed or fold;
 - more: models of the other seeds and folds;
