@@ -4,7 +4,9 @@
 
 A set is a recipe of ``benchmarks/modalities/``; of sets that are cut into folds, seed k is fold k. The figure that may
 choose is AUC on val; figures of test are told beside it and choose nothing. Differences are paired: the same split, the
-same seed. Teachers that are finished are read, not repeated. Writes ``benchmarks/results/better_models.json`` and
+same seed. Teachers that are finished are read, not repeated. At the end, of what is there: several teachers together,
+and one that also answers for mirror images, as `edgedx compress --teacher` and ``student.teacher_flips`` ask them.
+Writes ``benchmarks/results/better_models.json`` and
 prints the table.
 """
 
@@ -20,9 +22,15 @@ from typing import Any
 from modalities import ORDER, Plan, Repeat
 
 from edgedx.core.files import read_json, write_json
+from edgedx.lab.compress.committee import Committee, Mirrored
+from edgedx.lab.data.predict import predict
+from edgedx.lab.data.prepare import open_data
+from edgedx.lab.network.checkpoint import load_checkpoint
+from edgedx.lab.network.torch_runner import TorchRunner
 from edgedx.lab.run.run import Run
 from edgedx.lab.run.stage import machine, versions
 from edgedx.lab.train.finetune import finetune
+from edgedx.lab.train.short_figures import summary
 
 RESULT = Path(__file__).parent / "results" / "better_models.json"
 AS_IT_IS = "as it is"
@@ -48,6 +56,15 @@ CHOICES: dict[str, list[str]] = {
     "no mean of weights": ["train.ema=0"],
     "content crop": ["preprocess.crop=content"],
 }
+LONG, SLOW, HEAD = "head learned longer first", "half the learning rate", "head alone"
+TOGETHER = {  # means of teachers that are trained for their own sake; nothing more is trained
+    "itself and mixup": (AS_IT_IS, "mixup"),
+    "itself, mixup, balanced softmax": (AS_IT_IS, "mixup", "balanced softmax"),
+    "itself, long head, half the rate": (AS_IT_IS, LONG, SLOW),
+    "long head, half the rate, head alone": (LONG, SLOW, HEAD),
+    "all of these rows": tuple(name for name in CHOICES if name != "larger"),
+}
+MIRRORED = "test-time flips"
 FIGURES = ("auc", "balanced_accuracy", "accuracy")
 
 
@@ -70,6 +87,29 @@ def one(choice: str, repeat: Repeat, folder: Path) -> dict[str, Any]:
     record = finetune(recipe, run, resume=True)
     found = {part: _short(record["metrics"][part]) for part in ("val", "test")}
     return {**found, "seconds": record["wall_seconds"], "epochs": recipe.train.epochs}
+
+
+def together(choice: str, repeat: Repeat, folder: Path) -> dict[str, Any] | None:
+    """Figures of several finished teachers as one, or of one with its mirror images; None where one is lacking."""
+    names = TOGETHER.get(choice, (AS_IT_IS,))
+    runs = {name: Run(folder / repeat.name / name.replace(" ", "-") / str(repeat.number)) for name in names}
+    there = [run for run in runs.values() if run.teacher.finished]
+    recipe, lacking = repeat.recipe, len(there) < len(runs)
+    if len(there) < (2 if choice in TOGETHER else 1) or (lacking and choice != "all of these rows"):
+        return None
+    if choice == MIRRORED and not (recipe.augment.flip_horizontal or recipe.augment.flip_vertical):
+        return None
+    members = [load_checkpoint(run.teacher.path) for run in there]
+    model = Committee(members) if choice in TOGETHER else Mirrored(members[0].model, recipe.augment)
+    data = open_data(recipe, there[0])
+    temperature, (point,) = members[0].card.temperature, members[0].card.operating_points[:1]
+    found: dict[str, Any] = {"teachers": len(members)}
+    for part in ("val", "test"):
+        own = data.subset(part)
+        logits = predict(TorchRunner(model.eval(), "cpu"), own, recipe.preprocess)
+        scale = 1.0 if choice in TOGETHER else temperature
+        found[part] = _short(summary(recipe.task, logits, own.labels, own.patients, scale, point, resamples=2))
+    return found
 
 
 def _short(metrics: dict[str, Any]) -> dict[str, float]:
@@ -97,16 +137,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="+", choices=ORDER, default=["skin", "chest3", "fundus"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--choices", nargs="+", choices=CHOICES, default=list(CHOICES))
+    parser.add_argument("--choices", nargs="*", choices=CHOICES, default=list(CHOICES))
     parser.add_argument("--side", type=int, default=96)
     parser.add_argument("--seen", type=int, default=6000, help="images that a teacher sees")
     parser.add_argument("--runs", type=Path, default=Path("runs/better"))
     options = parser.parse_args()
     plan = Plan(options.runs, options.side, options.seen, options.seen, ())
     for seed in options.seeds:
-        for choice in options.choices:
+        for choice in [*options.choices, *TOGETHER, MIRRORED]:
             for name in options.sets:
-                found = one(choice, Repeat(plan, name, seed), plan.folder)
+                ask = one if choice in CHOICES else together
+                found = ask(choice, Repeat(plan, name, seed), plan.folder)
+                if found is None:
+                    continue
                 # Read again: another process may work through other sets.
                 sets: dict[str, Any] = read_json(RESULT)["sets"] if RESULT.is_file() else {}
                 own = sets.setdefault(name, {})
