@@ -17,7 +17,7 @@ from .subgroups import are_groups, bands, short
 from .weighted import Ranked, Statistic, mean_of, share
 
 MIN_OF_A_CLASS = 10
-"""Images of each class that a subgroup must have to be judged."""
+"""Images with a class, and without it, that a subgroup must have to be judged by it."""
 _MOST_LISTED = 8  # values of a column that are named one by one where they are too small
 
 
@@ -133,7 +133,7 @@ def compare(cases: Cases, teacher: Predictions, student: Predictions, *, seed: i
     results = []
     for key, rows in members.items():
         rates: dict[str, dict[str, Paired]] = {"sensitivity": {}, "specificity": {}}
-        for index, known, present in _judged(cases, rows):
+        for index, known, present in judged_findings(cases, rows):
             for kind, among in (("sensitivity", known & present), ("specificity", known & ~present)):
                 name = cases.classes[index]
                 rates[kind][name] = pair(key, f"{kind} {index}", 1.0 / max(_patients(cases, among), 1))
@@ -158,7 +158,7 @@ def figures_of(cases: Cases, answers: Predictions, *, seed: int = 0) -> tuple[di
 def _statistics(cases: Cases, answers: Predictions, rows: NDArray[np.bool_]) -> dict[str, Statistic]:
     results: dict[str, Statistic] = {}
     areas = []
-    for index, known, present in _judged(cases, rows):
+    for index, known, present in judged_findings(cases, rows):
         areas.append(Ranked(present, answers.scores[:, index], np.flatnonzero(known)).auc)
         name = cases.classes[index]
         called = np.array([name in decision.split("|") if cases.task == "multilabel" else decision == name
@@ -169,10 +169,10 @@ def _statistics(cases: Cases, answers: Predictions, rows: NDArray[np.bool_]) -> 
     return results
 
 
-def _judged(cases: Cases, rows: NDArray[np.bool_]) -> list[tuple[int, NDArray[np.bool_], NDArray[np.bool_]]]:
-    """Findings within `rows`; in a subgroup only those with enough images with and without."""
+def judged_findings(cases: Cases, rows: NDArray[np.bool_]) -> list[tuple[int, NDArray[np.bool_], NDArray[np.bool_]]]:
+    """(class index, known, present) within `rows`; in a subgroup only those with enough images with and without."""
     results = [(index, known & rows, present & rows) for index, known, present in cases.findings()]
-    if bool(rows.all()) or cases.task != "multilabel":
+    if bool(rows.all()) or cases.task == "binary":
         return results
     return [one for one in results if _fewest(one[1], one[2]) >= MIN_OF_A_CLASS]
 
@@ -191,7 +191,7 @@ def _weight_of_one(cases: Cases, rows: NDArray[np.bool_]) -> float:
     The bootstrap draws from errors that were seen: where both models are perfect on a handful of images it would
     claim certainty. No sample can show less than the weight of one of its cases.
     """
-    judged = _judged(cases, rows)
+    judged = judged_findings(cases, rows)
     fewest = [min(_patients(cases, known & present), _patients(cases, known & ~present))
               for _, known, present in judged]  # fmt: skip
     return max((0.5 / max(count, 1) for count in fewest), default=0.5) / max(len(judged), 1)
@@ -220,7 +220,7 @@ def _calibration(cases: Cases, answers: Predictions) -> dict[str, float]:
 
 
 def subgroup_rows(cases: Cases) -> tuple[dict[tuple[str, str], NDArray[np.bool_]], list[tuple[str, str]]]:
-    """Rows of each subgroup that is large enough, and why the others are not."""
+    """Rows of each subgroup that is large enough to be judged by one class at least, and why the others are not."""
     results: dict[tuple[str, str], NDArray[np.bool_]] = {}
     not_judged = []
     for column in sorted({name for group in cases.subgroups for name in group}):
@@ -236,11 +236,12 @@ def subgroup_rows(cases: Cases) -> tuple[dict[tuple[str, str], NDArray[np.bool_]
         for value in different:
             rows = values == value
             counts = [_fewest(known & rows, present & rows) for _, known, present in cases.findings()]
-            fewest = max(counts) if cases.task == "multilabel" else min(counts)
-            if fewest < MIN_OF_A_CLASS:
-                small.append((f"{column} {short(value)}", f"{fewest} images of a class, {MIN_OF_A_CLASS} needed"))
-            else:
+            if max(counts) >= MIN_OF_A_CLASS:
                 results[column, value] = rows
+            else:
+                most = "" if len(counts) == 1 else "at most "
+                why = f"{most}{max(counts)} images of a class, {MIN_OF_A_CLASS} needed"
+                small.append((f"{column} {short(value)}", why))
         if len(small) > _MOST_LISTED:
             small = [
                 (f"{column}, {len(small)} of {len(different)} values", f"under {MIN_OF_A_CLASS} images of a class")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgedx.core.stats.cases import Cases, Predictions
 from edgedx.core.stats.metrics import Interval
-from edgedx.core.stats.paired import subgroup_rows
+from edgedx.core.stats.paired import MIN_OF_A_CLASS, judged_findings, subgroup_rows
 from edgedx.core.stats.resample import RESAMPLES, draw
 from edgedx.core.stats.weighted import Statistic, mean_of
 
@@ -22,8 +22,17 @@ KINDS = ("auc_roc", "sensitivity", "specificity")
 
 
 @dataclass(frozen=True)
+class Part:
+    """A subgroup before it is judged: its images, shape (N,), bool, and the classes (indices) that it is judged by."""
+
+    rows: NDArray[np.bool_]
+    classes: list[int]
+
+
+@dataclass(frozen=True)
 class Subgroup:
-    """Figures of the images that share a value of a column; of a binary task's positive class, else macro means."""
+    """Figures of the images that share a value of a column; of a binary task's positive class, else macro means over
+    the classes of which all judged subgroups of the column have enough images."""
 
     column: str
     value: str
@@ -112,18 +121,18 @@ class Disparity:
 
 def disparity(cases: Cases, answers: Predictions, *, resamples: int = RESAMPLES, seed: int = 0) -> Disparity:
     """Figures by subgroup, all on the same resamples of patients."""
-    parts, not_judged = subgroup_rows(cases)
+    parts, not_judged = comparable_rows(cases)
     statistics = subgroup_statistics(cases, answers, parts)
     draws = draw(statistics, cases.patients, resamples=resamples, seed=seed)
     names = np.asarray(cases.patients)
     groups = tuple(
         Subgroup(
             *key,
-            int(rows.sum()),
-            len(set(names[rows].tolist())),
+            int(part.rows.sum()),
+            len(set(names[part.rows].tolist())),
             {kind: draws[key + (kind,)].interval() for kind in KINDS},
         )
-        for key, rows in parts.items()
+        for key, part in parts.items()
     )
     pairs = [(kind, one, two) for kind in KINDS for one, two in _pairs(list(parts))]
     gaps = []
@@ -139,22 +148,42 @@ def disparity(cases: Cases, answers: Predictions, *, resamples: int = RESAMPLES,
     return Disparity(groups, tuple(not_judged), largest)
 
 
-def subgroup_statistics(
-    cases: Cases, answers: Predictions, parts: Mapping[tuple[str, str], NDArray[np.bool_]]
-) -> dict[tuple[str, str, str], Statistic]:
-    """Each of `KINDS` in each subgroup: of a binary task's positive class, else the macro mean.
+def comparable_rows(cases: Cases) -> tuple[dict[tuple[str, str], Part], list[tuple[str, str]]]:
+    """The subgroups that can be compared, and why the others cannot.
 
-    Parameters
-    ----------
-    parts : mapping of (column, value) to ndarray of shape (N,), bool
-        See `paired.subgroup_rows`.
+    A mean over one set of classes says nothing beside a mean over another, so the subgroups of a column are judged by
+    the classes of which each has enough images. One that has no class in common with the larger ones is left out.
     """
+    found, not_judged = subgroup_rows(cases)
+    parts: dict[tuple[str, str], Part] = {}
+    for column in dict.fromkeys(column for column, _ in found):
+        own = {key: rows for key, rows in found.items() if key[0] == column}
+        judged = {key: {one[0] for one in judged_findings(cases, rows)} for key, rows in own.items()}
+        common = set.union(*judged.values())
+        for key in sorted(own, key=lambda key: -int(own[key].sum())):
+            if common & judged[key]:
+                common &= judged[key]
+            else:
+                why = f"no class with {MIN_OF_A_CLASS} images in common with the larger subgroups"
+                not_judged.append((" ".join(key), why))
+        parts |= {key: Part(rows, sorted(common)) for key, rows in own.items() if common <= judged[key]}
+        every = {index for index, *_ in cases.findings()}
+        if lacking := sorted(every - common):
+            names = ", ".join(cases.classes[index] for index in lacking)
+            why = f"not {MIN_OF_A_CLASS} images with and without it in every subgroup"
+            not_judged.append((f"{column}: {names}", why))
+    return parts, not_judged
+
+
+def subgroup_statistics(
+    cases: Cases, answers: Predictions, parts: Mapping[tuple[str, str], Part]
+) -> dict[tuple[str, str, str], Statistic]:
+    """Each of `KINDS` in each subgroup of `comparable_rows`: of a binary task's positive class, else the macro mean."""
     statistics: dict[tuple[str, str, str], Statistic] = {}
-    for key, rows in parts.items():
-        classes, _ = class_statistics(cases, answers, rows)
-        lead = classes[list(cases.classes).index(cases.positive)] if cases.positive is not None else None
+    for key, part in parts.items():
+        classes, _ = class_statistics(cases, answers, part.rows)
         for kind in KINDS:
-            statistics[key + (kind,)] = lead[kind] if lead is not None else mean_of([one[kind] for one in classes])
+            statistics[key + (kind,)] = mean_of([classes[index][kind] for index in part.classes])
     return statistics
 
 

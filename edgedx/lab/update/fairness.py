@@ -11,9 +11,8 @@ import numpy as np
 from edgedx.core.stats.cases import Cases, Predictions
 from edgedx.core.stats.gate import GateCheck
 from edgedx.core.stats.metrics import Interval
-from edgedx.core.stats.paired import subgroup_rows
 from edgedx.core.stats.resample import Draws, draw
-from edgedx.lab.judge.disparity import KINDS, subgroup_statistics
+from edgedx.lab.judge.disparity import KINDS, comparable_rows, subgroup_statistics
 
 _WORDS = {"auc_roc": "AUC", "sensitivity": "sensitivity", "specificity": "specificity"}
 BEFORE, AFTER = "before", "after"
@@ -91,7 +90,7 @@ class Fairness:
 
 def fairness(cases: Cases, before: Predictions, after: Predictions, *, seed: int = 0) -> Fairness:
     """Compare two models by subgroup, on the same images and the same resamples of patients."""
-    parts, not_judged = subgroup_rows(cases)
+    parts, not_judged = comparable_rows(cases)
     statistics = {
         (*key, role): statistic
         for role, answers in ((BEFORE, before), (AFTER, after))
@@ -105,7 +104,7 @@ def fairness(cases: Cases, before: Predictions, after: Predictions, *, seed: int
         {
             "column": column,
             "value": value,
-            "images": int(parts[column, value].sum()),
+            "images": int(parts[column, value].rows.sum()),
             **{
                 role: {kind: draws[column, value, kind, role].interval().to_dict() for kind in KINDS}
                 for role in (BEFORE, AFTER)

@@ -46,3 +46,35 @@ def test_without_columns_there_is_nothing() -> None:
     cases, said = _sites(harm=0.0)
     bare = Cases(cases.names, cases.patients, cases.labels, [{}] * len(cases), "binary", cases.classes, "sick")
     assert disparity(bare, said, resamples=10).to_dict() == {"subgroups": [], "not_judged": [], "largest_gap": None}
+
+
+def test_subgroups_of_many_classes_are_judged_by_those_that_all_of_them_have() -> None:
+    rng = np.random.default_rng(5)
+    labels = np.tile(np.repeat([0, 1, 2], [40, 30, 10]), 3)
+    site = np.repeat(["A", "B", "C"], 80)
+    labels[(site == "B") & (labels == 2)] = 0  # no image of the rare class at B
+    labels[site == "C"] = 2  # nothing but the rare class at C
+    chance = rng.dirichlet([1, 1, 1], len(labels))
+    names = [str(index) for index in range(len(labels))]
+    cases = Cases(names, names, labels, [{"site": one} for one in site], "multiclass", ["a", "b", "rare"], None)
+    found = disparity(cases, predictions_of(cases, chance, {}), resamples=20)
+    assert [part.name for part in found.subgroups] == ["site A", "site B"]
+    for part in found.subgroups:
+        rows = site == part.value
+        areas = [roc_auc_score(labels[rows] == index, chance[rows, index]) for index in (0, 1)]  # not of the rare class
+        assert part.figures["auc_roc"].value == pytest.approx(np.mean(areas), abs=1e-9)
+    assert dict(found.not_judged) == {
+        "site C": "at most 0 images of a class, 10 needed",
+        "site: rare": "not 10 images with and without it in every subgroup",
+    }
+
+
+def test_subgroups_without_a_class_in_common_are_not_compared() -> None:
+    labels = np.array([0, 1] * 40 + [2, 3] * 20)
+    chance = np.random.default_rng(5).dirichlet([1, 1, 1, 1], len(labels))
+    names = [str(index) for index in range(len(labels))]
+    groups = [{"site": "A" if label < 2 else "B"} for label in labels]
+    cases = Cases(names, names, labels, groups, "multiclass", list("abcd"), None)
+    found = disparity(cases, predictions_of(cases, chance, {}), resamples=5)
+    assert [part.name for part in found.subgroups] == ["site A"] and found.gap is None
+    assert ("site B", "no class with 10 images in common with the larger subgroups") in found.not_judged
