@@ -32,6 +32,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import modalities_figures as figures
 import modalities_page as page
@@ -210,14 +211,22 @@ def train(repeat: Repeat) -> None:
     baselines(recipe, run.path)
 
 
+def figures_of(plan: Plan, seeds: list[int]) -> dict[str, Any]:
+    """Of every set of which something is judged."""
+    found = {}
+    for name in ORDER:
+        there = [one.run for one in repeats_of(name, plan, seeds) if figures.judged(one.run)]
+        if there:
+            found[name] = figures.of_set(recipe_of(name), there, plan.folder / name / "together")
+    return found
+
+
 def report(options: argparse.Namespace, plan: Plan) -> None:
     """Figures of all that is there, on disk and as a page."""
-    sets = {}
-    for name in ORDER:
-        there = [one.run for one in repeats_of(name, plan, options.seeds) if figures.judged(one.run)]
-        if there:
-            sets[name] = figures.of_set(recipe_of(name), there, plan.folder / name / "together")
+    sets = figures_of(plan, options.seeds)
     figures.correct(sets)
+    folders = plan.folder.parent.glob(f"{plan.runs.name}-*")
+    sides = sorted(side for path in folders if path != plan.folder and (side := path.name.rpartition("-")[2]).isdigit())
     found = {
         "schema_version": 1,
         "date": time.strftime("%Y-%m-%d"),
@@ -229,6 +238,7 @@ def report(options: argparse.Namespace, plan: Plan) -> None:
         "overrides": list(plan.overrides),
         "committee": plan.committee,
         "sets": sets,
+        "other_sides": {side: figures_of(replace(plan, side=int(side)), options.seeds) for side in sides},
     }
     write_json(RESULT, found)
     page.write(found, PAGE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ class OnnxRunner(Runner):
         second output, if any, pooled features; an output called ``cam`` holds class activation maps, and an input
         called ``columns`` (N, T) takes what is known beside the image.
     threads : int
-        Threads inside one operator; 0 lets ONNX Runtime choose.
+        Threads inside one operator; 0: as OMP_NUM_THREADS says, which ONNX Runtime itself does not read, else as it
+        chooses.
     fused : bool
         True: all graph optimizations, the kernels that serve. False: none, so that Q/DQ pairs are computed in
         float as written, which is how a TensorRT target is judged (trap 1 of docs/compression.md).
@@ -63,7 +65,7 @@ class OnnxRunner(Runner):
                 next_step="run `edgedx doctor` to see what this machine offers",
             )
         options = ort.SessionOptions()
-        options.intra_op_num_threads = self._threads
+        options.intra_op_num_threads = self._threads or _told()
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         # Arenas keep the peak for ever; a scanner that runs for a year would rather give it back.
@@ -121,3 +123,9 @@ class OnnxRunner(Runner):
     def deactivate(self) -> None:
         """Free the session."""
         self._session = None
+
+
+def _told() -> int:
+    """Threads that the environment allows; 0: it says nothing. Several jobs on one machine would wait on each other."""
+    value = os.environ.get("OMP_NUM_THREADS", "")
+    return int(value) if value.isdecimal() else 0
