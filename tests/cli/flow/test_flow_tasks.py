@@ -19,7 +19,7 @@ title: a tiny task of three
 task: {{kind: {kind}, classes: [left, middle, right]}}
 data: {{source: csv, path: set, {columns}, subgroup_columns: [sex]}}
 preprocess: {{size: [32, 32], window: voi, bits: 16}}
-model: {{backbone: resnet18, weights: none, dropout: 0.0, stochastic_depth: 0.0}}
+model: {{backbone: resnet10t, weights: none, dropout: 0.0, stochastic_depth: 0.0}}
 augment: {{rotation: 0, zoom: 0, shift: 0, intensity: 0}}
 train: {{frozen_epochs: 0, epochs: 6, batch_size: 16, learning_rate: 0.001, ema: 0.9}}
 student: {{macs: 0.7, epochs: 3, steps: 1, round_to: 4}}
