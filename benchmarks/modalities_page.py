@@ -93,6 +93,7 @@ def markdown(found: dict[str, Any]) -> str:
     ):
         if rows:
             parts.append(f"## {title}\n\n{rows}")
+    parts.append("## What such networks are said to do\n\n" + _claims(sets))
     parts += ["## Aims, and whether they are met\n\n" + "\n".join(f"- {line}" for line in aims(sets)), LIMITS.strip()]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
@@ -272,6 +273,37 @@ def _foreign(sets: dict[str, Any]) -> str:
         "\n\nAUROC of foreign against own test images by Mahalanobis distance in the student's features: "
         "1 tells all apart."
     )
+
+
+def _claims(sets: dict[str, Any]) -> str:
+    """What papers of such tools claim, held or not on these sets."""
+    gains = {}
+    for name, own in sets.items():
+        known = own["summary"].get(own["best_classical"])
+        if known:
+            gains[name] = own["summary"][SHIPPED]["accuracy"]["mean"] - known["accuracy"]["mean"]
+    finer = {name: _difference(own, "teacher over the floor") for name, own in sets.items()}
+    better = [name for name, gain in finer.items() if gain > 0]
+    proven = [name for name in better if (p := sets[name].get("p_holm", {}).get("teacher over the floor")) and p < 0.05]
+    lines = []
+    if gains:
+        least, most = min(gains, key=lambda one: gains[one]), max(gains, key=lambda one: gains[one])
+        mean, many = statistics.mean(gains.values()), sum(gain >= 0.15 for gain in gains.values())
+        lines.append(
+            f"*15 % more accurate than classical methods*: the INT8 student is more accurate than the best of them on "
+            f"val by {100 * mean:.1f} points of accuracy in the mean of {len(gains)} sets ({100 * gains[least]:+.1f} "
+            f"{NAMES[least]}, to {100 * gains[most]:+.1f} {NAMES[most]}); by 15 or more on {many}."
+        )
+    lines += [
+        f"*Fine-tuning beats feature extraction*: the teacher's AUC is above that of frozen features on {len(better)} "
+        f"of {len(finer)} sets, by {statistics.mean(finer.values()):+.3f} in the mean; beyond chance (p < .05, Holm) "
+        f"on {len(proven)}.",
+        "*Three times fewer epochs than from scratch*: `benchmarks/transfer.py` counts them on two sets "
+        "([figures](figures.md)); what pretrained weights win is above, where a teacher was trained without.",
+        "*Heat maps lie on the finding*: where regions are known, see [explain](explain.md) "
+        "(`benchmarks/heatmap_places.py`, `edgedx explain --regions`).",
+    ]
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def aims(sets: dict[str, Any]) -> list[str]:
