@@ -42,8 +42,8 @@ that never saw a medical image gives with a simple rule on top. Right: one dot f
 of 100 images of that class 80 are called what they are, and 20 something else; the line is the mean of the classes.
 """
 TAUGHT = (
-    " The student learned the mean of three teachers' answers (`edgedx compress --teacher`): the recipe's own and two "
-    "that were trained otherwise."
+    " Where a figure stands under *three teachers*, the student learned the mean of their answers (`edgedx compress "
+    "--teacher`): the recipe's own and two that were trained otherwise; elsewhere from the recipe's own alone."
 )
 LIMITS = """
 ## What these figures are not
@@ -77,7 +77,7 @@ def markdown(found: dict[str, Any]) -> str:
             date=found["date"],
             cpu=found["machine"],
             settings=_settings(found),
-            committee=TAUGHT if found.get("committee") else "",
+            committee=TAUGHT if any(COMMITTEE in own["summary"] for own in found["sets"].values()) else "",
         ),
         "## How well it ranks\n\n" + _accuracy(sets),
         "## How well it decides\n\n" + _decisions(sets),
