@@ -292,7 +292,8 @@ def _claims(sets: dict[str, Any]) -> str:
         lines.append(
             f"*15 % more accurate than classical methods*: the INT8 student is more accurate than the one that is "
             f"best on val by {100 * mean:.1f} points of accuracy in the mean of {len(gains)} sets "
-            f"({100 * gains[least]:+.1f} {NAMES[least]}, to {100 * gains[most]:+.1f} {NAMES[most]}); by 15 or more on {many}."
+            f"({100 * gains[least]:+.1f} {NAMES[least]}, to {100 * gains[most]:+.1f} {NAMES[most]}); "
+            f"by 15 or more on {many}."
         )
     lines += [
         f"*Fine-tuning beats feature extraction*: the teacher's AUC is above that of frozen features on {len(better)} "
