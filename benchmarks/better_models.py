@@ -6,8 +6,7 @@ A set is a recipe of ``benchmarks/modalities/``; of sets that are cut into folds
 choose is AUC on val; figures of test are told beside it and choose nothing. Differences are paired: the same split, the
 same seed. Teachers that are finished are read, not repeated. At the end, of what is there: several teachers together,
 and one that also answers for mirror images, as `edgedx compress --teacher` and ``student.teacher_flips`` ask them.
-Writes ``benchmarks/results/better_models.json`` and
-prints the table.
+Writes ``benchmarks/results/better_models.json`` and prints the table.
 """
 
 from __future__ import annotations
@@ -78,11 +77,16 @@ def changes_of(choice: str, repeat: Repeat) -> list[str]:
     return CHOICES[choice]
 
 
+def run_of(choice: str, repeat: Repeat, folder: Path) -> Run:
+    """Where the teacher of a choice is."""
+    return Run(folder / repeat.name / choice.replace(" ", "-") / str(repeat.number))
+
+
 def one(choice: str, repeat: Repeat, folder: Path) -> dict[str, Any]:
     """Train a teacher, or read it; its figures on val and test, and seconds."""
     overrides = tuple(changes_of(choice, repeat))
     recipe = replace(repeat, plan=replace(repeat.plan, overrides=overrides)).recipe
-    run = Run(folder / repeat.name / choice.replace(" ", "-") / str(repeat.number))
+    run = run_of(choice, repeat, folder)
     run.keep_recipe(recipe)
     record = finetune(recipe, run, resume=True)
     found = {part: _short(record["metrics"][part]) for part in ("val", "test")}
@@ -92,9 +96,8 @@ def one(choice: str, repeat: Repeat, folder: Path) -> dict[str, Any]:
 def together(choice: str, repeat: Repeat, folder: Path) -> dict[str, Any] | None:
     """Figures of several finished teachers as one, or of one with its mirror images; None where one is lacking."""
     names = TOGETHER.get(choice, (AS_IT_IS,))
-    runs = {name: Run(folder / repeat.name / name.replace(" ", "-") / str(repeat.number)) for name in names}
-    there = [run for run in runs.values() if run.teacher.finished]
-    recipe, lacking = repeat.recipe, len(there) < len(runs)
+    there = [run for name in names if (run := run_of(name, repeat, folder)).teacher.finished]
+    recipe, lacking = repeat.recipe, len(there) < len(names)
     if len(there) < (2 if choice in TOGETHER else 1) or (lacking and choice != "all of these rows"):
         return None
     if choice == MIRRORED and not (recipe.augment.flip_horizontal or recipe.augment.flip_vertical):

@@ -104,7 +104,7 @@ class Repeat:
     @property
     def run(self) -> Run:
         """Its run folder."""
-        return Run(self.plan.folder / self.name / "-".join([str(self.number), *([self.kind] if self.kind else [])]))
+        return Run(self.plan.folder / self.name / (f"{self.number}-{self.kind}" if self.kind else str(self.number)))
 
     @property
     def scratch(self) -> Run:
@@ -126,6 +126,11 @@ class Repeat:
             changes = {"mixup": ["augment.mixup=0.2"], "again": [f"train.seed={self.recipe.train.seed + 100}"]}
         plans = {kind: replace(self.plan, overrides=(*self.plan.overrides, *own)) for kind, own in changes.items()}
         return [replace(self, plan=plan, kind=kind) for kind, plan in plans.items()]
+
+    @property
+    def teachers(self) -> list[Path]:
+        """Checkpoints of the others."""
+        return [one.run.teacher.path for one in self.others]
 
     @cached_property
     def images(self) -> int:
@@ -180,7 +185,6 @@ def units(options: argparse.Namespace, plan: Plan) -> Iterator[tuple[str, Repeat
 def work(part: str, repeat: Repeat) -> None:
     """Do one unit; what is finished is only read."""
     recipe, run = repeat.recipe, repeat.run
-    teachers = [one.run.teacher.path for one in repeat.others]
     if part in ("models", "more"):
         train(repeat)
     if part == "bench" and not (run.path / "bench.json").is_file():
@@ -190,7 +194,7 @@ def work(part: str, repeat: Repeat) -> None:
     if part == "alone":
         repeat.scratch.keep_recipe(recipe)
         finetune(recipe, repeat.scratch, from_scratch=True, resume=True)
-        compress(recipe, run, profile_for("this"), int8=True, ablate=True, teachers=teachers, resume=True)
+        compress(recipe, run, profile_for("this"), int8=True, ablate=True, teachers=repeat.teachers, resume=True)
     if part == "robustness" and not (run.path / ROBUSTNESS).is_file():
         subjects = [open_subject(path) for path in (run.teacher.path, figures.variants(run)[figures.SHIPPED].path)]
         found = robustness(subjects, folder=run.path)
@@ -205,9 +209,8 @@ def train(repeat: Repeat) -> None:
     for one in (repeat, *repeat.others):
         one.run.keep_recipe(one.recipe)
         finetune(one.recipe, one.run, resume=True)
-    teachers = [one.run.teacher.path for one in repeat.others]
     for device in ("this", TENSORRT):
-        compress(recipe, run, profile_for(device), int8=True, teachers=teachers, resume=True)
+        compress(recipe, run, profile_for(device), int8=True, teachers=repeat.teachers, resume=True)
     baselines(recipe, run.path)
 
 
